@@ -1,0 +1,40 @@
+# Needs Python 3.12 and make. Every target creates .venv first; nothing is installed twice.
+PYTHON ?= python3.12
+PRESET ?= demo
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo play test check robot venv clean
+
+demo: $(STAMP)
+	$(BIN)/python scripts/demo.py preset=$(PRESET)
+
+play: $(STAMP)
+	$(BIN)/python scripts/play.py
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# The robot's USD from its MJCF.
+robot: $(STAMP)
+	$(BIN)/python assets/robots/so100/build.py
+
+venv: $(STAMP)
+
+# ovphysx and ovstage come last and without their dependencies: see pyproject.toml.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt --no-deps ovphysx ovstage
+	touch $@
+
+# Removes what runs and tools leave behind, never weights, data sets or the environment.
+clean:
+	rm -rf .pytest_cache .ruff_cache build dist *.egg-info
+	find argos_wm argos_sim tasks scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

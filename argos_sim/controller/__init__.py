@@ -1,0 +1,1 @@
+"""The torque controller: its network, imitation and reinforcement learning."""

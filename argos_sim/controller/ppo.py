@@ -1,0 +1,244 @@
+"""Reinforcement learning on top of imitation: rsl_rl's PPO with a warmed-up critic and a decaying pull.
+
+The actor starts as the imitated controller. First only the critic learns, since an untrained critic's advantages would
+spoil the actor. Then PPO (Schulman 2017) improves it, while a pull toward the imitated policy's action, decaying over
+the run, keeps what imitation knew until the critic is worth trusting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rsl_rl.algorithms import PPO
+from rsl_rl.storage import RolloutStorage
+from tensordict import TensorDict
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller, ControllerModel
+from argos_wm.checkpoint import CheckpointError, load_into, load_json, load_tensors, save_json, save_tensors
+from argos_wm.training.logger import RunLogger
+
+ACTOR_GROUPS = [PROPRIO, VISION, TARGET_VISION]
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Settings of the reinforcement-learning stage."""
+
+    iterations: int = 60
+    num_envs: int = 256
+    steps: int = 40
+    """Control steps of each environment an iteration: one planner period, so that each return sees a target fall due."""
+    critic_warmup: int = 5
+    """Iterations in which only the critic learns."""
+    epochs: int = 4
+    minibatches: int = 8
+    learning_rate: float = 3e-4
+    clip: float = 0.2
+    gamma: float = 0.98
+    """Horizon of one second, about one planner period."""
+    gae_lambda: float = 0.95
+    entropy: float = 0.0
+    init_std: float = 0.08
+    """Of the action, in shares of the torque limit: enough to explore, little enough to keep the imitated gait."""
+    desired_kl: float = 0.01
+    pull: float = 1.0
+    """Weight of the mean squared distance to the imitated action, in units of ``init_std``, at the start."""
+    pull_decay: float = 0.95
+    """Factor on that weight in each iteration."""
+    critic_hidden: tuple[int, ...] = (256, 128)
+    checkpoint_every: int = 10
+    """Iterations; episodes begin anew at each checkpoint, so that a resumed run equals one that was not stopped."""
+    seed: int = 0
+
+
+class ImitationPull:
+    """The squared distance of the actor's mean to the imitated action, as rsl_rl's auxiliary actor loss.
+
+    rsl_rl's PPO has one place for a further loss on the actor, made for mirror symmetry; this fills that place.
+    """
+
+    use_mirror_loss = True
+
+    def __init__(self, prior: Controller, weight: float, scale: float) -> None:
+        self.prior, self.mirror_loss_coeff, self.scale = prior.eval().requires_grad_(False), weight, scale
+
+    def augment_batch(self, batch: RolloutStorage.Batch, original_batch_size: int) -> None:
+        """Nothing is mirrored."""
+
+    def compute_loss(self, actor: ControllerModel, batch: RolloutStorage.Batch, original_batch_size: int) -> Tensor:
+        """Mean over the batch and the joints of ((action − imitated action) / scale)²."""
+        obs, cfg = batch.observations, self.prior.cfg
+        shape = (cfg.patches, cfg.channels)
+        with torch.no_grad():
+            imitated = self.prior.action(
+                obs[VISION].unflatten(-1, shape), obs[TARGET_VISION].unflatten(-1, shape), *cfg.split(obs[PROPRIO])
+            )
+        return F.mse_loss(actor.output_mean / self.scale, imitated / self.scale)
+
+
+class TrackingPPO(PPO):
+    """rsl_rl's PPO with a critic warm-up and the pull toward imitation."""
+
+    def configure(self, prior: Controller, cfg: PPOConfig) -> None:
+        """Start the actor from ``prior``."""
+        self._raw_actor.load_controller(prior)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        self.pull = ImitationPull(prior, cfg.pull, cfg.init_std)
+        self.symmetry = self.pull  # pyright: ignore[reportAttributeAccessIssue]
+        self.settings = cfg
+
+    def begin_iteration(self, iteration: int) -> None:
+        """Set what depends on the iteration: who learns, and how strong the pull is."""
+        warm = iteration >= self.settings.critic_warmup
+        self._raw_actor.requires_grad_(warm)
+        progress = max(0, iteration - self.settings.critic_warmup)
+        self.pull.mirror_loss_coeff = self.settings.pull * self.settings.pull_decay**progress
+        if not warm:
+            # With a still actor the KL divergence is zero and the adaptive schedule would only raise the rate.
+            self.learning_rate = self.settings.learning_rate
+        self.schedule = "adaptive" if warm else "fixed"
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+
+
+def make_ppo(env, prior: Controller, cfg: PPOConfig, device: str) -> TrackingPPO:
+    """Build the algorithm for a wrapped environment (``RslRlVecEnvWrapper``)."""
+    obs = env.get_observations()
+    settings: dict[str, Any] = {
+        "num_steps_per_env": cfg.steps,
+        "obs_groups": {"actor": ACTOR_GROUPS, "critic": ["critic"]},
+        "multi_gpu": None,
+        "actor": {
+            "class_name": ControllerModel,
+            "controller": prior.settings(),
+            "distribution_cfg": {"class_name": "GaussianDistribution", "init_std": cfg.init_std, "std_type": "log"},
+        },
+        "critic": {
+            "class_name": "MLPModel",
+            "hidden_dims": list(cfg.critic_hidden),
+            "activation": "elu",
+            "obs_normalization": True,
+        },
+        "algorithm": {
+            "class_name": TrackingPPO,
+            "num_learning_epochs": cfg.epochs,
+            "num_mini_batches": cfg.minibatches,
+            "clip_param": cfg.clip,
+            "gamma": cfg.gamma,
+            "lam": cfg.gae_lambda,
+            "entropy_coef": cfg.entropy,
+            "learning_rate": cfg.learning_rate,
+            "schedule": "adaptive",
+            "desired_kl": cfg.desired_kl,
+        },
+    }
+    algorithm = TrackingPPO.construct_algorithm(obs, env, settings, device)
+    assert isinstance(algorithm, TrackingPPO)
+    algorithm.configure(prior, cfg)
+    return algorithm
+
+
+def train_ppo(env, algorithm: TrackingPPO, cfg: PPOConfig, out_dir: Path, logger: RunLogger) -> ControllerModel:
+    """Run PPO, resuming from ``out_dir`` if it holds a checkpoint; returns the actor."""
+    start = _resume(algorithm, out_dir, cfg)
+    logger.drop_after(start, "ppo/")
+    obs = None
+    bar = tqdm(range(start, cfg.iterations), initial=start, total=cfg.iterations, desc="ppo", unit="iteration")
+    algorithm.train_mode()
+    for iteration in bar:
+        if obs is None or iteration % cfg.checkpoint_every == 0:
+            obs = _begin(env, cfg.seed, iteration)
+        algorithm.begin_iteration(iteration)
+        obs, figures = _rollout(env, algorithm, obs, cfg.steps)
+        losses = algorithm.update()
+        figures |= {f"loss_{'pull' if k == 'symmetry' else k}": v for k, v in losses.items()}
+        figures |= {"learning_rate": algorithm.learning_rate, "action_std": float(algorithm.actor.output_std.mean())}
+        logger.log({f"ppo/{k}": v for k, v in figures.items()}, iteration)
+        bar.set_postfix(reward=f"{figures['reward']:.3f}", reached=f"{figures.get('reached', float('nan')):.2f}")
+        if (iteration + 1) % cfg.checkpoint_every == 0:
+            _save(algorithm, out_dir, iteration + 1, cfg)
+    algorithm.eval_mode()
+    actor = algorithm.get_policy()
+    assert isinstance(actor, ControllerModel)
+    return actor
+
+
+def _begin(env, seed: int, iteration: int) -> TensorDict:
+    """New episodes, of random ages, from random numbers that depend only on the seed and the iteration."""
+    base = env.unwrapped
+    number = seed * 1_000_003 + iteration
+    torch.manual_seed(number)
+    base.generator.manual_seed(number)
+    base.perception.generator.manual_seed(number + 1)
+    base.reset()
+    ages = torch.randint(base.max_episode_length - 1, (base.num_envs,), device=base.device)
+    base.episode_length_buf = ages
+    return env.get_observations().clone()
+
+
+def _rollout(env, algorithm: TrackingPPO, obs: TensorDict, steps: int) -> tuple[TensorDict, dict[str, float]]:
+    """Collect ``steps`` transitions of every environment and their returns."""
+    target = env.unwrapped.command_manager.get_term("target")
+    target.records.clear()
+    rewards, broken = 0.0, 0
+    with torch.inference_mode():
+        for _ in range(steps):
+            obs, reward, done, extras = env.step(algorithm.act(obs))
+            broken += int(env.unwrapped.reset_terminated.sum())
+            algorithm.process_env_step(obs, reward, done, extras)
+            rewards += float(reward.mean()) / steps
+        algorithm.compute_returns(obs)
+    figures = {"reward": rewards, "physics_broke": float(broken)}
+    if target.records:
+        joined = {k: torch.cat([r[k] for r in target.records]).float() for k in target.records[0]}
+        figures |= {k: float(joined[k].mean()) for k in ("reached", "joint_error", "vision_error")}
+        figures["vision_share"] = float((joined["vision_error"] / joined["vision_error_given"]).median())
+    return obs, figures
+
+
+def _save(algorithm: TrackingPPO, out_dir: Path, iteration: int, cfg: PPOConfig) -> None:
+    tensors: dict[str, Tensor] = {}
+    for name, module in (("actor", algorithm.get_policy()), ("critic", algorithm._raw_critic)):
+        tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
+    for index, state in algorithm.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    tensors["iteration"] = torch.tensor(iteration)
+    tensors["learning_rate"] = torch.tensor(algorithm.learning_rate, dtype=torch.float64)
+    save_json(out_dir / "checkpoint.json", _identity(cfg))
+    save_tensors(out_dir / "checkpoint.safetensors", tensors)
+
+
+def _identity(cfg: PPOConfig) -> dict[str, Any]:
+    """The settings that a checkpoint must share to be continued; a longer run may continue a shorter one."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(cfg).items() if k != "iterations"}
+
+
+def _resume(algorithm: TrackingPPO, out_dir: Path, cfg: PPOConfig) -> int:
+    path = out_dir / "checkpoint.safetensors"
+    if not path.exists():
+        return 0
+    stored, wanted = load_json(out_dir / "checkpoint.json"), _identity(cfg)
+    different = [k for k in wanted if stored.get(k) != wanted[k]]
+    if different:
+        raise CheckpointError(
+            f"The PPO checkpoint in {out_dir} was made with other settings ({', '.join(different)}). Restore them, or "
+            "start anew with overwrite=true."
+        )
+    tensors = load_tensors(path)
+    iteration = int(tensors.pop("iteration"))
+    algorithm.learning_rate = float(tensors.pop("learning_rate"))
+    for name, module in (("actor", algorithm.get_policy()), ("critic", algorithm._raw_critic)):
+        load_into(module, {k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(f"{name}.")}, path)
+    state = algorithm.optimizer.state_dict()
+    state["state"] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, field = key.split(".")
+            state["state"].setdefault(int(index), {})[field] = value
+    algorithm.optimizer.load_state_dict(state)
+    return iteration

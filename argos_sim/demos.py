@@ -1,0 +1,187 @@
+"""Demonstrations: the scripted expert at work in many environments at once, kept where it succeeded.
+
+Also the *views* an encoder learns from: the same states seen by differently placed cameras, with the segmentation and
+the positions that only simulation knows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.experts import TorqueExpert
+from argos_sim.lerobot_io import EpisodeWriter, RecordedEpisode
+from argos_sim.perception import canonical_image
+from argos_sim.randomization.ranges import get_ranges
+from argos_wm.checkpoint import save_json, save_tensors
+
+
+class TaskExpert(Protocol):
+    """A task's expert: plans at the start of an episode, then computes torques."""
+
+    motion: TorqueExpert
+
+    def begin(self, ids: Tensor) -> None: ...
+
+    def torque(self) -> Tensor: ...
+
+
+@dataclass
+class Rollout:
+    """One batch of expert episodes, frames first: T frames, R control steps each, N environments."""
+
+    images: Tensor
+    """uint8 (T, N, 3, H, W)."""
+    control_state: Tensor
+    """(T, R, N, 2J) sensed."""
+    control_action: Tensor
+    """(T, R, N, J) the expert's torque [N·m]."""
+    environment_state: Tensor
+    """(T, N, E)."""
+    success: Tensor
+    """(N,)."""
+    first_touched: Tensor
+    """(N,)."""
+    instructions: list[str]
+
+
+def environment_state(env: LatentTrackingEnv) -> Tensor:
+    """Objects' positions [m, environment frame] and quaternions (x, y, z, w), one object after the other (N, 7 O)."""
+    position, rotation = env.command_manager.get_term("instruction").object_poses()
+    return torch.cat([position - env.scene.env_origins[:, None], rotation], -1).flatten(1)
+
+
+def expert_rollout(env: LatentTrackingEnv, expert: TaskExpert) -> Rollout:
+    """Let the expert run every environment from its reset to its time-out, which resets it again."""
+    rates, perception = env.cfg.rates, env.perception
+    instruction = env.command_manager.get_term("instruction")
+    every = torch.arange(env.num_envs, device=env.device)
+    texts = instruction.text(every)
+    expert.begin(every)
+    images, states, actions, environments = [], [], [], []
+    steps = env.max_episode_length
+    for step in range(steps):
+        perception.sense(env.common_step_counter)
+        perception.look(env.common_step_counter, env.episode_length_buf)
+        if step % rates.control_per_frame == 0:
+            images.append(perception.images.clone())
+            environments.append(environment_state(env))
+        torque = expert.torque()
+        states.append(perception.raw_proprio.clone())
+        actions.append(torque)
+        if step == steps - 1:
+            success, touched = instruction.success.clone(), instruction.first_touched.clone()
+        executed = torque + expert.motion.disturbance(rates.control_dt)
+        env.step(executed / expert.motion.torque_limit)
+    frames = (steps // rates.control_per_frame, rates.control_per_frame)
+    return Rollout(
+        torch.stack(images),
+        torch.stack(states).unflatten(0, frames),
+        torch.stack(actions).unflatten(0, frames),
+        torch.stack(environments),
+        success,
+        touched,
+        texts,
+    )
+
+
+def episodes_of(rollout: Rollout) -> Iterator[RecordedEpisode]:
+    """The successful episodes of a rollout."""
+    for i in rollout.success.nonzero().squeeze(-1).tolist():
+        yield RecordedEpisode(
+            images=rollout.images[:, i].permute(0, 2, 3, 1).cpu().numpy(),
+            state=rollout.control_state[:, 0, i].cpu().numpy(),
+            action=rollout.control_action[:, 0, i].cpu().numpy(),
+            environment_state=rollout.environment_state[:, i].cpu().numpy(),
+            control_state=rollout.control_state[:, :, i].cpu().numpy(),
+            control_action=rollout.control_action[:, :, i].cpu().numpy(),
+            task=rollout.instructions[i],
+        )
+
+
+def record_demonstrations(env: LatentTrackingEnv, expert: TaskExpert, root: Path, episodes: int) -> dict[str, float]:
+    """Record until ``episodes`` succeeded; write ``root`` and, beside it, the counts as ``<root>.json``.
+
+    Returns:
+        attempted, recorded, failed_wrong_object, failed_nothing_touched.
+    """
+    rates = env.cfg.rates
+    env.reset()
+    counts: Counter[str] = Counter(recorded=0, attempted=0, failed_wrong_object=0, failed_nothing_touched=0)
+    with EpisodeWriter(
+        root,
+        env.cfg.joint_names,
+        env.cfg.perception.image_size,
+        rates.camera_hz,
+        environment_dim=environment_state(env).shape[1],
+        control_per_frame=rates.control_per_frame,
+        overwrite=True,
+    ) as writer, tqdm(total=episodes, desc="demonstrations", unit="episode") as bar:
+        while writer.episodes < episodes:
+            rollout = expert_rollout(env, expert)
+            counts["attempted"] += len(rollout.success)
+            counts["failed_nothing_touched"] += int((rollout.first_touched < 0).sum())
+            counts["failed_wrong_object"] += int(((rollout.first_touched >= 0) & ~rollout.success).sum())
+            if not bool(rollout.success.any()):
+                raise RuntimeError(
+                    f"The expert failed in all {len(rollout.success)} environments; nothing can be recorded. "
+                    "Check the robot's torques and the blocks' places with scripts/look.py."
+                )
+            for episode in episodes_of(rollout):
+                if writer.episodes == episodes:
+                    break
+                writer.add(episode)
+                bar.update()
+        counts["recorded"] = writer.episodes
+    save_json(root.with_name(root.name + ".json"), dict(counts))
+    return dict(counts)
+
+
+def record_views(env: LatentTrackingEnv, expert: TaskExpert, path: Path, batches: int) -> None:
+    """Write ``views.safetensors``: each state through two moved cameras and the canonical one.
+
+    Tensors, N states: image_a, image_b, canonical uint8 (N, 3, H, W); mask_a, mask_b, classes uint8 (N, H, W); joints
+    (N, J) [rad]; blocks (N, O, 3) [m]; pairs (M, 2) of states one planner period apart in one movement.
+    """
+    rates, every = env.cfg.rates, torch.arange(env.num_envs, device=env.device)
+    columns: dict[str, list[Tensor]] = {}
+    env.reset()
+    for _ in tqdm(range(batches), desc="views", unit="batch"):
+        expert.begin(every)
+        for step in range(env.max_episode_length):
+            env.perception.sense(env.common_step_counter)
+            if step % rates.control_per_frame == 0:
+                for name, value in _views(env, every).items():
+                    columns.setdefault(name, []).append(value.cpu())
+            executed = expert.torque() + expert.motion.disturbance(rates.control_dt)
+            env.step(executed / expert.motion.torque_limit)
+    frames = env.max_episode_length // rates.control_per_frame
+    index = torch.arange(batches * frames * env.num_envs).view(batches, frames, env.num_envs)
+    # Later the arm rests, and two states 0.8 s apart are one.
+    last = 2 * rates.frames_per_plan
+    pairs = torch.stack([index[:, : last + 1], index[:, rates.frames_per_plan : last + rates.frames_per_plan + 1]], -1)
+    save_tensors(path, {k: torch.cat(v) for k, v in columns.items()} | {"pairs": pairs.flatten(0, 2)})
+
+
+def _views(env: LatentTrackingEnv, every: Tensor) -> dict[str, Tensor]:
+    train, nominal = get_ranges("train"), get_ranges("nominal")
+    out = {}
+    for view, ranges in (("a", train), ("b", train), ("canonical", nominal)):
+        env.place_cameras(every, ranges)
+        rgb, classes = env.perception.render()
+        if view == "canonical":
+            out["canonical"], out["classes"] = canonical_image(rgb, classes), classes
+        else:
+            out[f"image_{view}"], out[f"mask_{view}"] = rgb, (classes > 0).to(torch.uint8)
+    position, _ = env.command_manager.get_term("instruction").object_poses()
+    out["joints"] = env.perception.true_proprio()[:, : len(env.cfg.joint_names)].clone()
+    out["blocks"] = position - env.scene.env_origins[:, None]
+    return out

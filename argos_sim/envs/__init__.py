@@ -1,0 +1,1 @@
+"""The environment base of all tasks."""

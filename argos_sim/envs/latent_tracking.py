@@ -1,0 +1,225 @@
+"""The one environment base of all tasks: a robot, a table, objects and a camera; torques in, latents out.
+
+A task adds its objects, instructions and the robot; scene, actions, observations, rewards and terminations stay the
+same. Presets choose the physics (``newton_mjwarp``, ``ovphysx``, ``isaacsim_physx``) and the renderer, as in Isaac
+Lab's own tasks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING
+
+import isaaclab.envs.mdp as lab_mdp
+import isaaclab.sim as sim_utils
+from isaaclab.assets import ArticulationCfg, AssetBaseCfg
+from isaaclab.envs import ManagerBasedRLEnvCfg
+from isaaclab.managers import EventTermCfg, ObservationGroupCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
+from isaaclab.scene import InteractiveSceneCfg
+from isaaclab.sensors import CameraCfg
+from isaaclab.utils import configclass
+from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
+from isaaclab_newton.renderers import NewtonWarpRendererCfg
+from isaaclab_ov.physics import OvPhysxCfg
+from isaaclab_physx.physics import PhysxCfg
+from isaaclab_tasks.utils import PresetCfg
+from isaaclab_tasks.utils.presets import MultiBackendRendererCfg
+
+from argos_sim.envs.camera import CameraPose
+from argos_sim.mdp import events, observations, rewards, terminations
+from argos_sim.mdp.instructions import InstructionCommandCfg
+from argos_sim.mdp.latent_target import LatentTargetCommandCfg
+from argos_sim.perception import PerceptionCfg
+from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
+from argos_sim.rates import Rates
+
+
+@configclass
+class PhysicsPresets(PresetCfg):
+    """Engines by name. ``default`` is resolved by device in ``default_physics``."""
+
+    newton_mjwarp: NewtonCfg = NewtonCfg(
+        solver_cfg=MJWarpSolverCfg(njmax=120, nconmax=40, cone="pyramidal", integrator="implicitfast", impratio=1),
+        num_substeps=1,
+        use_cuda_graph=True,
+    )
+    ovphysx: OvPhysxCfg = OvPhysxCfg()
+    isaacsim_physx: PhysxCfg = PhysxCfg(bounce_threshold_velocity=0.2)
+    default: NewtonCfg = newton_mjwarp
+
+
+@configclass
+class CameraPresets(MultiBackendRendererCfg):
+    """Renderers by name; Newton's Warp renderer needs neither Isaac Sim nor ray-tracing cores."""
+
+    newton_renderer: NewtonWarpRendererCfg = NewtonWarpRendererCfg(
+        colorize_semantic_segmentation=False, enable_textures=False, max_distance=3.0
+    )
+    default: NewtonWarpRendererCfg = newton_renderer
+
+
+@configclass
+class LatentTrackingSceneCfg(InteractiveSceneCfg):
+    """A robot at the origin of a table, its top at z = 0, under a fixed camera."""
+
+    table = AssetBaseCfg(
+        prim_path="{ENV_REGEX_NS}/Table",
+        spawn=sim_utils.CuboidCfg(
+            size=(1.2, 1.2, 0.05),
+            collision_props=sim_utils.CollisionPropertiesCfg(),
+            visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=(0.82, 0.81, 0.79)),
+        ),
+        init_state=AssetBaseCfg.InitialStateCfg(pos=(0.0, -0.2, -0.025)),
+    )
+    robot: ArticulationCfg = MISSING
+    camera: CameraCfg = CameraCfg(
+        prim_path="{ENV_REGEX_NS}/Camera",
+        data_types=["rgb", "semantic_segmentation"],
+        spawn=sim_utils.PinholeCameraCfg(focal_length=CameraPose().focal_length, clipping_range=(0.05, 3.0)),
+        width=64,
+        height=64,
+        renderer_cfg=CameraPresets(),
+        update_period=0.0,
+    )
+    light = AssetBaseCfg(
+        prim_path="/World/light", spawn=sim_utils.DomeLightCfg(color=(0.9, 0.9, 0.9), intensity=2500.0)
+    )
+
+
+@configclass
+class CommandsCfg:
+    """What is asked for: in words, and as a latent."""
+
+    instruction: InstructionCommandCfg = MISSING
+    target: LatentTargetCommandCfg | None = LatentTargetCommandCfg()
+
+
+@configclass
+class ActionsCfg:
+    """Joint torques, −1 … 1 of each motor's limit."""
+
+    torque: lab_mdp.JointEffortActionCfg = MISSING
+
+
+@configclass
+class ObservationsCfg:
+    """Groups of the controller (proprio, vision, target_vision), of its critic, and of recording."""
+
+    @configclass
+    class ProprioCfg(ObservationGroupCfg):
+        """Proprioceptive history, target, last action, time to go."""
+
+        history = ObservationTermCfg(func=observations.proprio_history)
+        target = ObservationTermCfg(func=observations.target_proprio)
+        last_action = ObservationTermCfg(func=observations.last_action)
+        time_to_go = ObservationTermCfg(func=observations.time_to_go)
+
+    @configclass
+    class VisionCfg(ObservationGroupCfg):
+        """Current patch latents."""
+
+        vision = ObservationTermCfg(func=observations.vision)
+
+    @configclass
+    class TargetVisionCfg(ObservationGroupCfg):
+        """The target's patch latents."""
+
+        vision = ObservationTermCfg(func=observations.target_vision)
+
+    @configclass
+    class CriticCfg(ObservationGroupCfg):
+        """Privileged state."""
+
+        privileged = ObservationTermCfg(func=observations.privileged)
+
+    proprio: ProprioCfg = ProprioCfg()
+    vision: VisionCfg = VisionCfg()
+    target_vision: TargetVisionCfg = TargetVisionCfg()
+    critic: CriticCfg = CriticCfg()
+
+
+@configclass
+class RecordingObservationsCfg:
+    """What a recorder needs from the managers: nothing but the last action; images come from perception."""
+
+    @configclass
+    class ActionCfg(ObservationGroupCfg):
+        """The last action."""
+
+        last_action = ObservationTermCfg(func=observations.last_action)
+
+    policy: ActionCfg = ActionCfg()
+
+
+@configclass
+class EventsCfg:
+    """Dynamics at the start (body and material properties) and at each reset (motors), then places."""
+
+    joints = EventTermCfg(func=events.randomize_joints, mode="startup", params={"ranges": MISSING})
+    motors = EventTermCfg(func=events.randomize_motors, mode="reset", params={"ranges": MISSING})
+    place_robot = EventTermCfg(func=events.place_robot, mode="reset", params={"spread": 0.15})
+
+
+@configclass
+class RewardsCfg:
+    """Closeness to the target's latents when it is due; small costs on effort."""
+
+    joints = RewardTermCfg(func=rewards.joint_closeness, weight=1.0, params={"scale": 0.1, "time_scale": 0.3})
+    proprio = RewardTermCfg(func=rewards.proprio_closeness, weight=1.0, params={"scale": 0.5, "time_scale": 0.15})
+    vision = RewardTermCfg(func=rewards.vision_closeness, weight=1.0, params={"scale": 0.5, "time_scale": 0.15})
+    reached = RewardTermCfg(func=rewards.target_reached, weight=50.0)
+    torque = RewardTermCfg(func=rewards.torque_cost, weight=-0.1)
+    torque_rate = RewardTermCfg(func=rewards.torque_rate_cost, weight=-0.3)
+    limits = RewardTermCfg(func=rewards.joint_limit_cost, weight=-1.0, params={"margin": 0.05})
+
+
+@configclass
+class TerminationsCfg:
+    """Time, or broken physics."""
+
+    time_out = TerminationTermCfg(func=lab_mdp.time_out, time_out=True)
+    broken = TerminationTermCfg(func=terminations.physics_broke)
+
+
+@configclass
+class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
+    """Latent tracking; a task fills in the robot, the objects and the instructions."""
+
+    scene: LatentTrackingSceneCfg = LatentTrackingSceneCfg(num_envs=256, env_spacing=2.0, replicate_physics=True)
+    observations: ObservationsCfg | RecordingObservationsCfg = ObservationsCfg()
+    actions: ActionsCfg = ActionsCfg()
+    commands: CommandsCfg = CommandsCfg()
+    rewards: RewardsCfg = RewardsCfg()
+    terminations: TerminationsCfg = TerminationsCfg()
+    events: EventsCfg = EventsCfg()
+
+    joint_names: tuple[str, ...] = MISSING
+    """Joints in the order of state and action."""
+    rates: Rates = Rates()
+    camera_pose: CameraPose = CameraPose()
+    perception: PerceptionCfg = PerceptionCfg()
+    ranges: RandomizationRanges = get_ranges("train")
+    plans_per_episode: int = 4
+    """Targets of one episode; it ends one camera frame after the last is due."""
+
+    def __post_init__(self) -> None:
+        self.sim.physics = PhysicsPresets()
+        self.seed = 0 if self.seed is None else self.seed
+        self.apply()
+
+    def apply(self) -> None:
+        """Carry ``rates`` and ``ranges`` to the fields that depend on them; call it after changing either."""
+        self.sim.dt = self.rates.physics_dt
+        self.decimation = self.rates.decimation
+        self.sim.render_interval = self.decimation
+        # One frame more than the plans, so that the last target is judged on its own episode's picture.
+        steps = self.plans_per_episode * self.rates.control_per_plan + self.rates.control_per_frame
+        self.episode_length_s = steps * self.rates.control_dt
+        self.scene.camera.width = self.scene.camera.height = self.perception.image_size
+        for event in ("joints", "motors"):
+            getattr(self.events, event).params["ranges"] = self.ranges
+
+    def for_recording(self) -> None:
+        """Leave out latents: nothing is encoded or tracked, images are kept by perception alone."""
+        self.commands.target = None
+        self.observations = RecordingObservationsCfg()
+        self.rewards = None  # pyright: ignore[reportAttributeAccessIssue]

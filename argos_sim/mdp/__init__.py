@@ -1,0 +1,1 @@
+"""Terms of the latent-tracking MDP, beside Isaac Lab's own."""

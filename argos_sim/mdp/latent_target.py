@@ -1,0 +1,159 @@
+"""The command of latent tracking: a state to be reached by a time, drawn from the frozen planner.
+
+At each planner tick of an environment its last target is judged and a new one is asked for, from where the robot then
+is. A target is *reached* when, at its due time, the joints' RMS error to its decoded proprioception is at most
+``JOINT_TOLERANCE`` and the vision error at most half of what it was when the target was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from isaaclab.managers import CommandTerm, CommandTermCfg
+from isaaclab.utils import configclass
+from torch import Tensor
+
+from argos_sim.mdp.instructions import FOREVER
+from argos_wm.latents import LatentState
+
+JOINT_TOLERANCE = 0.10
+"""rad RMS over the joints."""
+VISION_SHARE = 0.5
+"""Share of the initial vision error that may remain."""
+
+
+class TargetSource(Protocol):
+    """Where targets come from."""
+
+    def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
+        """States wanted in environments ``ids`` after ``horizon (n,)`` seconds, standardised, ``time`` = horizon."""
+        ...
+
+
+class LatentTargetCommand(CommandTerm):
+    """Holds each environment's target, judges it when it is due, and asks its source for the next.
+
+    Attributes:
+        target_vision (N, P, C), target_proprio (N, D): standardised latents.
+        target_raw: (N, 2J) decoded proprioception [rad, rad/s].
+        records: one dict of tensors a judged batch when ``cfg.record``.
+    """
+
+    cfg: LatentTargetCommandCfg
+
+    def __init__(self, cfg: LatentTargetCommandCfg, env) -> None:
+        super().__init__(cfg, env)
+        self.perception, self.rates = env.perception, env.cfg.rates
+        self.source: TargetSource | None = None
+        perception = self.perception
+        self.target_vision = torch.zeros_like(perception.vision)
+        self.target_proprio = torch.zeros_like(perception.proprio)
+        self.target_raw = torch.zeros_like(perception.raw_proprio)
+        n = self.num_envs
+        self.given_vision_error = torch.ones(n, device=self.device)
+        self.given_joint_error = torch.ones(n, device=self.device)
+        self._given_at = torch.full((n,), -1, dtype=torch.long, device=self.device)
+        self.just_reached = torch.zeros(n, device=self.device)
+        self.records: list[dict[str, Tensor]] = []
+        self._ready_at = -1
+        for name in ("reached", "judged"):
+            self.metrics[name] = torch.zeros(n, device=self.device)
+
+    @property
+    def command(self) -> Tensor:
+        """The target's latents, flat (N, P C + D)."""
+        return torch.cat([self.target_vision.flatten(1), self.target_proprio], -1)
+
+    @property
+    def time_to_go(self) -> Tensor:
+        """(N,) seconds until the target is due."""
+        period = self.rates.control_per_plan
+        return (period - self._env.episode_length_buf % period) * self.rates.control_dt
+
+    def vision_error(self) -> Tensor:
+        """(N,) RMS between current and target vision, in standardised units."""
+        return (self.perception.vision - self.target_vision).flatten(1).pow(2).mean(1).sqrt()
+
+    def proprio_error(self) -> Tensor:
+        """(N,) RMS between current and target proprioception, in standardised units."""
+        return (self.perception.proprio - self.target_proprio).pow(2).mean(1).sqrt()
+
+    def joint_error(self) -> Tensor:
+        """(N,) RMS over the joints of true minus target position [rad]."""
+        joints = self.target_raw.shape[1] // 2
+        return (self.perception.true_proprio() - self.target_raw)[:, :joints].pow(2).mean(1).sqrt()
+
+    def ensure_ready(self) -> None:
+        """See, judge and plan for the present control step, once; also outside ``compute``, as after a reset."""
+        env = self._env
+        fresh = self._given_at < 0
+        if self._ready_at == env.common_step_counter and not bool(fresh.any()):
+            return
+        first_call = self._ready_at != env.common_step_counter
+        self._ready_at = env.common_step_counter
+        self.perception.sense(env.common_step_counter)
+        self.perception.look(env.common_step_counter, env.episode_length_buf)
+        tick = env.episode_length_buf % self.rates.control_per_plan == 0
+        due = tick & ~fresh if first_call else torch.zeros_like(tick)
+        if first_call:
+            self.just_reached = torch.zeros_like(self.just_reached)
+        if bool(due.any()):
+            self._judge(due.nonzero().squeeze(-1))
+        wanting = (due | fresh).nonzero().squeeze(-1)
+        if len(wanting):
+            self._plan(wanting)
+
+    def _judge(self, ids: Tensor) -> None:
+        vision, joints = self.vision_error()[ids], self.joint_error()[ids]
+        reached = (joints <= JOINT_TOLERANCE) & (vision <= VISION_SHARE * self.given_vision_error[ids])
+        self.just_reached[ids] = reached.float()
+        count = self.metrics["judged"][ids]
+        self.metrics["reached"][ids] = (self.metrics["reached"][ids] * count + reached.float()) / (count + 1)
+        self.metrics["judged"][ids] = count + 1
+        if self.cfg.record:
+            record = {
+                "env": ids,
+                "step": self._env.episode_length_buf[ids],
+                "reached": reached,
+                "joint_error": joints,
+                "joint_error_given": self.given_joint_error[ids],
+                "vision_error": vision,
+                "vision_error_given": self.given_vision_error[ids],
+                "since": self._env.episode_length_buf[ids] - self._given_at[ids],
+            }
+            self.records.append({k: v.clone() for k, v in record.items()})
+
+    def _plan(self, ids: Tensor) -> None:
+        if self.source is None:
+            raise RuntimeError(
+                "The latent target has no source. Name a planner's folder in commands.target.planner, or set "
+                "`source` before the first step."
+            )
+        target = self.source.targets(self._env, ids, self.time_to_go[ids])
+        self.target_vision[ids], self.target_proprio[ids] = target.vision, target.proprio
+        with torch.inference_mode():
+            self.target_raw[ids] = self.perception.encoder.decode_proprio(target.proprio)
+        self._given_at[ids] = self._env.episode_length_buf[ids]
+        self.given_vision_error[ids] = self.vision_error()[ids]
+        self.given_joint_error[ids] = self.joint_error()[ids]
+
+    def _update_metrics(self) -> None:
+        pass
+
+    def _resample_command(self, env_ids: Sequence[int] | slice) -> None:
+        self._given_at[env_ids] = -1
+
+    def _update_command(self) -> None:
+        self.ensure_ready()
+
+
+@configclass
+class LatentTargetCommandCfg(CommandTermCfg):
+    """Settings of ``LatentTargetCommand``."""
+
+    class_type: type = LatentTargetCommand
+    resampling_time_range: tuple[float, float] = (FOREVER, FOREVER)
+    record: bool = False
+    """Keep an outcome of every target, for evaluation."""

@@ -1,0 +1,77 @@
+"""What the controller senses (groups ``proprio``, ``vision``, ``target_vision``) and what only the critic knows.
+
+The order of the flat groups is the order in which ``argos_sim.controller.network`` takes them apart.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from argos_sim.mdp.latent_target import LatentTargetCommand
+
+COMMAND = "target"
+"""Name of the latent-target command term."""
+
+
+def _target(env) -> LatentTargetCommand:
+    command = env.command_manager.get_term(COMMAND)
+    command.ensure_ready()
+    return command
+
+
+def proprio_history(env) -> Tensor:
+    """The current proprioceptive latent and its K predecessors, oldest first (N, (K + 1) D)."""
+    _target(env)
+    return env.perception.recent_proprio.flatten(1)
+
+
+def target_proprio(env) -> Tensor:
+    """The target's proprioceptive latent (N, D)."""
+    return _target(env).target_proprio
+
+
+def last_action(env) -> Tensor:
+    """The previous action, in shares of the torque limits (N, J)."""
+    return env.action_manager.action
+
+
+def time_to_go(env) -> Tensor:
+    """Time until the target is due (N, 1) [s]."""
+    return _target(env).time_to_go[:, None]
+
+
+def vision(env) -> Tensor:
+    """The current vision latent (N, P C)."""
+    _target(env)
+    return env.perception.vision.flatten(1)
+
+
+def target_vision(env) -> Tensor:
+    """The target's vision latent (N, P C)."""
+    return _target(env).target_vision.flatten(1)
+
+
+def privileged(env) -> Tensor:
+    """True state, target and dynamics, for the critic only (N, …)."""
+    target, instruction = _target(env), env.command_manager.get_term("instruction")
+    actuator = env.motors
+    true = env.perception.true_proprio()
+    position, _ = instruction.object_poses()
+    parts = [
+        true,
+        target.target_raw,
+        target.target_raw - true,
+        (position - env.scene.env_origins[:, None]).flatten(1) * 5.0,
+        instruction.command,
+        target.time_to_go[:, None],
+        target.vision_error()[:, None],
+        target.given_vision_error[:, None],
+        actuator.strength,
+        actuator.damping_scale,
+        actuator.delay[:, None].float() / 4.0,
+        env.perception.delay_steps[:, None] / 4.0,
+        env.perception.encoder_bias * 50.0,
+        env.action_manager.action,
+    ]
+    return torch.cat(parts, -1)

@@ -1,0 +1,16 @@
+"""When an episode ends early: only when its physics broke."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MAX_JOINT_SPEED = 60.0
+"""rad/s; ten times what the motors reach without load."""
+
+
+def physics_broke(env) -> Tensor:
+    """True where a joint state is not finite or impossibly fast."""
+    data = env.scene["robot"].data
+    state = torch.cat([data.joint_pos.torch, data.joint_vel.torch], -1)
+    return ~torch.isfinite(state).all(-1) | (data.joint_vel.torch.abs() > MAX_JOINT_SPEED).any(-1)

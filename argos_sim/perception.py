@@ -1,0 +1,230 @@
+"""From camera frames and joint read-outs to latents, at each sensor's own rate, batched over environments.
+
+Two clocks: ``sense`` reads the joints once a control step, with each environment's bias, noise and delay; ``look``
+renders at the camera's rate, puts the environment's background behind the robot and the objects, applies its
+photometrics and encodes. Between frames the vision latent is held, as it is on a robot. ``look`` belongs after
+resets, so that a fresh episode begins with a fresh picture and no step renders twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from argos_sim.randomization.backgrounds import canonical_background, composite, make_background_bank
+from argos_sim.randomization.photometrics import PhotometricState
+from argos_sim.randomization.ranges import RandomizationRanges
+from argos_sim.rates import Rates
+from argos_wm.encoders.state import StateEncoder
+from argos_wm.latents import LatentState
+
+CLASSES = ("background", "robot", "red", "green", "blue")
+"""Semantic classes in the order of the ids that ``Perception.render`` returns."""
+
+SENSED_STEPS = 3
+"""Control steps of joint states kept for the observation delay."""
+
+
+@dataclass
+class PerceptionCfg:
+    """What the environment's perception is made of."""
+
+    image_size: int = 64
+    """Pixels, square."""
+    encoder: str | None = None
+    """Folder of a saved ``StateEncoder``; None records images without encoding them."""
+    backgrounds: int = 512
+    """Procedural backgrounds drawn once, at the start."""
+    history_s: float = 0.8
+    """Seconds of past frames kept for the planner."""
+    control_history: int = 4
+    """K, past control steps of proprioception kept for the controller."""
+    encode_batch: int = 1024
+    """Images encoded at once."""
+
+
+class Perception:
+    """The senses of all environments.
+
+    Args:
+        camera: an Isaac Lab camera with rgb and semantic segmentation (not colorised).
+        robot: the articulation, joints in the order of ``LatentSpec.joint_names``.
+        joint_ids: (J,) indices of those joints in the articulation.
+        encoder: None to record images only.
+    """
+
+    def __init__(
+        self,
+        camera,
+        robot,
+        joint_ids: list[int],
+        encoder: StateEncoder | None,
+        ranges: RandomizationRanges,
+        rates: Rates,
+        cfg: PerceptionCfg,
+        seed: int,
+    ) -> None:
+        self.camera, self.robot, self.encoder = camera, robot, encoder
+        self.joint_ids, self.ranges, self.rates, self.cfg = joint_ids, ranges, rates, cfg
+        self.device = robot.device
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
+        n, j, size = robot.num_instances, len(joint_ids), cfg.image_size
+        self.bank = make_background_bank(ranges.background_families, cfg.backgrounds, size, self.generator, self.device)
+        self.background = torch.zeros(n, dtype=torch.long, device=self.device)
+        self.photometrics = PhotometricState.nominal(n, self.device)
+        self.encoder_bias = torch.zeros(n, j, device=self.device)
+        self.encoder_noise = torch.zeros(n, 1, device=self.device)
+        self.delay_steps = torch.zeros(n, device=self.device)
+        self.images = torch.zeros(n, 3, size, size, dtype=torch.uint8, device=self.device)
+        self._states = torch.zeros(SENSED_STEPS, n, 2 * j, device=self.device)
+        self.raw_proprio = torch.zeros(n, 2 * j, device=self.device)
+        self._stale = torch.ones(n, dtype=torch.bool, device=self.device)
+        self._sensed_at = self._looked_at = -1
+        self._class_of_id: Tensor | None = None
+        if encoder is not None:
+            self._allocate_latents(n, encoder)
+
+    def _allocate_latents(self, n: int, encoder: StateEncoder) -> None:
+        spec = encoder.spec
+        frames = round(self.cfg.history_s * self.rates.camera_hz) + 1
+        self.vision = torch.zeros(n, spec.patches, spec.channels, device=self.device)
+        self.proprio = torch.zeros(n, spec.proprio_dim, device=self.device)
+        self._vision_ring = torch.zeros(frames, *self.vision.shape, device=self.device)
+        self._proprio_ring = torch.zeros(frames, *self.proprio.shape, device=self.device)
+        self._frames_seen = torch.zeros(n, dtype=torch.long, device=self.device)
+        self.recent_proprio = torch.zeros(n, self.cfg.control_history + 1, spec.proprio_dim, device=self.device)
+
+    # -- joints ------------------------------------------------------------------------------------------------------
+
+    def true_proprio(self) -> Tensor:
+        """Joint positions [rad] and velocities [rad/s] as the engine has them (N, 2J)."""
+        data = self.robot.data
+        return torch.cat([data.joint_pos.torch[:, self.joint_ids], data.joint_vel.torch[:, self.joint_ids]], -1)
+
+    def sense(self, step: int) -> None:
+        """Read the joints for control step ``step``; reading the same step again changes nothing."""
+        if step == self._sensed_at:
+            return
+        self._sensed_at = step
+        self._states = torch.cat([self.true_proprio()[None], self._states[:-1]])
+        self._read_joints(torch.arange(len(self.raw_proprio), device=self.device))
+        if self.encoder is not None:
+            self.recent_proprio = torch.cat([self.recent_proprio[:, 1:], self.proprio[:, None]], 1)
+
+    def _read_joints(self, ids: Tensor) -> None:
+        """What the encoders of ``ids`` say: delayed, biased, noisy."""
+        delay = self.delay_steps[ids] / self.rates.decimation
+        newer = delay.floor().long().clamp(max=SENSED_STEPS - 2)
+        blend = (delay - newer).clamp(0, 1)[:, None]
+        delayed = self._states[newer, ids] * (1 - blend) + self._states[newer + 1, ids] * blend
+        joints = self.encoder_bias.shape[1]
+        noise = torch.randn(len(ids), joints, generator=self.generator, device=self.device)
+        delayed[:, :joints] += self.encoder_bias[ids] + self.encoder_noise[ids] * noise
+        self.raw_proprio[ids] = delayed
+        if self.encoder is not None:
+            with torch.inference_mode():
+                self.proprio[ids] = self.encoder.encode_proprio(delayed)
+
+    # -- camera ------------------------------------------------------------------------------------------------------
+
+    def render(self) -> tuple[Tensor, Tensor]:
+        """Plain pictures (N, 3, H, W) uint8 and classes (N, H, W) uint8 (indices into ``CLASSES``), drawn now."""
+        self.camera.update(0.0, force_recompute=True)
+        output = self.camera.data.output
+        rgb = output["rgb"].torch if hasattr(output["rgb"], "torch") else output["rgb"]
+        ids = output["semantic_segmentation"]
+        ids = (ids.torch if hasattr(ids, "torch") else ids).squeeze(-1).long()
+        if self._class_of_id is None:
+            self._class_of_id = self._class_table()
+        return rgb[..., :3].permute(0, 3, 1, 2).contiguous(), self._class_of_id[ids]
+
+    def _class_table(self) -> Tensor:
+        """Maps the renderer's semantic ids to ``CLASSES``; what has no label is background."""
+        labels = self.camera.data.info["semantic_segmentation"]["idToLabels"]
+        table = torch.zeros(max(int(k) for k in labels) + 1, dtype=torch.uint8, device=self.device)
+        for key, value in labels.items():
+            name = value.get("class", "background").lower() if isinstance(value, dict) else str(value)
+            table[int(key)] = CLASSES.index(name) if name in CLASSES else 0
+        if not bool((table == CLASSES.index("robot")).any()):
+            raise ValueError(f"The camera's segmentation names no robot, only {labels}; give the asset semantic tags.")
+        return table
+
+    def appear(self, rgb: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
+        """The pictures that cameras ``ids`` would take: background behind, photometrics over (n, 3, H, W) uint8."""
+        foreground = classes > 0
+        images = composite(rgb, foreground, self.bank[self.background[ids]])
+        return self.photometrics[ids].apply(images, self.generator)
+
+    def look(self, step: int, episode_step: Tensor) -> None:
+        """Take the frames that are due: every ``control_per_frame`` steps of an episode (N,), and after a reset."""
+        if step == self._looked_at and not bool(self._stale.any()):
+            return
+        due = self._stale.clone()
+        if step != self._looked_at:
+            due |= episode_step % self.rates.control_per_frame == 0
+        self._looked_at = step
+        if not bool(due.any()):
+            return
+        ids = due.nonzero().squeeze(-1)
+        rgb, classes = self.render()
+        self.images[ids] = self.appear(rgb[ids], classes[ids], ids)
+        if self.encoder is not None:
+            self._encode(ids)
+        self._stale[ids] = False
+
+    def _encode(self, ids: Tensor) -> None:
+        assert self.encoder is not None
+        with torch.inference_mode():
+            parts = [self.encoder.encode_vision(self.images[i]) for i in ids.split(self.cfg.encode_batch)]
+            self.vision[ids] = torch.cat(parts)
+        fresh = self._stale[ids]
+        self._vision_ring[1:, ids] = self._vision_ring[:-1, ids].clone()
+        self._proprio_ring[1:, ids] = self._proprio_ring[:-1, ids].clone()
+        self._vision_ring[0, ids], self._proprio_ring[0, ids] = self.vision[ids], self.proprio[ids]
+        self._frames_seen[ids] = torch.where(fresh, 1, self._frames_seen[ids] + 1)
+
+    # -- episodes ----------------------------------------------------------------------------------------------------
+
+    def reset(self, ids: Tensor) -> None:
+        """Begin new episodes: another background, light, camera pose, bias and delay for ``ids``."""
+        n, g, r = len(ids), self.generator, self.ranges
+        self.background[ids] = torch.randint(len(self.bank), (n,), generator=g, device=self.device)
+        self.photometrics.resample(ids, r, g)
+        self.encoder_bias[ids] = self._uniform(r.encoder_bias, n, self.encoder_bias.shape[1])
+        self.encoder_noise[ids] = self._uniform(r.encoder_noise, n, 1)
+        low, high = r.observation_delay
+        self.delay_steps[ids] = torch.randint(low, high + 1, (n,), generator=g, device=self.device).float()
+        self._states[:, ids] = self.true_proprio()[ids]
+        self._read_joints(ids)
+        if self.encoder is not None:
+            self.recent_proprio[ids] = self.proprio[ids, None]
+        self._stale[ids] = True
+
+    def _uniform(self, limits: tuple[float, float], *shape: int) -> Tensor:
+        low, high = limits
+        return low + (high - low) * torch.rand(*shape, generator=self.generator, device=self.device)
+
+    def history(self, offsets: tuple[float, ...]) -> tuple[LatentState, Tensor]:
+        """The states at ``offsets`` seconds from now (≤ 0, oldest first) and which of them exist.
+
+        Returns:
+            states (N, S, …) with ``time`` equal to the offsets, and a mask (N, S), True where the episode had begun.
+        """
+        frames = [round(-offset * self.rates.camera_hz) for offset in offsets]
+        vision = torch.stack([self._vision_ring[f] if f else self.vision for f in frames], 1)
+        proprio = torch.stack([self._proprio_ring[f] if f else self.proprio for f in frames], 1)
+        time = torch.tensor(offsets, device=self.device).expand(len(vision), -1)
+        mask = self._frames_seen[:, None] > torch.tensor(frames, device=self.device)
+        return LatentState(vision, proprio, time), mask
+
+    def state(self) -> LatentState:
+        """The current state (N, …) at time 0."""
+        return LatentState(self.vision, self.proprio, torch.zeros(len(self.vision), device=self.device))
+
+
+def canonical_image(rgb: Tensor, classes: Tensor) -> Tensor:
+    """The picture as the encoder's decoder should draw it: the same plain background behind every state."""
+    background = canonical_background(rgb.shape[-1], rgb.device)
+    return composite(rgb, classes > 0, background.expand_as(rgb))

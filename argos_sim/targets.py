@@ -1,0 +1,139 @@
+"""Where latent targets come from: the frozen planner, a demonstration's own future, or a mixture of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from argos_sim.mdp import events
+from argos_sim.mdp.latent_target import TargetSource
+from argos_wm.data.latent_cache import LatentCache
+from argos_wm.encoders.text import TextEncoder, TextFeatures
+from argos_wm.flow import Solver
+from argos_wm.latents import LatentState
+from argos_wm.world_model import WorldModel
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How the frozen planner is sampled."""
+
+    steps: int = 6
+    solver: Solver = "heun"
+    guidance_scale: float = 1.0
+    batch: int = 256
+    """Plans drawn at once."""
+
+
+class PlannerTargets:
+    """Targets that the frozen planner imagines from each environment's history and instruction.
+
+    Args:
+        model: the world model; its spec must be that of the environment's encoder.
+        text_encoder: the one the model was trained with.
+        seed: of the sampler's noise.
+    """
+
+    def __init__(
+        self, model: WorldModel, text_encoder: TextEncoder, cfg: SamplingConfig, device: str, seed: int = 0
+    ) -> None:
+        self.model, self.text_encoder, self.cfg = model.to(device).eval(), text_encoder, cfg
+        self.generator = torch.Generator(device=device).manual_seed(seed)
+        self._bank: TextFeatures | None = None
+
+    def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
+        """See ``TargetSource``."""
+        instruction = env.command_manager.get_term("instruction")
+        if self._bank is None:
+            self._bank = self.text_encoder(instruction.texts).to(env.device)
+        history, mask = env.perception.history(self.model.config.history)
+        text = self._bank[instruction.phrase[ids]]
+        parts = []
+        for part in torch.arange(len(ids), device=env.device).split(self.cfg.batch):
+            chosen = ids[part]
+            parts.append(
+                self.model.sample(
+                    history[chosen],
+                    mask[chosen],
+                    text[part],
+                    horizon[part],
+                    steps=self.cfg.steps,
+                    solver=self.cfg.solver,
+                    guidance_scale=self.cfg.guidance_scale,
+                    generator=self.generator,
+                )
+            )
+        return LatentState.cat(parts)
+
+
+class DemonstrationTargets:
+    """Targets from recorded demonstrations: an episode begins where one began, and is asked for what came next."""
+
+    def __init__(self, cache: LatentCache, episodes: Tensor, device: str, seed: int = 0) -> None:
+        """``episodes`` (M,) of ``cache`` are used; it must hold ``environment_state``."""
+        if cache.environment_state is None:
+            raise ValueError(
+                "These demonstrations lack observation.environment_state, so that an episode cannot begin as one of "
+                "them did; leave demonstrations out of the target mixture."
+            )
+        self.cache, self.episodes, self.device = cache, episodes.cpu(), device
+        self.generator = torch.Generator().manual_seed(seed)
+        self._episode: Tensor | None = None
+
+    def begin(self, env, ids: Tensor) -> None:
+        """Reset environments ``ids`` to the first frames of demonstrations, with their instructions."""
+        if self._episode is None:
+            self._episode = torch.zeros(env.num_envs, dtype=torch.long)
+        draw = torch.randint(len(self.episodes), (len(ids),), generator=self.generator)
+        episode = self.episodes[draw]
+        self._episode[ids.cpu()] = episode
+        instruction = env.command_manager.get_term("instruction")
+        numbers = [instruction.texts.index(self.cache.instructions[i]) for i in episode.tolist()]
+        instruction.phrase[ids] = torch.tensor(numbers, device=env.device)
+        first = self.cache.starts[episode]
+        joints = self.cache.positions[first].to(env.device)
+        events.write_joints(env, ids, joints, torch.zeros_like(joints))
+        assert self.cache.environment_state is not None
+        poses = self.cache.environment_state[first].to(env.device).unflatten(-1, (-1, 7))
+        for i, name in enumerate(instruction.objects):
+            events.write_object(env, name, ids, poses[:, i, :3], poses[:, i, 3:])
+
+    def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
+        """See ``TargetSource``."""
+        assert self._episode is not None, "begin() comes first"
+        episode = self._episode[ids.cpu()]
+        now = env.episode_length_buf[ids].cpu() * env.cfg.rates.control_dt
+        frame = ((now + horizon.cpu()) * self.cache.fps).round().long()
+        frame = torch.minimum(self.cache.starts[episode] + frame, self.cache.starts[episode + 1] - 1)
+        state = self.cache.states(frame)
+        return LatentState(state.vision, state.proprio, horizon.cpu()).to(env.device)
+
+
+class MixedTargets:
+    """The planner's targets in most environments, demonstrations' in a fixed share of them."""
+
+    def __init__(self, planner: TargetSource, demonstrations: DemonstrationTargets, share: float, num_envs: int) -> None:
+        self.planner, self.demonstrations = planner, demonstrations
+        self.from_demonstration = torch.arange(num_envs) < round(share * num_envs)
+
+    def begin(self, env, ids: Tensor) -> None:
+        """Reset the environments that follow demonstrations."""
+        chosen = ids[self.from_demonstration.to(ids.device)[ids]]
+        if len(chosen):
+            self.demonstrations.begin(env, chosen)
+
+    def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
+        """See ``TargetSource``."""
+        chosen = self.from_demonstration.to(ids.device)[ids]
+        out = None
+        for source, mask in ((self.demonstrations, chosen), (self.planner, ~chosen)):
+            if bool(mask.any()):
+                part = source.targets(env, ids[mask], horizon[mask])
+                if out is None:
+                    out = part.map(lambda x: x.new_zeros(len(ids), *x.shape[1:]))
+                for name in ("vision", "proprio", "time"):
+                    getattr(out, name)[mask] = getattr(part, name)
+        assert out is not None
+        return out

@@ -1,0 +1,1 @@
+"""The planner of ARGOS: encoders, flow-matching world model, plans. Imports no simulator."""

@@ -1,0 +1,1 @@
+"""Demonstrations as the planner reads them: episodes, caches of latents, windows."""

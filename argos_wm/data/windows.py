@@ -1,0 +1,68 @@
+"""Windows of demonstrations: what was, what is, and what will be.
+
+A window is one training example of the planner: a history of latent states that ends now, a horizon, the latent
+state at that horizon, and the actions in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from argos_wm.latents import LatentState
+
+
+@dataclass
+class Windows:
+    """B windows with S history states and A action steps.
+
+    Attributes:
+        history: vision (B, S, P, C), proprio (B, S, D), oldest first; ``time`` (B, S) in seconds from now, ending in 0.
+        history_mask: (B, S) bool, False before the start of the episode.
+        target: vision (B, P, C), proprio (B, D); ``time`` (B,) is the horizon.
+        horizon: (B,) seconds from now to the target.
+        actions: (B, A, J) mean torque over A equal parts of the horizon, in units of each joint's limit.
+        episode: (B,) index of the episode.
+        frame: (B,) index of the current frame among all frames of the cache.
+    """
+
+    history: LatentState
+    history_mask: Tensor
+    target: LatentState
+    horizon: Tensor
+    actions: Tensor
+    episode: Tensor
+    frame: Tensor
+
+    def __len__(self) -> int:
+        return self.horizon.shape[0]
+
+    def __getitem__(self, index: Any) -> Windows:
+        """Index the batch."""
+        return Windows(**{name: value[index] for name, value in vars(self).items()})
+
+    def to(self, device: torch.device | str) -> Windows:
+        return Windows(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """Which windows are drawn for training."""
+
+    period: float = 0.8
+    """The planner's period [s], the horizon it is used with."""
+    period_share: float = 0.5
+    """Share of windows with the planner's period as horizon; the others reach anywhere up to the episode's end, where
+    the instruction's goal is itself the target."""
+    shortest_horizon: float = 0.1
+    start_share: float = 0.3
+    """Share of windows at the start of an episode, where only the instruction tells the futures apart."""
+    start_length: float = 0.3
+    """What counts as the start [s]."""
+    static_share: float = 0.1
+    """Share of windows drawn from all frames; the rest begin where the arm moves within a period."""
+    motion: float = 0.05
+    """RMS change of the joint positions over a period that counts as moving [rad]."""

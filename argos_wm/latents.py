@@ -1,0 +1,167 @@
+"""The contract between planner and controller: what a latent state is, and whose it is.
+
+A ``LatentState`` is what the robot sees and feels at one time, in standardised latents. A ``LatentSpec`` names the
+encoder that made it and the statistics that standardised it; two parts whose specs differ refuse to meet. A
+``LatentPlan`` is a sequence of states that the planner wants, with everything needed to make it again.
+
+Shapes: ``B`` batch, ``P = rows * cols`` patches, ``C`` channels a patch, ``D`` proprioceptive channels, ``T`` targets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MIN_STD = 1e-3
+"""Channels that never vary are not blown up beyond this when they are standardised."""
+
+
+class SpecMismatch(ValueError):
+    """Two parts were made for different latents."""
+
+
+@dataclass(frozen=True, eq=False)
+class LatentStats:
+    """Mean and standard deviation of raw latents: vision per position and channel (P, C), proprioception (D,)."""
+
+    vision_mean: Tensor
+    vision_std: Tensor
+    proprio_mean: Tensor
+    proprio_std: Tensor
+
+    @staticmethod
+    def measure(vision: Tensor, proprio: Tensor) -> LatentStats:
+        """Statistics of raw ``vision (N, P, C)`` and ``proprio (N, D)``."""
+        v, p = vision.float(), proprio.float()
+        return LatentStats(
+            v.mean(0), v.std(0).clamp_min(MIN_STD), p.mean(0), p.std(0).clamp_min(MIN_STD)
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The four tensors by name, as they are stored in safetensors."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def to(self, device: torch.device | str) -> LatentStats:
+        return LatentStats(**{k: v.to(device) for k, v in self.tensors().items()})
+
+    def hash(self) -> str:
+        """The first 16 hex digits of the SHA-256 of the four tensors as float32."""
+        digest = hashlib.sha256()
+        for name, value in self.tensors().items():
+            digest.update(name.encode())
+            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class LatentSpec:
+    """Whose latents these are. Every checkpoint, cache and export carries one."""
+
+    encoder: str
+    """Name of the vision encoder, for example ``small-vit`` or a hub id."""
+    encoder_hash: str
+    """Hash of the weights of the vision and proprioception encoders."""
+    rows: int
+    cols: int
+    channels: int
+    """C, channels of one patch."""
+    proprio_dim: int
+    """D, channels of the proprioceptive latent."""
+    joint_names: tuple[str, ...]
+    """Joints in the order of the proprioceptive state and of the actions."""
+    stats_hash: str
+    """Hash of the ``LatentStats`` that standardise these latents."""
+
+    @property
+    def patches(self) -> int:
+        return self.rows * self.cols
+
+    def to_json(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"joint_names": list(self.joint_names)}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> LatentSpec:
+        """Inverse of ``to_json``; names the missing field of an incomplete one."""
+        missing = [f.name for f in fields(LatentSpec) if f.name not in data]
+        if missing:
+            raise SpecMismatch(f"This latent spec lacks {', '.join(missing)}: {json.dumps(data)[:200]}")
+        known = {f.name: data[f.name] for f in fields(LatentSpec)}
+        return LatentSpec(**(known | {"joint_names": tuple(data["joint_names"])}))
+
+    def require(self, other: LatentSpec, mine: str, theirs: str) -> None:
+        """Raise ``SpecMismatch`` unless both describe the same latents.
+
+        Args:
+            other: the other part's spec.
+            mine, theirs: names of the two parts for the message, such as ``"the planner runs/demo/planner"``.
+        """
+        for f in fields(self):
+            a, b = getattr(self, f.name), getattr(other, f.name)
+            if a != b:
+                raise SpecMismatch(
+                    f"{mine} and {theirs} do not share their latents: {f.name} is {a!r} in the first and {b!r} in "
+                    f"the second. Train both on the same encoder and demonstrations."
+                )
+
+
+@dataclass
+class LatentState:
+    """States of the world in standardised latents.
+
+    Attributes:
+        vision: (B, P, C) patch latents, or (B, S, P, C) for a history of S states.
+        proprio: (B, D) or (B, S, D).
+        time: (B,) or (B, S) seconds, on any clock shared by the states that meet.
+    """
+
+    vision: Tensor
+    proprio: Tensor
+    time: Tensor
+
+    def __len__(self) -> int:
+        return self.time.shape[0]
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> LatentState:
+        """Apply ``f`` to every tensor."""
+        return LatentState(f(self.vision), f(self.proprio), f(self.time))
+
+    def to(self, device: torch.device | str) -> LatentState:
+        return self.map(lambda x: x.to(device))
+
+    def __getitem__(self, index: Any) -> LatentState:
+        """Index the leading dimensions."""
+        return self.map(lambda x: x[index])
+
+    @staticmethod
+    def stack(states: Sequence[LatentState], dim: int = 1) -> LatentState:
+        """Stack S states (B, …) into a history (B, S, …), oldest first."""
+        return LatentState(*(torch.stack([getattr(s, f.name) for s in states], dim) for f in fields(LatentState)))
+
+    @staticmethod
+    def cat(states: Sequence[LatentState], dim: int = 0) -> LatentState:
+        return LatentState(*(torch.cat([getattr(s, f.name) for s in states], dim) for f in fields(LatentState)))
+
+
+@dataclass
+class LatentPlan:
+    """What the planner wants to happen.
+
+    Attributes:
+        targets: (B, T, …) states, ``targets.time`` (B, T) on the clock of the current state.
+        instructions: B instructions.
+        seed: seed of the sampler's noise.
+        steps: solver steps a target.
+        guidance_scale: 1 is the conditional model.
+    """
+
+    targets: LatentState
+    instructions: list[str]
+    seed: int
+    steps: int
+    guidance_scale: float

@@ -1,0 +1,1 @@
+"""The training loop that every stage shares, and one module a stage."""

@@ -1,0 +1,52 @@
+"""Convert so100.xml to USD beside it: ``python assets/robots/so100/build.py [out_dir]`` (or ``make robot``).
+
+The conversion is deterministic: the same MJCF and converter version give the same bytes, which a test asserts.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import mujoco_usd_converter
+from pxr import Sdf
+
+HERE = Path(__file__).resolve().parent
+MJCF = HERE / "so100.xml"
+USD = HERE / "usd"
+ROOT_SCHEMAS = ("PhysicsArticulationRootAPI", "NewtonArticulationRootAPI")
+
+
+def build(out_dir: Path) -> Path:
+    """Write the USD of the MJCF into ``out_dir``, replacing what is there, and return its top file."""
+    with tempfile.TemporaryDirectory() as scratch:
+        asset = mujoco_usd_converter.Converter().convert(str(MJCF), scratch)
+        fix_base(Path(scratch) / "Payload" / "Physics.usda")
+        shutil.rmtree(out_dir, ignore_errors=True)
+        shutil.copytree(scratch, out_dir)
+    return out_dir / Path(asset.path).name
+
+
+def fix_base(physics: Path) -> None:
+    """Move the articulation root from the base link to the asset's top prim, in place.
+
+    The converter marks the base link and welds it to the world. PhysX reads a marked link as a floating base that
+    a joint happens to hold; marked above, the same weld makes a fixed base on every engine.
+    """
+    layer = Sdf.Layer.FindOrOpen(str(physics))
+    top = layer.GetPrimAtPath(f"/{layer.defaultPrim}")
+    base = top.nameChildren["Geometry"].nameChildren["base"]
+    schemas = base.GetInfo("apiSchemas").prependedItems
+    base.SetInfo("apiSchemas", Sdf.TokenListOp.Create(prependedItems=[s for s in schemas if s not in ROOT_SCHEMAS]))
+    top.SetInfo("apiSchemas", Sdf.TokenListOp.Create(prependedItems=[s for s in schemas if s in ROOT_SCHEMAS]))
+    mobility = base.properties["newton:jointsAddMobility"]
+    moved = Sdf.AttributeSpec(top, mobility.name, mobility.typeName, mobility.variability)
+    moved.default = mobility.default
+    base.RemoveProperty(mobility)
+    layer.Save()
+
+
+if __name__ == "__main__":
+    print(build(Path(sys.argv[1]) if len(sys.argv) > 1 else USD))

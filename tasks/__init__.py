@@ -1,0 +1,3 @@
+"""What is to be done: robots, scenes, instructions and success. Importing it registers the gymnasium ids."""
+
+import tasks.so100  # noqa: F401

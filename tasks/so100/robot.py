@@ -1,0 +1,72 @@
+"""The SO-100 arm in Isaac Lab: joints, limits, motors, a ready pose, and where its fingertip is.
+
+Frames: the base stands at the origin of its frame, z up; the arm reaches toward -y. With all joints at zero the upper
+arm, lower arm and gripper lie horizontally along -y. ``shoulder_pan`` turns about +z; ``shoulder_lift``, ``elbow_flex``
+and ``wrist_flex`` turn about +x (before the pan), so that a negative lift raises the arm and positive elbow and wrist
+angles fold it down: the gripper points straight down where the three sum to pi/2. ``wrist_roll`` turns the gripper about
+its own y (it points along -y of its frame), and a positive ``gripper`` opens the jaw.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import isaaclab.sim as sim_utils
+from isaaclab.assets import ArticulationCfg
+from isaaclab_newton.sim.schemas import NewtonArticulationCfg
+from isaaclab_physx.sim.schemas import PhysxArticulationCfg
+
+from argos_sim.actuators import STALL_TORQUE, STS3215ActuatorCfg
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+USD_PATH = ASSETS / "robots" / "so100" / "usd" / "so100.usda"
+MJCF_PATH = ASSETS / "robots" / "so100" / "so100.xml"
+
+JOINT_NAMES = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+
+JOINT_LIMITS = {
+    "shoulder_pan": (-2.2, 2.2),
+    "shoulder_lift": (-3.14, 0.2),
+    "elbow_flex": (0.0, 3.14),
+    "wrist_flex": (-2.0, 1.8),
+    "wrist_roll": (-3.14, 3.14),
+    "gripper": (-0.2, 2.0),
+}
+"""Lower and upper end of each joint [rad]; a test holds them to the MJCF."""
+
+TORQUE_LIMITS = dict.fromkeys(JOINT_NAMES, STALL_TORQUE)
+"""Largest commanded torque of each joint [N·m]: all six are STS3215 servos."""
+
+TIP_BODY = "gripper"
+"""The link that carries the fixed jaw."""
+
+TIP_OFFSET = (0.0089, -0.101, 0.0)
+"""End of the fixed jaw's pads in the frame of ``TIP_BODY`` [m]; the MJCF's site `tip`."""
+
+READY_POSE = {
+    "shoulder_pan": 0.0,
+    "shoulder_lift": -1.9,
+    "elbow_flex": 1.6,
+    "wrist_flex": 1.6,
+    "wrist_roll": -1.57,
+    "gripper": 0.0,
+}
+"""Raised above the table, gripper down, in reach of blocks 0.2 to 0.35 m ahead [rad]."""
+
+SO100_CFG = ArticulationCfg(
+    prim_path="{ENV_REGEX_NS}/Robot",
+    spawn=sim_utils.UsdFileCfg(
+        usd_path=str(USD_PATH),
+        semantic_tags=[("class", "robot")],
+        articulation_props={
+            "/.*": [
+                NewtonArticulationCfg(self_collision_enabled=False),
+                PhysxArticulationCfg(enabled_self_collisions=False),
+            ]
+        },
+    ),
+    init_state=ArticulationCfg.InitialStateCfg(joint_pos=READY_POSE),
+    joint_ordering=list(JOINT_NAMES),
+    actuators={"motors": STS3215ActuatorCfg(joint_names_expr=[".*"])},
+)
+"""The arm, fixed at its base, driven by six commanded torques."""

@@ -1,0 +1,245 @@
+"""Laws of the exported controller: it is the torch network, it remembers, and it never acts on what it cannot trust."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from argos_sim.deploy.export import export_controller, time_inference, verify_export
+from argos_sim.deploy.manifest import ControllerManifest, DeployError
+from argos_sim.deploy.runtime import ControllerRuntime
+
+JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+ROWS, CHANNELS, DIM, HISTORY = 4, 16, 16, 3
+MANIFEST = ControllerManifest(
+    spec={
+        "encoder": "small-vit",
+        "encoder_hash": "0123456789abcdef",
+        "rows": ROWS,
+        "cols": ROWS,
+        "channels": CHANNELS,
+        "proprio_dim": DIM,
+        "joint_names": list(JOINTS),
+        "stats_hash": "fedcba9876543210",
+    },
+    joint_names=JOINTS,
+    joint_limits=((-1.5, 1.5),) * 6,
+    torque_limits=(2.94,) * 6,
+    velocity_limits=(4.9,) * 6,
+    rates={"physics_hz": 200, "control_hz": 50, "camera_hz": 10, "planner_period_s": 0.8},
+    history=HISTORY,
+    action_scale=(2.94,) * 6,
+)
+
+
+class StandIn(nn.Module):
+    """Attention over current and target patches beside the history: the operators of the real controller."""
+
+    def __init__(self, width: int = 48):
+        super().__init__()
+        self.patch = nn.Linear(3 * CHANNELS, width)
+        self.query = nn.Linear((HISTORY + 2) * DIM + 6 + 1, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Sequential(nn.Linear(2 * width, 128), nn.ELU(), nn.Linear(128, 6))
+
+    def forward(
+        self,
+        vision: Tensor,
+        target_vision: Tensor,
+        proprio: Tensor,
+        target_proprio: Tensor,
+        last_action: Tensor,
+        time_to_go: Tensor,
+    ) -> Tensor:
+        patches = self.norm(self.patch(torch.cat([vision, target_vision, target_vision - vision], -1)))  # (N, P, W)
+        query = self.query(torch.cat([proprio.flatten(1), target_proprio, last_action, time_to_go], -1))  # (N, W)
+        key, value = self.key_value(patches).unflatten(-1, (2, 4, -1)).permute(2, 0, 3, 1, 4)  # (N, 4, P, W / 4)
+        heads = query.unflatten(-1, (4, 1, -1))  # (N, 4, 1, W / 4)
+        seen = nn.functional.scaled_dot_product_attention(heads, key, value).flatten(1)  # (N, W)
+        return 2.94 * self.head(torch.cat([query, seen], -1)).clamp(-1, 1)
+
+
+def observations(n: int, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_normal((n, *shape), dtype=np.float32) for name, shape in MANIFEST.inputs.items()}
+
+
+def one_step(seed: int = 0) -> dict[str, np.ndarray | float]:
+    """The arguments of one ``ControllerRuntime.step``."""
+    values = {name: value[0] for name, value in observations(1, seed).items()}
+    names = ("vision", "target_vision", "target_proprio")
+    return {name: values[name] for name in names} | {"proprio": values["proprio"][-1], "time_to_go": 0.4}
+
+
+@pytest.fixture(scope="module")
+def actor() -> StandIn:
+    torch.manual_seed(0)
+    return StandIn()
+
+
+@pytest.fixture(scope="module")
+def exported(actor: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_controller(actor, MANIFEST, tmp_path_factory.mktemp("export") / "controller")
+
+
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported, tmp_path / "controller"))
+
+
+def edit(folder: Path, **changes: object) -> None:
+    path = folder / "controller.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_onnxruntime_computes_what_torch_does_for_any_batch(actor: StandIn, exported: Path) -> None:
+    for n in (1, 2, 7, 1000):
+        assert verify_export(actor, exported, observations(n, n)) < 1e-4
+
+
+def test_the_export_is_one_network_and_its_manifest(exported: Path) -> None:
+    assert sorted(path.name for path in exported.iterdir()) == ["controller.json", "controller.onnx"]
+    assert not exported.with_name("controller.tmp").exists()
+    data = json.loads((exported / "controller.json").read_text())
+    assert data["sha256"] == hashlib.sha256((exported / "controller.onnx").read_bytes()).hexdigest()
+    assert data["inputs"]["vision"] == ["N", 16, 16] and data["output"] == {"torque": ["N", 6]}
+    assert ControllerRuntime(exported).manifest.joint_names == JOINTS
+
+
+def test_a_failed_export_leaves_the_earlier_one(copy: Path) -> None:
+    class Broken(StandIn):
+        def forward(self, *args: Tensor, **kwargs: Tensor) -> Tensor:
+            return super().forward(*args, **kwargs).flatten()
+
+    before = (copy / "controller.onnx").read_bytes()
+    with pytest.raises(DeployError, match="and its manifest says"):
+        export_controller(Broken(), MANIFEST, copy)
+    assert (copy / "controller.onnx").read_bytes() == before and not copy.with_name("controller.tmp").exists()
+
+
+def test_the_history_starts_full_of_the_first_reading_and_ends_with_the_newest(actor: StandIn, exported: Path) -> None:
+    runtime = ControllerRuntime(exported)
+    steps = [one_step(seed) for seed in range(HISTORY + 3)]
+    seen, last_action = [np.asarray(steps[0]["proprio"])] * HISTORY, torch.zeros(1, 6)
+    for step in steps:
+        seen = [*seen, np.asarray(step["proprio"])][-HISTORY - 1 :]
+        inputs = {
+            k: torch.as_tensor(v, dtype=torch.float32).reshape(1, *MANIFEST.inputs[k][-2:])
+            for k, v in step.items()
+            if k != "proprio"
+        }
+        with torch.inference_mode():
+            expected = actor(**inputs, proprio=torch.from_numpy(np.stack(seen))[None], last_action=last_action)
+        torque = runtime.step(**step)  # pyright: ignore[reportArgumentType]
+        np.testing.assert_allclose(torque, expected[0].numpy(), atol=1e-4)
+        last_action = expected / 2.94
+
+
+def test_after_a_reset_the_past_does_not_matter(exported: Path) -> None:
+    runtime, fresh = ControllerRuntime(exported), ControllerRuntime(exported)
+    for seed in range(5):
+        runtime.step(**one_step(seed))  # pyright: ignore[reportArgumentType]
+    runtime.reset()
+    step = one_step(9)
+    np.testing.assert_array_equal(runtime.step(**step), fresh.step(**step))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("name", ["vision", "proprio", "target_vision", "target_proprio", "time_to_go"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_number_that_is_not_finite_gives_no_torque_and_leaves_no_trace(exported: Path, name: str, bad: float) -> None:
+    runtime, clean = ControllerRuntime(exported), ControllerRuntime(exported)
+    good, spoiled = one_step(1), one_step(2)
+    spoiled[name] = np.array(spoiled[name], dtype=np.float32)
+    spoiled[name].flat[-1] = bad  # pyright: ignore[reportAttributeAccessIssue]
+    for each in (runtime, clean):
+        each.step(**good)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=f"^{name} holds 1 values that are NaN or infinite"):
+        runtime.step(**spoiled)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_array_equal(runtime.step(**good), clean.step(**good))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("name", ["vision", "proprio", "target_vision", "target_proprio"])
+def test_another_shape_is_refused_by_name(exported: Path, name: str) -> None:
+    step = one_step()
+    step[name] = np.asarray(step[name])[:-1]
+    with pytest.raises(ValueError, match=f"^{name} has the shape .* and should be"):
+        ControllerRuntime(exported).step(**step)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_tampered_or_missing_network_is_refused(copy: Path) -> None:
+    path = copy / "controller.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DeployError, match="is not the network that controller.json describes"):
+        ControllerRuntime(copy)
+    path.unlink()
+    with pytest.raises(DeployError, match="controller.onnx is missing"):
+        ControllerRuntime(copy)
+
+
+def test_a_network_of_other_sizes_is_refused(copy: Path) -> None:
+    edit(
+        copy, history=5, inputs=json.loads((copy / "controller.json").read_text())["inputs"] | {"proprio": ["N", 6, 16]}
+    )
+    with pytest.raises(DeployError, match="takes .* and its manifest says"):
+        ControllerRuntime(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": 2}, "has the format 2 and 1 is read"),
+        ({"torque_limits": [2.94] * 5}, "torque_limits has 5 entries for 6 joints"),
+        ({"torque_limits": [2.94] * 5 + [-1]}, "torque_limits .* above zero"),
+        ({"joint_limits": [[1, -1]] * 6}, "joint_limits"),
+        ({"encoder_hash": "0"}, "encoder_hash 0 differs from the spec's"),
+        ({"history": 2}, "inputs .* do not follow from its spec"),
+        ({"rates": {}}, "rates lacks physics_hz"),
+        ({"spec": {}}, "spec lacks encoder"),
+        ({"joint_limits": 3}, "wrong kind"),
+    ],
+)
+def test_a_manifest_that_cannot_be_right_names_the_field(copy: Path, changes: dict, message: str) -> None:
+    edit(copy, **changes)
+    with pytest.raises(DeployError, match=message):
+        ControllerRuntime(copy)
+
+
+def test_a_missing_or_cut_off_manifest_is_one_sentence(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="There is no exported controller"):
+        ControllerRuntime(tmp_path / "nowhere")
+    path = copy / "controller.json"
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(DeployError, match="not valid JSON"):
+        ControllerRuntime(copy)
+
+
+def test_one_step_is_fast(exported: Path) -> None:
+    p50, p99 = time_inference(exported, 300)
+    assert p50 <= p99 and p50 < 2.0
+
+
+def test_the_runtime_imports_nothing_that_trains_and_runs_without_warnings(exported: Path) -> None:
+    code = """
+import sys
+import numpy as np
+from argos_sim.deploy import robots, runtime, safety
+controller = runtime.ControllerRuntime(sys.argv[1])
+zeros = np.zeros
+print(controller.step(zeros((16, 16)), zeros(16), zeros((16, 16)), zeros(16), 0.8).shape)
+heavy = {"torch", "isaaclab", "transformers", "lerobot", "argos_wm"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(exported)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(6,)\n", "")

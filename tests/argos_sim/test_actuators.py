@@ -1,0 +1,58 @@
+"""Laws of the servo's torque-speed line, without a simulator."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from isaaclab.utils.types import ArticulationActions
+
+from argos_sim.actuators import NO_LOAD_SPEED, STALL_TORQUE, STS3215Actuator, STS3215ActuatorCfg
+
+
+@pytest.fixture
+def motor() -> STS3215Actuator:
+    return STS3215Actuator(STS3215ActuatorCfg(joint_names_expr=[".*"]), ["a", "b"], slice(None), 3, "cpu")
+
+
+def drive(motor: STS3215Actuator, command: float, velocity: float = 0.0) -> torch.Tensor:
+    """Joint torques (3, 2) [N·m] for one command on all joints turning at ``velocity`` [rad/s]."""
+    action = ArticulationActions(joint_efforts=torch.full((3, 2), command))
+    torques = motor.compute(action, torch.zeros(3, 2), torch.full((3, 2), velocity)).joint_efforts
+    assert torques is not None
+    return torques
+
+
+def test_at_standstill_the_command_is_the_torque(motor: STS3215Actuator) -> None:
+    assert torch.equal(drive(motor, 1.3), torch.full((3, 2), 1.3))
+
+
+def test_at_no_load_speed_the_full_command_gives_nothing(motor: STS3215Actuator) -> None:
+    assert drive(motor, STALL_TORQUE, NO_LOAD_SPEED).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("command", "velocity"), [(100.0, 0.0), (STALL_TORQUE, -NO_LOAD_SPEED), (100.0, -1.0)])
+def test_no_torque_exceeds_the_stall_torque(motor: STS3215Actuator, command: float, velocity: float) -> None:
+    assert drive(motor, command, velocity) == pytest.approx(torch.full((3, 2), STALL_TORQUE))
+    assert drive(motor, -command, -velocity) == pytest.approx(torch.full((3, 2), -STALL_TORQUE))
+
+
+def test_strength_scales_the_command_and_damping_scale_the_loss(motor: STS3215Actuator) -> None:
+    motor.strength[1] = 0.8
+    motor.damping_scale[2] = 1.5
+    torques = drive(motor, 1.0, 0.5)[:, 0].tolist()
+    assert torques == pytest.approx([1.0 - 0.3, 0.8 - 0.3, 1.0 - 0.45])
+
+
+def test_each_environment_has_its_own_delay_and_keeps_it_over_a_reset(motor: STS3215Actuator) -> None:
+    motor.set_delay(torch.tensor([0, 1, 3]))
+    for _ in range(2):
+        seen = torch.stack([drive(motor, float(step))[:, 0] for step in (0.5, 1.0, 1.5, 2.0)])
+        assert seen[:, 0].tolist() == [0.5, 1.0, 1.5, 2.0]
+        assert seen[:, 1].tolist() == [0.5, 0.5, 1.0, 1.5]
+        assert seen[:, 2].tolist() == [0.5, 0.5, 0.5, 0.5]
+        motor.reset(None)
+
+
+def test_a_delay_beyond_the_buffer_is_refused(motor: STS3215Actuator) -> None:
+    with pytest.raises(ValueError, match="history length"):
+        motor.set_delay(motor.cfg.max_delay + 1)

@@ -1,0 +1,102 @@
+"""Laws of the training loop: resuming equals not having stopped, and bad runs say so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from argos_wm.checkpoint import CheckpointError
+from argos_wm.training.logger import RunLogger
+from argos_wm.training.loop import CHECKPOINT, LoopConfig, fit, learning_rate
+
+CFG = LoopConfig(steps=12, learning_rate=1e-2, warmup_steps=3, ema_decay=0.9, checkpoint_every=5, log_every=2)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+
+
+def train(out: Path, stop_at: int | None = None, cfg: LoopConfig = CFG, nan_at: int | None = None) -> nn.Module:
+    module = network()
+
+    def loss_fn(step: int) -> dict[str, Tensor]:
+        if step == stop_at:
+            raise KeyboardInterrupt
+        x = torch.randn(16, 3)
+        loss = (module(x).squeeze(-1) - x.sum(-1)).square().mean()
+        return {"loss": loss * float("nan") if step == nan_at else loss, "extra": loss.detach()}
+
+    return fit(module, loss_fn, cfg, out, RunLogger(out), "toy")
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_resuming_equals_not_having_stopped(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", stop_at=8)
+    assert same(train(tmp_path / "cut"), whole)
+    rows = [json.loads(row) for row in (tmp_path / "cut" / "curves.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
+    assert {"toy/loss", "toy/extra", "toy/steps_per_s"} <= set(rows[0])
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
+    assert same(train(tmp_path), train(tmp_path, stop_at=0))
+
+
+def test_the_seed_matters(tmp_path: Path) -> None:
+    other = train(tmp_path / "b", cfg=LoopConfig(**{**CFG.__dict__, "seed": 1}))
+    assert not same(train(tmp_path / "a"), other)
+
+
+def test_the_averaged_weights_come_back(tmp_path: Path) -> None:
+    plain = LoopConfig(**{**CFG.__dict__, "ema_decay": 0.0})
+    averaged, last = train(tmp_path / "a"), train(tmp_path / "b", cfg=plain)
+    assert not same(averaged, last)
+    assert not averaged.training and not last.training
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    train(tmp_path)
+    with pytest.raises(CheckpointError, match="steps=12.*steps=13"):
+        train(tmp_path, cfg=LoopConfig(**{**CFG.__dict__, "steps": 13}))
+
+
+def test_a_cut_off_checkpoint_is_refused(tmp_path: Path) -> None:
+    train(tmp_path)
+    path = tmp_path / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(CheckpointError, match="cut off"):
+        train(tmp_path)
+
+
+def test_a_loss_that_is_not_finite_names_its_step(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="toy, step 4"):
+        train(tmp_path, nan_at=4)
+
+
+def test_the_learning_rate_rises_then_falls() -> None:
+    rates = [learning_rate(step, CFG) for step in range(CFG.steps)]
+    assert rates[2] == CFG.learning_rate and rates == sorted(rates[:3]) + sorted(rates[3:], reverse=True)
+
+
+def test_dropping_rows_leaves_other_stages_alone(tmp_path: Path) -> None:
+    logger = RunLogger(tmp_path)
+    logger.log({"encoder/loss": 1.0}, 9)
+    logger.log({"planner/loss": 1.0}, 3)
+    logger.log({"planner/loss": 1.0}, 9)
+    logger.drop_after(3, "planner/")
+    assert len(logger.path.read_text().splitlines()) == 2
+
+
+def test_an_unknown_logger_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="paper"):
+        RunLogger(tmp_path, "paper")  # pyright: ignore[reportArgumentType]

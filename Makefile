@@ -1,5 +1,5 @@
 # Needs Python 3.12 and make. Every target creates .venv first; nothing is installed twice.
-PYTHON ?= python3.12
+PYTHON ?= $(shell command -v python3.12 || command -v python3)
 PRESET ?= demo
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,6 +29,8 @@ venv: $(STAMP)
 
 # ovphysx and ovstage come last and without their dependencies: see pyproject.toml.
 $(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' || \
+		{ echo "ARGOS needs Python 3.12 and '$(PYTHON)' is not: install it, or name it with make PYTHON=/path/to/python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt --no-deps ovphysx ovstage

@@ -78,6 +78,7 @@ class STS3215Actuator(ActuatorBase):
     def compute(self, control_action: ArticulationActions, joint_pos: Tensor, joint_vel: Tensor) -> ArticulationActions:
         """Turn commanded efforts into joint torques (N, J) [N·m]; position and velocity targets are ignored."""
         stall = self.cfg.stall_torque
+        assert control_action.joint_efforts is not None, "an explicit actuator is always given efforts"
         command = self._delay.compute(control_action.joint_efforts).clamp(-stall, stall)
         self.computed_effort = self.strength * command - self.damping_scale * self.back_emf * joint_vel
         self.applied_effort = self.computed_effort.clamp(-stall, stall)
@@ -116,8 +117,8 @@ class STS3215ActuatorCfg(ActuatorBaseCfg):
     breaks away between 0.045 and 0.060 N·m. PhysX holds it still; Newton's soft constraint creeps by 0.5 mrad/s."""
 
     dynamic_friction: float = DRY_FRICTION
-    """Friction of a moving joint [N·m]: PhysX asks for it apart and defaults to none, Newton uses ``friction``. Measured
-    on both, the speed under torque u settles at (u - 0.052) / b."""
+    """Friction of a moving joint [N·m]: PhysX asks for it apart and defaults to none, Newton uses ``friction``.
+    Measured on both, the speed under torque u settles at (u - 0.052) / b."""
 
     viscous_friction: float = 0.0
     """None at the joint, as for ``damping``."""

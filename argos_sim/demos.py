@@ -24,6 +24,10 @@ from argos_sim.randomization.ranges import get_ranges
 from argos_wm.checkpoint import save_json, save_tensors
 
 
+VIEW_CAMERAS = {"a": "train", "b": "train", "canonical": "nominal"}
+"""Views of a state, by the randomization preset of their camera."""
+
+
 class TaskExpert(Protocol):
     """A task's expert: plans at the start of an episode, then computes torques."""
 
@@ -156,10 +160,12 @@ def record_views(env: LatentTrackingEnv, expert: TaskExpert, path: Path, batches
     env.reset()
     for _ in tqdm(range(batches), desc="views", unit="batch"):
         expert.begin(every)
+        # One pose an episode and view, as in a real room: two states of a pair differ by the motion alone.
+        poses = {view: env.camera_poses(every, get_ranges(name)) for view, name in VIEW_CAMERAS.items()}
         for step in range(env.max_episode_length):
             env.perception.sense(env.common_step_counter)
             if step % rates.control_per_frame == 0:
-                for name, value in _views(env, every).items():
+                for name, value in _views(env, every, poses).items():
                     columns.setdefault(name, []).append(value.cpu())
             executed = expert.torque() + expert.motion.disturbance(rates.control_dt)
             env.step(executed / expert.motion.torque_limit)
@@ -171,11 +177,10 @@ def record_views(env: LatentTrackingEnv, expert: TaskExpert, path: Path, batches
     save_tensors(path, {k: torch.cat(v) for k, v in columns.items()} | {"pairs": pairs.flatten(0, 2)})
 
 
-def _views(env: LatentTrackingEnv, every: Tensor) -> dict[str, Tensor]:
-    train, nominal = get_ranges("train"), get_ranges("nominal")
+def _views(env: LatentTrackingEnv, every: Tensor, poses: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     out = {}
-    for view, ranges in (("a", train), ("b", train), ("canonical", nominal)):
-        env.place_cameras(every, ranges)
+    for view, pose in poses.items():
+        env.place_cameras(every, pose)
         rgb, classes = env.perception.render()
         if view == "canonical":
             out["canonical"], out["classes"] = canonical_image(rgb, classes), classes

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from argos_sim.paths import PRETRAINED
 from argos_sim.randomization.backgrounds import canonical_background, composite, make_background_bank
 from argos_sim.randomization.photometrics import PhotometricState
 from argos_sim.randomization.ranges import RandomizationRanges
@@ -33,7 +34,7 @@ class PerceptionCfg:
 
     image_size: int = 64
     """Pixels, square."""
-    encoder: str | None = None
+    encoder: str | None = str(PRETRAINED / "encoder")
     """Folder of a saved ``StateEncoder``; None records images without encoding them."""
     backgrounds: int = 512
     """Procedural backgrounds drawn once, at the start."""
@@ -71,7 +72,7 @@ class Perception:
         self.device = robot.device
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         n, j, size = robot.num_instances, len(joint_ids), cfg.image_size
-        self.bank = make_background_bank(ranges.background_families, cfg.backgrounds, size, self.generator, self.device)
+        self.set_ranges(ranges)
         self.background = torch.zeros(n, dtype=torch.long, device=self.device)
         self.photometrics = PhotometricState.nominal(n, self.device)
         self.encoder_bias = torch.zeros(n, j, device=self.device)
@@ -95,6 +96,13 @@ class Perception:
         self._proprio_ring = torch.zeros(frames, *self.proprio.shape, device=self.device)
         self._frames_seen = torch.zeros(n, dtype=torch.long, device=self.device)
         self.recent_proprio = torch.zeros(n, self.cfg.control_history + 1, spec.proprio_dim, device=self.device)
+
+    def set_ranges(self, ranges: RandomizationRanges) -> None:
+        """Draw other backgrounds, and every later episode, from ``ranges``."""
+        self.ranges = ranges
+        self.bank = make_background_bank(
+            ranges.background_families, self.cfg.backgrounds, self.cfg.image_size, self.generator, self.device
+        )
 
     # -- joints ------------------------------------------------------------------------------------------------------
 
@@ -124,7 +132,7 @@ class Perception:
         delayed[:, :joints] += self.encoder_bias[ids] + self.encoder_noise[ids] * noise
         self.raw_proprio[ids] = delayed
         if self.encoder is not None:
-            with torch.inference_mode():
+            with torch.no_grad():
                 self.proprio[ids] = self.encoder.encode_proprio(delayed)
 
     # -- camera ------------------------------------------------------------------------------------------------------
@@ -176,7 +184,7 @@ class Perception:
 
     def _encode(self, ids: Tensor) -> None:
         assert self.encoder is not None
-        with torch.inference_mode():
+        with torch.no_grad():
             parts = [self.encoder.encode_vision(self.images[i]) for i in ids.split(self.cfg.encode_batch)]
             self.vision[ids] = torch.cat(parts)
         fresh = self._stale[ids]

@@ -1,23 +1,16 @@
 """Start Isaac Lab without Isaac Sim, on any machine: quiet, headless, and also where there is no CUDA driver.
 
 Call ``prepare()`` before the first simulation is built. ``launch(cfg)`` then opens whatever runtime the configuration
-needs, which for Newton and OvPhysX is none: both run inside this process.
+needs, which for Newton and OvPhysX is none: both run inside this process and ask for no licence or consent. Isaac Sim
+asks for its own on its first start, and it is the user's to give.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-
-QUIET_ENVIRONMENT = {
-    "OMNI_KIT_ACCEPT_EULA": "YES",
-    "HYDRA_FULL_ERROR": "1",
-    "WANDB_SILENT": "true",
-}
-"""Defaults for the process, never overriding what a person has set. The first would otherwise ask on a terminal."""
 
 LOUD_LOGGERS = ("isaaclab", "isaaclab_newton", "isaaclab_ov", "isaaclab_physx", "newton", "trimesh")
 
@@ -48,8 +41,6 @@ def prepare(log_level: int = logging.ERROR) -> None:
     Args:
         log_level: what the simulators' loggers keep. Their warnings are about scenes that this project does not use.
     """
-    for name, value in QUIET_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     import warp as wp
 
     wp.config.quiet = True

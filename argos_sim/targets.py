@@ -2,69 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from argos_sim.mdp import events
-from argos_sim.mdp.latent_target import TargetSource
 from argos_wm.data.latent_cache import LatentCache
-from argos_wm.encoders.text import TextEncoder, TextFeatures
-from argos_wm.flow import Solver
-from argos_wm.latents import LatentState
-from argos_wm.world_model import WorldModel
+from argos_wm.latents import LatentSpec, LatentState
+from argos_wm.planner import Planner, SamplerConfig
 
 
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How the frozen planner is sampled."""
+class TargetSource(Protocol):
+    """Where targets come from."""
 
-    steps: int = 6
-    solver: Solver = "heun"
-    guidance_scale: float = 1.0
-    batch: int = 256
-    """Plans drawn at once."""
+    def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
+        """States wanted in environments ``ids`` after ``horizon (n,)`` seconds, standardised, ``time`` = horizon."""
+        ...
 
 
 class PlannerTargets:
     """Targets that the frozen planner imagines from each environment's history and instruction.
 
     Args:
-        model: the world model; its spec must be that of the environment's encoder.
-        text_encoder: the one the model was trained with.
+        planner: its spec must be that of the environment's encoder.
         seed: of the sampler's noise.
+        batch: targets drawn at once.
     """
 
-    def __init__(
-        self, model: WorldModel, text_encoder: TextEncoder, cfg: SamplingConfig, device: str, seed: int = 0
-    ) -> None:
-        self.model, self.text_encoder, self.cfg = model.to(device).eval(), text_encoder, cfg
-        self.generator = torch.Generator(device=device).manual_seed(seed)
-        self._bank: TextFeatures | None = None
+    def __init__(self, planner: Planner, seed: int = 0, batch: int = 256) -> None:
+        self.planner, self.batch = planner, batch
+        self.generator = torch.Generator(device=planner.device).manual_seed(seed)
+
+    @staticmethod
+    def load(folder: Path, spec: LatentSpec, sampler: SamplerConfig, device: str, seed: int = 0) -> PlannerTargets:
+        """The planner saved in ``folder``; one made for other latents than the environment's ``spec`` is refused."""
+        planner = Planner.load(folder, sampler, device)
+        planner.spec.require(spec, f"the planner {folder}", "the environment's encoder")
+        return PlannerTargets(planner, seed)
 
     def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
         """See ``TargetSource``."""
-        instruction = env.command_manager.get_term("instruction")
-        if self._bank is None:
-            self._bank = self.text_encoder(instruction.texts).to(env.device)
-        history, mask = env.perception.history(self.model.config.history)
-        text = self._bank[instruction.phrase[ids]]
-        parts = []
-        for part in torch.arange(len(ids), device=env.device).split(self.cfg.batch):
-            chosen = ids[part]
-            parts.append(
-                self.model.sample(
-                    history[chosen],
-                    mask[chosen],
-                    text[part],
-                    horizon[part],
-                    steps=self.cfg.steps,
-                    solver=self.cfg.solver,
-                    guidance_scale=self.cfg.guidance_scale,
-                    generator=self.generator,
-                )
+        model, sampler = self.planner.world_model, self.planner.sampler
+        text = self.planner.features(env.command_manager.get_term("instruction").text(ids))
+        history, mask = env.perception.history(model.config.history)
+        parts = [
+            model.sample(
+                history[ids[part]],
+                mask[ids[part]],
+                text[part],
+                horizon[part],
+                steps=sampler.steps,
+                solver=sampler.solver,
+                guidance_scale=sampler.guidance_scale,
+                guidance_interval=sampler.guidance_interval,
+                generator=self.generator,
             )
+            for part in torch.arange(len(ids), device=env.device).split(self.batch)
+        ]
         return LatentState.cat(parts)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -52,7 +53,7 @@ class LatentDecoder(nn.Module):
         self.gather = nn.Linear(patches * cfg.channels, patches * 16)
         self.enter = nn.Conv2d(cfg.channels + 16, cfg.width, 3, padding=1)
         widths = [max(16, round(cfg.width * 0.75**i) // 8 * 8) for i in range(cfg.doublings)]
-        self.grow = nn.Sequential(*(_double(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)))
+        self.grow = nn.Sequential(*(_double(a, b) for a, b in pairwise(widths)))
         self.leave = nn.Sequential(nn.Conv2d(widths[-1], 4 * (3 + len(CLASSES)), 3, padding=1), nn.PixelShuffle(2))
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 

@@ -11,7 +11,6 @@ for _name, _value in {
     "TRANSFORMERS_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "WANDB_MODE": "offline",
     "TOKENIZERS_PARALLELISM": "false",
     "MPLBACKEND": "Agg",

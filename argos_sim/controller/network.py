@@ -7,8 +7,10 @@ target's, and their difference; what they find joins the proprioceptive history 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from rsl_rl.models import MLPModel
@@ -16,6 +18,10 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from argos_wm.checkpoint import CheckpointError, load_into, load_json, load_tensors, save_json, save_tensors
+from argos_wm.latents import LatentSpec
+
+WEIGHTS, SETTINGS = "controller.safetensors", "controller.json"
 PROPRIO, VISION, TARGET_VISION = "proprio", "vision", "target_vision"
 """Observation groups that the actor takes, see ``argos_sim.mdp.observations``."""
 INPUTS = ("vision", "target_vision", "proprio", "target_proprio", "last_action", "time_to_go")
@@ -140,12 +146,36 @@ class Controller(nn.Module):
         """What ``from_settings`` needs to build it again."""
         return asdict(self.cfg) | {"torque_limit": self.torque_limit.tolist()}
 
-    @staticmethod
-    def from_settings(settings: dict) -> Controller:
-        """Inverse of ``settings``."""
-        known = dict(settings)
-        limit = torch.tensor(known.pop("torque_limit"))
-        return Controller(ControllerConfig(**(known | {"hidden": tuple(known["hidden"])})), limit)
+
+def from_settings(settings: dict[str, Any]) -> Controller:
+    """An untrained controller of the sizes in ``Controller.settings()``."""
+    known = dict(settings)
+    limit = torch.tensor(known.pop("torque_limit"))
+    return Controller(ControllerConfig(**(known | {"hidden": tuple(known["hidden"])})), limit)
+
+
+def save_controller(controller: Controller, spec: LatentSpec, folder: Path, extra: dict[str, Any]) -> None:
+    """Write a controller with the spec of the latents that it takes."""
+    save_tensors(folder / WEIGHTS, controller.state_dict())
+    save_json(folder / SETTINGS, {"controller": controller.settings(), "spec": spec.to_json(), "extra": extra})
+
+
+def load_weights(folder: Path) -> Controller:
+    """Read a controller, whatever its latents."""
+    settings = load_json(folder / SETTINGS)
+    if {"controller", "spec"} - set(settings):
+        raise CheckpointError(f"{folder / SETTINGS} lacks its sizes or its latent spec. Train the controller again.")
+    controller = from_settings(settings["controller"])
+    load_into(controller, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
+    return controller.eval()
+
+
+def load_controller(folder: Path, spec: LatentSpec, whose: str) -> Controller:
+    """Read a controller; one made for other latents than ``spec`` (of the part called ``whose``) is refused."""
+    controller = load_weights(folder)
+    own = LatentSpec.from_json(load_json(folder / SETTINGS)["spec"])
+    own.require(spec, f"the controller {folder}", whose)
+    return controller
 
 
 class ControllerModel(MLPModel):
@@ -157,13 +187,17 @@ class ControllerModel(MLPModel):
         obs_groups: dict[str, list[str]],
         obs_set: str,
         output_dim: int,
-        controller: dict,
+        controller: dict[str, Any] | str,
         distribution_cfg: dict,
         activation: str = "elu",
-        hidden_dims: Sequence[int] = (),
+        **_: Any,
     ) -> None:
-        """``controller`` is ``Controller.settings()``; it decides the layers, so ``hidden_dims`` stays unused."""
-        template = Controller.from_settings(controller)
+        """
+        Args:
+            controller: ``Controller.settings()``, or the folder of a saved controller to start from.
+            _: rsl_rl's settings of plain MLPs, which the controller's own sizes replace.
+        """
+        template = load_weights(Path(controller)) if isinstance(controller, str) else from_settings(controller)
         # Read by the base class before modules may be assigned.
         object.__setattr__(self, "_feature_width", template.features.width)
         super().__init__(obs, obs_groups, obs_set, output_dim, [16], activation, False, distribution_cfg)
@@ -191,3 +225,43 @@ class ControllerModel(MLPModel):
         controller.features.load_state_dict(self.features.state_dict())
         controller.mlp.load_state_dict(self.mlp.state_dict())
         return controller.eval()
+
+    def as_jit(self) -> nn.Module:
+        """For ``isaaclab play``: one flat observation in, the mean action out."""
+        return _FlatController(self)
+
+    def as_onnx(self, verbose: bool = False) -> nn.Module:
+        """As ``as_jit``; ``argos_sim.deploy.export`` writes the export that robots use, with named inputs."""
+        return _FlatController(self)
+
+
+class _FlatController(nn.Module):
+    """The actor on the concatenation of its observation groups, as rsl_rl's exporters expect it."""
+
+    is_recurrent: bool = False
+
+    def __init__(self, model: ControllerModel) -> None:
+        super().__init__()
+        cfg = model.controller_cfg
+        self.features, self.mlp = copy.deepcopy(model.features), copy.deepcopy(model.mlp)
+        self.patches, self.channels, self.steps, self.dim = cfg.patches, cfg.channels, cfg.history + 1, cfg.proprio_dim
+        self.joints = cfg.joints
+        self.input_names, self.output_names = ["obs"], ["actions"]
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """(N, proprio + 2 P C) to (N, J)."""
+        image = self.patches * self.channels
+        sizes = [self.steps * self.dim, self.dim, self.joints, 1, image, image]
+        history, wanted, action, time, vision, target = obs.split(sizes, dim=-1)
+        shape = [-1, self.patches, self.channels]
+        past = history.reshape([-1, self.steps, self.dim])
+        return self.mlp(self.features(vision.reshape(shape), target.reshape(shape), past, wanted, action, time))
+
+    def get_dummy_inputs(self) -> tuple[Tensor]:
+        """For tracing."""
+        size = (self.steps + 1) * self.dim + self.joints + 1 + 2 * self.patches * self.channels
+        return (torch.zeros(1, size),)
+
+    @torch.jit.export
+    def reset(self) -> None:
+        """Nothing is kept between steps."""

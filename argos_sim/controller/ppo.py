@@ -157,7 +157,7 @@ def train_ppo(env, algorithm: TrackingPPO, cfg: PPOConfig, out_dir: Path, logger
         obs, figures = _rollout(env, algorithm, obs, cfg.steps)
         losses = algorithm.update()
         figures |= {f"loss_{'pull' if k == 'symmetry' else k}": v for k, v in losses.items()}
-        figures |= {"learning_rate": algorithm.learning_rate, "action_std": float(algorithm.actor.output_std.mean())}
+        figures |= {"learning_rate": algorithm.learning_rate, "action_std": algorithm.actor.output_std.mean().item()}
         logger.log({f"ppo/{k}": v for k, v in figures.items()}, iteration)
         bar.set_postfix(reward=f"{figures['reward']:.3f}", reached=f"{figures.get('reached', float('nan')):.2f}")
         if (iteration + 1) % cfg.checkpoint_every == 0:
@@ -186,7 +186,7 @@ def _rollout(env, algorithm: TrackingPPO, obs: TensorDict, steps: int) -> tuple[
     target = env.unwrapped.command_manager.get_term("target")
     target.records.clear()
     rewards, broken = 0.0, 0
-    with torch.inference_mode():
+    with torch.no_grad():
         for _ in range(steps):
             obs, reward, done, extras = env.step(algorithm.act(obs))
             broken += int(env.unwrapped.reset_terminated.sum())

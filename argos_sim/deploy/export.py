@@ -10,10 +10,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import logging
 import shutil
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +72,7 @@ def verify_export(actor: nn.Module, folder: Path | str, observations: Mapping[st
     device = next(actor.parameters()).device
     training = actor.training
     actor.eval()
-    with torch.inference_mode():
+    with torch.no_grad():
         expected = actor(**{name: torch.from_numpy(value).to(device) for name, value in inputs.items()})
     actor.train(training)
     return float(np.abs(runtime.infer(inputs) - expected.float().cpu().numpy()).max())
@@ -92,18 +94,18 @@ def time_inference(folder: Path | str, n: int = 1000) -> tuple[float, float]:
 
 
 def _write_onnx(actor: nn.Module, manifest: ControllerManifest, path: Path) -> None:
-    """One self-contained file with a dynamic batch. A batch of 2 is traced: torch would fix a batch of 1."""
+    """One self-contained file with a dynamic batch; its inputs are named as the arguments of ``forward``.
+
+    A batch of 2 is traced: torch would fix a batch of 1.
+    """
     example = {name: torch.zeros(2, *shape) for name, shape in manifest.inputs.items()}
     batch = torch.export.Dim("batch", min=1)
-    with torch.inference_mode(), warnings.catch_warnings():
-        # About torch's own internals, and that all inputs share one batch dimension.
-        warnings.simplefilter("ignore")
+    with torch.no_grad(), _without_remarks():
         torch.onnx.export(
             actor,
             (),
             str(path),
             kwargs=example,
-            input_names=list(example),
             output_names=[OUTPUT],
             opset_version=OPSET,
             dynamic_shapes={name: {0: batch} for name in example},
@@ -111,3 +113,17 @@ def _write_onnx(actor: nn.Module, manifest: ControllerManifest, path: Path) -> N
             dynamo=True,
             verbose=False,
         )
+
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep the exporter's remarks on its own internals, such as a split that is not folded, off the screen."""
+    optimizer = logging.getLogger("onnxscript.optimizer")
+    level = optimizer.level
+    optimizer.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optimizer.setLevel(level)

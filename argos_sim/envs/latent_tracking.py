@@ -13,7 +13,7 @@ import isaaclab.envs.mdp as lab_mdp
 import isaaclab.sim as sim_utils
 from isaaclab.assets import ArticulationCfg, AssetBaseCfg
 from isaaclab.envs import ManagerBasedRLEnvCfg
-from isaaclab.managers import EventTermCfg, ObservationGroupCfg, ObservationTermCfg, RewardTermCfg, TerminationTermCfg
+from isaaclab.managers import EventTermCfg, ObservationGroupCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg, TerminationTermCfg
 from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sensors import CameraCfg
 from isaaclab.utils import configclass
@@ -154,6 +154,27 @@ class RecordingObservationsCfg:
 class EventsCfg:
     """Dynamics at the start (body and material properties) and at each reset (motors), then places."""
 
+    mass = EventTermCfg(
+        func=lab_mdp.randomize_rigid_body_mass,
+        mode="startup",
+        params={"asset_cfg": SceneEntityCfg("robot"), "mass_distribution_params": MISSING, "operation": "scale"},
+    )
+    centre_of_mass = EventTermCfg(
+        func=lab_mdp.randomize_rigid_body_com,
+        mode="startup",
+        params={"asset_cfg": SceneEntityCfg("robot"), "com_range": MISSING},
+    )
+    contact = EventTermCfg(
+        func=lab_mdp.randomize_rigid_body_material,
+        mode="startup",
+        params={
+            "asset_cfg": SceneEntityCfg("robot"),
+            "static_friction_range": MISSING,
+            "dynamic_friction_range": MISSING,
+            "restitution_range": (0.0, 0.0),
+            "num_buckets": 64,
+        },
+    )
     joints = EventTermCfg(func=events.randomize_joints, mode="startup", params={"ranges": MISSING})
     motors = EventTermCfg(func=events.randomize_motors, mode="reset", params={"ranges": MISSING})
     place_robot = EventTermCfg(func=events.place_robot, mode="reset", params={"spread": 0.15})
@@ -194,6 +215,8 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
 
     joint_names: tuple[str, ...] = MISSING
     """Joints in the order of state and action."""
+    joint_limits: dict[str, tuple[float, float]] = MISSING
+    """Lower and upper end of each joint [rad]."""
     rates: Rates = Rates()
     camera_pose: CameraPose = CameraPose()
     perception: PerceptionCfg = PerceptionCfg()
@@ -215,8 +238,9 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
         steps = self.plans_per_episode * self.rates.control_per_plan + self.rates.control_per_frame
         self.episode_length_s = steps * self.rates.control_dt
         self.scene.camera.width = self.scene.camera.height = self.perception.image_size
-        for event in ("joints", "motors"):
-            getattr(self.events, event).params["ranges"] = self.ranges
+        for names in events.randomization_params(self.ranges).values():
+            for name, params in names.items():
+                getattr(self.events, name).params.update(params)
 
     def for_recording(self) -> None:
         """Leave out latents: nothing is encoded or tracked, images are kept by perception alone."""

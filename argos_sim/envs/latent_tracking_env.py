@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from isaaclab.envs import ManagerBasedRLEnv
 from torch import Tensor
 
 from argos_sim.envs.camera import jittered_poses
+from argos_sim.mdp.events import randomization_params
 from argos_sim.perception import Perception
+from argos_sim.platform import prepare
 from argos_sim.randomization.ranges import RandomizationRanges
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import SpecMismatch
@@ -28,6 +30,12 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
     """
 
     cfg: LatentTrackingEnvCfg
+
+    def __init__(self, cfg: LatentTrackingEnvCfg, render_mode: str | None = None, **kwargs: Any) -> None:
+        # Also for environments that Isaac Lab's own commands make: they change fields that others depend on.
+        prepare()
+        cfg.apply()
+        super().__init__(cfg, render_mode, **kwargs)
 
     def load_managers(self) -> None:
         """Make the senses, then the managers."""
@@ -73,19 +81,32 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
             begin = getattr(self.command_manager.get_term("target").source, "begin", None)
             if begin is not None:
                 begin(self, ids)
-        self.place_cameras(ids, self.cfg.ranges)
+        self.place_cameras(ids, self.camera_poses(ids, self.cfg.ranges))
         # Without this the first picture of an episode would show where the arm was when the last one ended.
         self.scene.write_data_to_sim()
         self.sim.forward()
         self.perception.reset(ids)
 
-    def place_cameras(self, ids: Tensor, ranges: RandomizationRanges) -> None:
-        """Put the cameras of environments ``ids`` anew, as far from their nominal pose as ``ranges`` allow."""
-        position, rotation = jittered_poses(
+    def camera_poses(self, ids: Tensor, ranges: RandomizationRanges) -> tuple[Tensor, Tensor]:
+        """Draw world positions (n, 3) and quaternions (n, 4) of the cameras ``ids``, as far off as ``ranges`` allow."""
+        return jittered_poses(
             self.cfg.camera_pose,
             self.scene.env_origins[ids],
             ranges.camera_position,
             ranges.camera_rotation,
             self.generator,
         )
-        self.scene["camera"].set_world_poses(position, rotation, env_ids=ids.int(), convention="ros")
+
+    def place_cameras(self, ids: Tensor, poses: tuple[Tensor, Tensor]) -> None:
+        """Put the cameras of environments ``ids`` at ``poses``."""
+        self.scene["camera"].set_world_poses(*poses, env_ids=ids.int(), convention="ros")
+
+    def set_ranges(self, ranges: RandomizationRanges) -> None:
+        """Randomize by other ranges from now on: draws dynamics and backgrounds anew; call ``reset`` afterwards."""
+        self.cfg.ranges = ranges
+        self.perception.set_ranges(ranges)
+        for mode, names in randomization_params(ranges).items():
+            for name, params in names.items():
+                self.event_manager.get_term_cfg(name).params.update(params)
+            if mode == "startup":
+                self.event_manager.apply(mode="startup")

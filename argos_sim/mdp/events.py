@@ -21,6 +21,20 @@ def _ids(env, env_ids: Tensor | slice | None) -> Tensor:
     return every if env_ids is None else every[env_ids]
 
 
+def randomization_params(ranges: RandomizationRanges) -> dict[str, dict[str, dict]]:
+    """Parameters of the events that depend on ``ranges``: mode → event → parameters."""
+    offset, friction = ranges.com_offset, ranges.contact_friction
+    return {
+        "startup": {
+            "mass": {"mass_distribution_params": ranges.mass_scale},
+            "centre_of_mass": {"com_range": {axis: offset for axis in "xyz"}},
+            "contact": {"static_friction_range": friction, "dynamic_friction_range": friction},
+            "joints": {"ranges": ranges},
+        },
+        "reset": {"motors": {"ranges": ranges}},
+    }
+
+
 def randomize_joints(env, env_ids: Tensor | None, ranges: RandomizationRanges) -> None:
     """Draw each joint's dry friction [N·m] and armature [kg·m²].
 

@@ -83,8 +83,8 @@ class InstructionCommand(CommandTerm):
     def _update_metrics(self) -> None:
         distance, nearest = self.tip_distance().min(-1)
         new = (self.first_touched < 0) & (distance <= self.cfg.touch_distance)
-        self.first_touched = torch.where(new, nearest, self.first_touched)
-        self.touched_at = torch.where(new, self._env.episode_length_buf, self.touched_at)
+        self.first_touched[:] = torch.where(new, nearest, self.first_touched)
+        self.touched_at[:] = torch.where(new, self._env.episode_length_buf, self.touched_at)
         self.metrics["success"][:] = self.success.float()
 
     def _resample_command(self, env_ids: Sequence[int] | slice) -> None:

@@ -8,7 +8,7 @@ is. A target is *reached* when, at its due time, the joints' RMS error to its de
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
 
 import torch
 from isaaclab.managers import CommandTerm, CommandTermCfg
@@ -16,20 +16,14 @@ from isaaclab.utils import configclass
 from torch import Tensor
 
 from argos_sim.mdp.instructions import FOREVER
-from argos_wm.latents import LatentState
+from argos_sim.paths import PRETRAINED
+from argos_sim.targets import PlannerTargets, TargetSource
+from argos_wm.planner import SamplerConfig
 
 JOINT_TOLERANCE = 0.10
 """rad RMS over the joints."""
 VISION_SHARE = 0.5
 """Share of the initial vision error that may remain."""
-
-
-class TargetSource(Protocol):
-    """Where targets come from."""
-
-    def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
-        """States wanted in environments ``ids`` after ``horizon (n,)`` seconds, standardised, ``time`` = horizon."""
-        ...
 
 
 class LatentTargetCommand(CommandTerm):
@@ -98,7 +92,7 @@ class LatentTargetCommand(CommandTerm):
         tick = env.episode_length_buf % self.rates.control_per_plan == 0
         due = tick & ~fresh if first_call else torch.zeros_like(tick)
         if first_call:
-            self.just_reached = torch.zeros_like(self.just_reached)
+            self.just_reached.zero_()
         if bool(due.any()):
             self._judge(due.nonzero().squeeze(-1))
         wanting = (due | fresh).nonzero().squeeze(-1)
@@ -127,13 +121,11 @@ class LatentTargetCommand(CommandTerm):
 
     def _plan(self, ids: Tensor) -> None:
         if self.source is None:
-            raise RuntimeError(
-                "The latent target has no source. Name a planner's folder in commands.target.planner, or set "
-                "`source` before the first step."
-            )
+            folder = Path(self.cfg.planner)
+            self.source = PlannerTargets.load(folder, self.perception.encoder.spec, SamplerConfig(), self.device)
         target = self.source.targets(self._env, ids, self.time_to_go[ids])
         self.target_vision[ids], self.target_proprio[ids] = target.vision, target.proprio
-        with torch.inference_mode():
+        with torch.no_grad():
             self.target_raw[ids] = self.perception.encoder.decode_proprio(target.proprio)
         self._given_at[ids] = self._env.episode_length_buf[ids]
         self.given_vision_error[ids] = self.vision_error()[ids]
@@ -155,5 +147,7 @@ class LatentTargetCommandCfg(CommandTermCfg):
 
     class_type: type = LatentTargetCommand
     resampling_time_range: tuple[float, float] = (FOREVER, FOREVER)
+    planner: str = str(PRETRAINED / "planner")
+    """Folder of the world model that targets come from, unless the term's ``source`` is set."""
     record: bool = False
     """Keep an outcome of every target, for evaluation."""

@@ -16,7 +16,9 @@ COMMAND = "target"
 
 def _target(env) -> LatentTargetCommand:
     command = env.command_manager.get_term(COMMAND)
-    command.ensure_ready()
+    # Isaac Lab calls each term once while it is being built, to learn its shape; there is nothing to plan for then.
+    if hasattr(env, "observation_manager"):
+        command.ensure_ready()
     return command
 
 

@@ -114,7 +114,7 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
     steps = torch.arange(-radius, radius + 1, device=images.device)
     kernel = torch.exp(-0.5 * (steps / sigma.clamp_min(1e-3).unsqueeze(1)).square())
     kernel = kernel / kernel.sum(1, keepdim=True)
-    n, channels, height, width = images.shape
+    n, channels, height, _ = images.shape
     weight = kernel.repeat_interleave(channels, 0)[:, None, None]
     padded = F.pad(images, (radius, radius, radius, radius), mode="replicate").reshape(
         1, n * channels, height + 2 * radius, -1

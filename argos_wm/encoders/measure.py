@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from argos_wm.data.views import Augment, EncoderViews
 from argos_wm.encoders.vision import VisionEncoder
 from argos_wm.latents import LatentStats
-from argos_wm.training.encoder import Augment, EncoderViews
 
 Encode = Callable[[Tensor], Tensor]
 """uint8 (B, 3, H, W) -> standardised latents (B, P, C)."""

@@ -110,8 +110,8 @@ class TransformersTextEncoder(TextEncoder):
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise CheckpointError(
-                f"The text encoder {name!r} cannot be loaded ({reason}); get it with `hf download {name}`, give a local "
-                "folder, or use hashed-ngram, which needs no download."
+                f"The text encoder {name!r} cannot be loaded ({reason}); get it with `hf download {name}`, give a "
+                "local folder, or use hashed-ngram, which needs no download."
             ) from None
         # Two-tower models such as CLIP keep their text half under this name.
         self.model = getattr(model, "text_model", model).to(device).eval().requires_grad_(False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class SmallViT(VisionEncoder):
         self.rows = self.cols = cfg.image_size // cfg.patch
         self.channels = cfg.channels
         widths = (3, *cfg.stem, cfg.width)
-        self.stem = nn.Sequential(*(_halve(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)))
+        self.stem = nn.Sequential(*(_halve(a, b) for a, b in pairwise(widths)))
         self.positions = nn.Parameter(0.02 * torch.randn(1, self.rows * self.cols, cfg.width))
         self.blocks = nn.Sequential(*(_Block(cfg.width, cfg.heads, cfg.mlp_ratio) for _ in range(cfg.depth)))
         self.norm = nn.LayerNorm(cfg.width)

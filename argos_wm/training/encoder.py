@@ -8,77 +8,18 @@ the very figure that is reported, and noise is added before the decoders, so onl
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from argos_wm.checkpoint import CheckpointError, load_tensors
+from argos_wm.data.views import Augment, EncoderViews, seen_blocks
 from argos_wm.decoder import CLASSES, LatentDecoder
 from argos_wm.encoders.vision import SmallViT
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import LoopConfig, fit
-
-Augment = Callable[[Tensor, Tensor], Tensor]
-"""(images uint8 (B, 3, H, W), foreground bool (B, H, W)) -> randomized images. Draws from torch's default generator
-only, so that training resumes exactly."""
-
-VISIBLE_PIXELS = 6
-"""A block of which the canonical camera sees fewer pixels counts as hidden."""
-
-
-@dataclass(frozen=True)
-class EncoderViews:
-    """Rendered states for the encoder, N of them, trajectory after trajectory.
-
-    Attributes:
-        image_a, image_b: uint8 (N, 3, H, W), the same state from two cameras moved at random.
-        mask_a, mask_b: (N, H, W), not 0 where robot or blocks are seen.
-        canonical: uint8 (N, 3, H, W), canonical camera and background.
-        classes: uint8 (N, H, W), classes of the canonical picture, see ``decoder.CLASSES``.
-        joints: (N, J) [rad].
-        blocks: (N, 3, 3) positions of the red, green and blue block [m].
-        pairs: (M, 2) indices of states 0.8 s apart in one trajectory.
-    """
-
-    image_a: Tensor
-    image_b: Tensor
-    mask_a: Tensor
-    mask_b: Tensor
-    canonical: Tensor
-    classes: Tensor
-    joints: Tensor
-    blocks: Tensor
-    pairs: Tensor
-
-    @staticmethod
-    def load(path: Path) -> EncoderViews:
-        """Read a safetensors file; name what is missing."""
-        tensors = load_tensors(path)
-        missing = [f.name for f in fields(EncoderViews) if f.name not in tensors]
-        if missing:
-            raise CheckpointError(f"{path} lacks {', '.join(missing)}. Render the encoder's views again.")
-        return EncoderViews(**{f.name: tensors[f.name] for f in fields(EncoderViews)})
-
-    def __len__(self) -> int:
-        return self.joints.shape[0]
-
-    def split(self, held_out: float) -> tuple[EncoderViews, EncoderViews]:
-        """The first states for training and the last share ``held_out`` for measuring; no pair straddles the two."""
-        border = int(len(self) * (1.0 - held_out))
-        parts = []
-        for low, high in ((0, border), (border, len(self))):
-            inside = ((self.pairs >= low) & (self.pairs < high)).all(1)
-            states = {f.name: getattr(self, f.name)[low:high] for f in fields(self) if f.name != "pairs"}
-            parts.append(EncoderViews(**states, pairs=self.pairs[inside] - low))
-        return parts[0], parts[1]
-
-    def visible(self) -> Tensor:
-        """Whether each block is seen in the canonical picture, bool (N, 3)."""
-        return torch.stack([(self.classes == c).flatten(1).sum(1) >= VISIBLE_PIXELS for c in (2, 3, 4)], 1)
 
 
 @dataclass(frozen=True)
@@ -91,7 +32,7 @@ class EncoderObjective:
     joints: float = 1.0
     blocks: float = 1.0
     decorrelation: float = 0.5
-    """Mean squared correlation of two channels, times P·C: keeps one strong cue from filling all channels."""
+    """Mean squared correlation of two channels, times √(P·C): keeps one strong cue from filling all channels."""
     latent_noise: float = 0.3
     """Standard deviation of the noise on latents before every decoder, in standardised units."""
     foreground: float = 5.0
@@ -145,7 +86,7 @@ class EncoderTask(nn.Module):
 
     def _block_loss(self, latents: Tensor, blocks: Tensor, classes: Tensor) -> Tensor:
         target = (blocks[..., :2].flatten(1) - self.block_mean) / self.block_std
-        seen = torch.stack([(classes == c).flatten(1).sum(1) >= VISIBLE_PIXELS for c in (2, 3, 4)], 1)
+        seen = seen_blocks(classes)
         error = (self.block_head(latents.flatten(1)) - target).square().unflatten(1, (3, 2)).mean(2)
         return (error * seen).sum() / seen.sum().clamp_min(1)
 
@@ -164,11 +105,11 @@ def _segmentation_loss(logits: Tensor, classes: Tensor, weights: EncoderObjectiv
 
 
 def _decorrelation(latents: Tensor) -> Tensor:
-    """Mean squared correlation between different channels (N, F), times F; latents are already normalised."""
+    """Mean squared correlation of different channels of ``latents (N, F)``, times √F; they are normalised already."""
     count, size = latents.shape
     correlation = latents.T @ latents / count
     off_diagonal = correlation.square().sum() - correlation.diagonal().square().sum()
-    return off_diagonal / (size * (size - 1)) * size**0.5
+    return size**0.5 * off_diagonal / (size * (size - 1))
 
 
 def train_encoder(

@@ -116,7 +116,8 @@ def _descend(
 ) -> None:
     if not torch.isfinite(loss):
         raise FloatingPointError(
-            f"{where}: the loss is {loss.item()}. Lower the learning rate ({cfg.learning_rate}) or look for NaN in the data."
+            f"{where}: the loss is {loss.item()}. Lower the learning rate ({cfg.learning_rate}) or look for NaN in the "
+            "data."
         )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -9,5 +9,6 @@ gym.register(
     kwargs={
         "env_cfg_entry_point": "tasks.so100.reach:ReachEnvCfg",
         "rsl_rl_cfg_entry_point": "tasks.so100.agents:ReachPPOCfg",
+        "expert_entry_point": "tasks.so100.reach:ReachExpert",
     },
 )

@@ -102,6 +102,7 @@ class ReachEnvCfg(LatentTrackingEnvCfg):
     commands: ReachCommandsCfg = ReachCommandsCfg()
     events: ReachEventsCfg = ReachEventsCfg()
     joint_names: tuple[str, ...] = JOINT_NAMES
+    joint_limits: dict[str, tuple[float, float]] = JOINT_LIMITS
 
     def __post_init__(self) -> None:
         self.actions.torque = lab_mdp.JointEffortActionCfg(

@@ -3,13 +3,11 @@
 Frames: the base stands at the origin of its frame, z up; the arm reaches toward -y. With all joints at zero the upper
 arm, lower arm and gripper lie horizontally along -y. ``shoulder_pan`` turns about +z; ``shoulder_lift``, ``elbow_flex``
 and ``wrist_flex`` turn about +x (before the pan), so that a negative lift raises the arm and positive elbow and wrist
-angles fold it down: the gripper points straight down where the three sum to pi/2. ``wrist_roll`` turns the gripper about
-its own y (it points along -y of its frame), and a positive ``gripper`` opens the jaw.
+angles fold it down: the gripper points straight down where the three sum to pi/2. ``wrist_roll`` turns the gripper
+about its own y (it points along -y of its frame), and a positive ``gripper`` opens the jaw.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import isaaclab.sim as sim_utils
 from isaaclab.assets import ArticulationCfg
@@ -17,14 +15,14 @@ from isaaclab_newton.sim.schemas import NewtonArticulationCfg
 from isaaclab_physx.sim.schemas import PhysxArticulationCfg
 
 from argos_sim.actuators import STALL_TORQUE, STS3215ActuatorCfg
+from argos_sim.paths import asset
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
-USD_PATH = ASSETS / "robots" / "so100" / "usd" / "so100.usda"
-MJCF_PATH = ASSETS / "robots" / "so100" / "so100.xml"
+USD_PATH = asset("robots", "so100", "usd", "so100.usda")
+MJCF_PATH = asset("robots", "so100", "so100.xml")
 
 JOINT_NAMES = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 
-JOINT_LIMITS = {
+JOINT_LIMITS: dict[str, tuple[float, float]] = {
     "shoulder_pan": (-2.2, 2.2),
     "shoulder_lift": (-3.14, 0.2),
     "elbow_flex": (0.0, 3.14),
@@ -34,7 +32,7 @@ JOINT_LIMITS = {
 }
 """Lower and upper end of each joint [rad]; a test holds them to the MJCF."""
 
-TORQUE_LIMITS = dict.fromkeys(JOINT_NAMES, STALL_TORQUE)
+TORQUE_LIMITS: dict[str, float] = dict.fromkeys(JOINT_NAMES, STALL_TORQUE)
 """Largest commanded torque of each joint [N·m]: all six are STS3215 servos."""
 
 TIP_BODY = "gripper"
@@ -43,7 +41,7 @@ TIP_BODY = "gripper"
 TIP_OFFSET = (0.0089, -0.101, 0.0)
 """End of the fixed jaw's pads in the frame of ``TIP_BODY`` [m]; the MJCF's site `tip`."""
 
-READY_POSE = {
+READY_POSE: dict[str, float] = {
     "shoulder_pan": 0.0,
     "shoulder_lift": -1.9,
     "elbow_flex": 1.6,

@@ -10,19 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from isaaclab.assets import ArticulationCfg
+from isaaclab.scene import InteractiveScene, InteractiveSceneCfg
+from isaaclab.sim import SimulationCfg, SimulationContext
+from isaaclab.utils import configclass
+from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
+from isaaclab_ov.physics import OvPhysxCfg
 
-from argos_sim.platform import launch, prepare
-
-prepare()
-
-from isaaclab.assets import ArticulationCfg  # noqa: E402
-from isaaclab.scene import InteractiveScene, InteractiveSceneCfg  # noqa: E402
-from isaaclab.sim import SimulationCfg, SimulationContext  # noqa: E402
-from isaaclab.utils import configclass  # noqa: E402
-from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg  # noqa: E402
-from isaaclab_ov.physics import OvPhysxCfg  # noqa: E402
-
-from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, READY_POSE, SO100_CFG  # noqa: E402
+from argos_sim.platform import launch
+from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, READY_POSE, SO100_CFG
 
 DT = 1 / 200
 STEPS = 200
@@ -47,8 +43,7 @@ ROWS = {
     "delayed": 23,
     "double back-EMF": 24,
 }
-"""Experiment to environment. `signs` are plus and minus 1 N·m on each joint in turn; the last three are 1 N·m on pan."""
-
+"""Experiment to environment: `signs` are plus and minus 1 N·m on each joint in turn, the last three 1 N·m on pan."""
 
 
 @configclass

@@ -1,5 +1,8 @@
 """Laws of the SO-100: the files agree with each other and with both engines, torques move joints, motors obey."""
 
+# mujoco is a compiled module without type stubs
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import math

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import mujoco_usd_converter
 from pxr import Sdf
@@ -22,11 +23,11 @@ ROOT_SCHEMAS = ("PhysicsArticulationRootAPI", "NewtonArticulationRootAPI")
 def build(out_dir: Path) -> Path:
     """Write the USD of the MJCF into ``out_dir``, replacing what is there, and return its top file."""
     with tempfile.TemporaryDirectory() as scratch:
-        asset = mujoco_usd_converter.Converter().convert(str(MJCF), scratch)
+        top = str(mujoco_usd_converter.Converter().convert(str(MJCF), scratch).path)
         fix_base(Path(scratch) / "Payload" / "Physics.usda")
         shutil.rmtree(out_dir, ignore_errors=True)
         shutil.copytree(scratch, out_dir)
-    return out_dir / Path(asset.path).name
+    return out_dir / Path(top).name
 
 
 def fix_base(physics: Path) -> None:
@@ -35,14 +36,14 @@ def fix_base(physics: Path) -> None:
     The converter marks the base link and welds it to the world. PhysX reads a marked link as a floating base that
     a joint happens to hold; marked above, the same weld makes a fixed base on every engine.
     """
-    layer = Sdf.Layer.FindOrOpen(str(physics))
+    layer: Any = Sdf.Layer.FindOrOpen(str(physics))
     top = layer.GetPrimAtPath(f"/{layer.defaultPrim}")
     base = top.nameChildren["Geometry"].nameChildren["base"]
     schemas = base.GetInfo("apiSchemas").prependedItems
     base.SetInfo("apiSchemas", Sdf.TokenListOp.Create(prependedItems=[s for s in schemas if s not in ROOT_SCHEMAS]))
     top.SetInfo("apiSchemas", Sdf.TokenListOp.Create(prependedItems=[s for s in schemas if s in ROOT_SCHEMAS]))
     mobility = base.properties["newton:jointsAddMobility"]
-    moved = Sdf.AttributeSpec(top, mobility.name, mobility.typeName, mobility.variability)
+    moved: Any = Sdf.AttributeSpec(top, mobility.name, mobility.typeName, mobility.variability)
     moved.default = mobility.default
     base.RemoveProperty(mobility)
     layer.Save()

@@ -1,0 +1,115 @@
+"""Figures of a controller in simulation: targets reached, errors, torque used, and the named block touched.
+
+Every share comes with its number of episodes and a 95 % interval: Wilson's for one outcome an episode, a bootstrap over
+episodes for targets, since those of one episode are not independent.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+
+MOVING = 0.10
+"""A target whose joints are further away than this [rad RMS] when it is given asks for a movement; nearer ones are
+within the tolerance already."""
+
+
+def wilson_interval(successes: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's (1927) 95 % interval of a share."""
+    share = successes / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return centre - half, centre + half
+
+
+def cluster_bootstrap(value: Tensor, cluster: Tensor, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the mean of ``value (M,)``, resampling the episodes ``cluster (M,)`` that they come from."""
+    episodes, index = torch.unique(cluster, return_inverse=True)
+    total = torch.zeros(len(episodes)).index_add_(0, index, value.float())
+    count = torch.zeros(len(episodes)).index_add_(0, index, torch.ones(len(value)))
+    generator = torch.Generator().manual_seed(seed)
+    sample = torch.randint(len(episodes), (draws, len(episodes)), generator=generator)
+    means = total[sample].sum(1) / count[sample].sum(1)
+    low, high = torch.quantile(means, torch.tensor([0.025, 0.975])).tolist()
+    return low, high
+
+
+@torch.no_grad()
+def run_episodes(env: LatentTrackingEnv, controller: Controller, label: str) -> dict[str, Tensor]:
+    """One episode in every environment, from reset to its end, with the controller's mean action.
+
+    Returns:
+        the target command's records, joined (M,), and ``torque`` (N,) RMS [N·m], ``success`` (N,), ``touched`` (N,).
+    """
+    cfg = controller.cfg
+    target, instruction = (env.command_manager.get_term(name) for name in ("target", "instruction"))
+    target.cfg.record = True
+    obs, _ = env.reset()
+    target.records.clear()
+    shape = (cfg.patches, cfg.channels)
+    squares = torch.zeros(env.num_envs, device=env.device)
+    for step in tqdm(range(env.max_episode_length - 1), desc=label, leave=False):
+        vision, target_vision = (obs[k].unflatten(-1, shape) for k in (VISION, TARGET_VISION))
+        action = controller.action(vision, target_vision, *cfg.split(obs[PROPRIO])).clamp(-1, 1)
+        squares += (action * controller.torque_limit).square().mean(-1)
+        obs = env.step(action)[0]
+        if bool(env.reset_buf.any()) and step < env.max_episode_length - 2:
+            squares[env.reset_buf] = float("nan")
+    joined = {k: torch.cat([r[k] for r in target.records]).float().cpu() for k in target.records[0]}
+    joined["torque"] = (squares / (env.max_episode_length - 1)).sqrt().cpu()
+    joined["success"] = instruction.success.float().cpu()
+    joined["first_touched"] = instruction.first_touched.float().cpu()
+    return joined
+
+
+def controller_figures(records: dict[str, Tensor]) -> dict[str, Any]:
+    """Figures of one batch of episodes, flat, with their intervals."""
+    episode, episodes = records["env"], len(records["success"])
+    reached, moving = records["reached"], records["joint_error_given"] > MOVING
+    successes = int(records["success"].sum())
+    broken = int(torch.isnan(records["torque"]).sum())
+    share = records["vision_error"] / records["vision_error_given"]
+    figures: dict[str, Any] = {
+        "episodes": episodes,
+        "targets": len(reached),
+        "reached": float(reached.mean()),
+        "reached_ci": cluster_bootstrap(reached, episode),
+        "joint_error_rad": float(records["joint_error"].square().mean().sqrt()),
+        "joint_within_tolerance": float((records["joint_error"] <= 0.10).float().mean()),
+        "vision_error": float(records["vision_error"].square().mean().sqrt()),
+        "vision_share_median": float(share.median()),
+        "torque_rms_nm": float(records["torque"].nanmean()),
+        "physics_broke": broken,
+        "touched_named": successes / episodes,
+        "touched_named_ci": wilson_interval(successes, episodes),
+    }
+    if bool(moving.any()):
+        figures |= {
+            "moving_targets": int(moving.sum()),
+            "reached_moving": float(reached[moving].mean()),
+            "reached_moving_ci": cluster_bootstrap(reached[moving], episode[moving]),
+        }
+    return figures
+
+
+def evaluate_controller(
+    env: LatentTrackingEnv, controller: Controller, episodes: int, seed: int, label: str
+) -> dict[str, Any]:
+    """Run at least ``episodes`` episodes, in whole batches of the environment's size, and sum them up."""
+    batches, seen = [], 0
+    while seen < episodes:
+        for generator, offset in ((env.generator, 0), (env.perception.generator, 1)):
+            generator.manual_seed(seed * 1_000_003 + 2 * len(batches) + offset)
+        torch.manual_seed(seed + len(batches))
+        records = run_episodes(env, controller, label)
+        records["env"] = records["env"] + seen
+        seen += len(records["success"])
+        batches.append(records)
+    return controller_figures({k: torch.cat([b[k] for b in batches]) for k in batches[0]})

@@ -1,0 +1,63 @@
+"""Stage ``demos``: record the expert; stage ``views``: render what an encoder learns from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from argos_sim.demos import record_demonstrations, record_views
+from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
+from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.stage import run_stage
+from argos_sim.randomization.ranges import get_ranges
+
+VIEW_SPREAD = 0.4
+"""rad; an encoder must also know postures that demonstrations only pass near."""
+
+
+def collect_demos(settings: Settings) -> dict[str, Any]:
+    """Record demonstrations into ``<run>/demos/dataset``."""
+    inputs = {
+        "task": settings.task,
+        "demos": dataclasses.asdict(settings.demos),
+        "ranges": dataclasses.asdict(get_ranges(settings.randomization)),
+        "physics": settings.resolved_physics(),
+        "renderer": settings.renderer,
+        "image_size": settings.encoder.image_size,
+        "seed": settings.seed,
+    }
+
+    def work(folder: Path) -> dict[str, Any]:
+        cfg = environment_cfg(settings, settings.demos.num_envs)
+        with make_environment(cfg) as env:
+            expert = make_expert(env, settings.task, settings.demos.expert, settings.seed)
+            return record_demonstrations(env, expert, folder / "dataset", settings.demos.episodes)
+
+    return run_stage(settings.folder / "demos", "demos", inputs, work, settings.overwrite)
+
+
+def collect_views(settings: Settings) -> dict[str, Any]:
+    """Render views into ``<run>/views/views.safetensors``."""
+    encoder = settings.encoder
+    given = encoder.folder is not None
+    batches, num_envs = (1, encoder.check_envs) if given else (encoder.view_batches, encoder.view_envs)
+    inputs = {
+        "task": settings.task,
+        "batches": batches,
+        "num_envs": num_envs,
+        "image_size": encoder.image_size,
+        "renderer": settings.renderer,
+        "seed": settings.seed,
+    }
+
+    def work(folder: Path) -> dict[str, Any]:
+        cfg = environment_cfg(settings, num_envs)
+        cfg.events.place_robot.params = {"spread": VIEW_SPREAD}
+        movements = dataclasses.replace(settings.demos.expert, noise=0.3, duration_s=(1.2, 2.6))
+        with make_environment(cfg) as env:
+            expert = make_expert(env, settings.task, movements, settings.seed)
+            record_views(env, expert, folder / "views.safetensors", batches)
+        return {}
+
+    return run_stage(settings.folder / "views", "views", inputs, work, settings.overwrite)

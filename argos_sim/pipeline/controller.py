@@ -1,0 +1,112 @@
+"""Stages ``imitation`` and ``ppo``: the torque controller, warm-started on demonstrations, then trained in simulation."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
+
+from argos_sim.controller.imitation import ImitationData, imitate
+from argos_sim.controller.network import Controller, ControllerConfig, load_controller, save_controller
+from argos_sim.controller.ppo import make_ppo, train_ppo
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.pipeline.encoder import load_encoder
+from argos_sim.pipeline.environment import environment_cfg, make_environment
+from argos_sim.pipeline.planner import load_cache, torque_limits
+from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.stage import require_stage, run_stage
+from argos_sim.randomization.ranges import get_ranges
+from argos_sim.targets import DemonstrationTargets, MixedTargets, PlannerTargets
+from argos_wm.training.logger import RunLogger
+from argos_wm.training.planner import VALIDATION_SHARE
+
+def train_imitation(settings: Settings) -> dict[str, Any]:
+    """Imitate the demonstrations into ``<run>/imitation``."""
+    latents = require_stage(settings.folder / "latents", "latents", "train_planner.py")
+    cfg = settings.controller
+    sizes = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("ppo", "demonstration_share")}
+    inputs = {"latents": latents["fingerprint"], "controller": sizes, "seed": settings.seed}
+
+    def work(folder: Path) -> dict[str, Any]:
+        encoder, cache = load_encoder(settings), load_cache(settings)
+        spec = encoder.spec
+        torch.manual_seed(settings.seed)
+        controller = Controller(
+            ControllerConfig(
+                spec.patches,
+                spec.channels,
+                spec.proprio_dim,
+                len(spec.joint_names),
+                cfg.history,
+                cfg.attention_width,
+                cfg.queries,
+                cfg.hidden,
+            ),
+            torque_limits(settings),
+        )
+        period = environment_cfg(settings, 1).rates.frames_per_plan
+        data = ImitationData(cache, controller, lambda raw: encoder.encode_proprio(raw).cpu(), period, cfg.imitation)
+        logger = RunLogger(folder, settings.logger, f"{settings.preset}-imitation", settings.to_dict())
+        trained = imitate(controller.to(settings.resolved_device()), data, cfg.imitation, folder, logger).cpu()
+        logger.close()
+        save_controller(trained, spec, folder, {"settings": settings.to_dict()})
+        return {"parameters": sum(p.numel() for p in trained.parameters())}
+
+    return run_stage(settings.folder / "imitation", "imitation", inputs, work, settings.overwrite)
+
+
+def planner_targets(settings: Settings, seed: int) -> PlannerTargets:
+    """Targets from the run's frozen planner."""
+    spec = load_encoder(settings).spec
+    sampling, device = settings.planner.sampling, settings.resolved_device()
+    return PlannerTargets.load(settings.folder / "planner", spec, sampling, device, seed)
+
+
+def train_ppo_stage(settings: Settings) -> dict[str, Any]:
+    """Train the imitated controller by PPO into ``<run>/ppo``."""
+    imitation = require_stage(settings.folder / "imitation", "imitation", "train_controller.py")
+    planner = require_stage(settings.folder / "planner", "planner", "train_planner.py")
+    cfg = settings.controller
+    inputs = {
+        "imitation": imitation["fingerprint"],
+        "planner": planner["fingerprint"],
+        "ppo": dataclasses.asdict(cfg.ppo),
+        "sampling": dataclasses.asdict(settings.planner.sampling),
+        "demonstration_share": cfg.demonstration_share,
+        "ranges": dataclasses.asdict(get_ranges(settings.randomization)),
+        "physics": settings.resolved_physics(),
+    }
+
+    def work(folder: Path) -> dict[str, Any]:
+        spec = load_encoder(settings).spec
+        prior = load_controller(settings.folder / "imitation", spec, "the encoder")
+        env_cfg = environment_cfg(settings, cfg.ppo.num_envs, encoder=str(settings.folder / "encoder"))
+        env_cfg.commands.target.record = True
+        with make_environment(env_cfg) as env:
+            set_targets(env, settings)
+            device = settings.resolved_device()
+            wrapped = RslRlVecEnvWrapper(env, clip_actions=1.0)  # pyright: ignore[reportArgumentType]
+            algorithm = make_ppo(wrapped, prior.to(device), cfg.ppo, device)
+            logger = RunLogger(folder, settings.logger, f"{settings.preset}-ppo", settings.to_dict())
+            actor = train_ppo(wrapped, algorithm, cfg.ppo, folder, logger)
+            logger.close()
+            trained = actor.to_controller(prior.torque_limit).cpu()
+        save_controller(trained, spec, folder, {"settings": settings.to_dict()})
+        return {}
+
+    return run_stage(settings.folder / "ppo", "ppo", inputs, work, settings.overwrite)
+
+
+def set_targets(env: LatentTrackingEnv, settings: Settings) -> None:
+    """Give the environment its mixture of planned and demonstrated targets."""
+    source: Any = planner_targets(settings, settings.seed + 2)
+    share = settings.controller.demonstration_share
+    if share > 0:
+        cache = load_cache(settings)
+        training, _ = cache.split(VALIDATION_SHARE)
+        demonstrations = DemonstrationTargets(cache, training, env.device, settings.seed)
+        source = MixedTargets(source, demonstrations, share, env.num_envs)
+    env.command_manager.get_term("target").source = source

@@ -1,0 +1,140 @@
+"""Stage ``encoder``: the frozen senses, measured before anything is trained on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from argos_sim.pipeline.collect import collect_views
+from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.stage import run_stage
+from argos_sim.randomization.backgrounds import composite, make_background_bank
+from argos_sim.randomization.photometrics import PhotometricState
+from argos_sim.randomization.ranges import get_ranges
+from argos_wm.decoder import LatentDecoder
+from argos_wm.encoders.measure import invariance, measure_vision_stats, probe_state
+from argos_wm.encoders.proprio import ProprioEncoder
+from argos_wm.encoders.state import StateEncoder
+from argos_wm.encoders.vision import load_vision_encoder
+from argos_wm.training.encoder import EncoderViews, train_encoder
+from argos_wm.training.logger import RunLogger
+from argos_wm.training.proprio import train_proprio
+
+JOINT_SPEED = 1.0
+"""rad/s, standard deviation of the speeds that the proprioceptive autoencoder is trained on."""
+HELD_OUT = 0.1
+"""Share of the views on which the encoder is measured."""
+
+
+class Augment:
+    """Random background and photometrics of one preset, drawn by torch's default generator."""
+
+    def __init__(self, name: str, size: int, backgrounds: int = 512, seed: int = 0) -> None:
+        self.ranges = get_ranges(name)
+        generator = torch.Generator().manual_seed(seed)
+        self.bank = make_background_bank(self.ranges.background_families, backgrounds, size, generator)
+
+    def __call__(self, images: Tensor, masks: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) with foreground (B, H, W) as a randomized camera would see them."""
+        behind = self.bank[torch.randint(len(self.bank), (len(images),))]
+        light = PhotometricState.sample(len(images), self.ranges, torch.default_generator)
+        return light.apply(composite(images, masks, behind), torch.default_generator)
+
+
+def prepare_encoder(settings: Settings) -> dict[str, Any]:
+    """Bring the encoder to ``<run>/encoder``: the given one, one trained here, or a frozen DINO with its statistics."""
+    views_record = collect_views(settings)
+    cfg = settings.encoder
+    inputs = {
+        "views": views_record["fingerprint"],
+        "encoder": dataclasses.asdict(cfg),
+        "given": _description(cfg.folder),
+        "seed": settings.seed,
+    }
+
+    def work(folder: Path) -> dict[str, Any]:
+        views = EncoderViews.load(settings.folder / "views" / "views.safetensors")
+        train, test = views.split(HELD_OUT)
+        if cfg.folder is not None:
+            encoder = StateEncoder.load(cfg.folder)
+            for file in Path(cfg.folder).iterdir():
+                shutil.copy(file, folder / file.name)
+            test = views
+        else:
+            encoder = _make_encoder(settings, train, folder)
+        figures = measure_encoder(encoder, train, test, cfg.image_size)
+        if cfg.folder is None:
+            encoder.save(folder, figures)
+        print_figures(figures)
+        return figures
+
+    return run_stage(settings.folder / "encoder", "encoder", inputs, work, settings.overwrite)
+
+
+def _description(folder: str | None) -> str | None:
+    return None if folder is None else (Path(folder) / "encoder.json").read_text()
+
+
+def _make_encoder(settings: Settings, views: EncoderViews, folder: Path) -> StateEncoder:
+    cfg, seed = settings.encoder, settings.seed
+    logger = RunLogger(folder, settings.logger, f"{settings.preset}-encoder", settings.to_dict())
+    torch.manual_seed(seed)
+    limits = torch.stack([views.joints.min(0).values, views.joints.max(0).values], 1)
+    joints = views.joints.shape[1]
+    raw = torch.cat([views.joints, JOINT_SPEED * torch.randn_like(views.joints)], -1)
+    proprio = ProprioEncoder(joints, cfg.proprio_dim, limits=limits)
+    proprio = train_proprio(proprio, raw, cfg.proprio_loop, folder / "proprio", logger)
+    if cfg.vision == "small-vit":
+        augment = Augment(settings.randomization, cfg.image_size, seed=seed)
+        vision, decoder = train_encoder(views, augment, cfg.loop, folder / "vision", logger)
+        decoder.save(folder)
+    else:
+        vision = load_vision_encoder(cfg.vision, cfg.image_size)
+    logger.close()
+    measured = views if len(views) < 4096 else dataclasses.replace(views, image_a=views.image_a[::8], mask_a=views.mask_a[::8])
+    stats = measure_vision_stats(vision, measured, Augment(settings.randomization, cfg.image_size), proprio.encode(raw))
+    return StateEncoder(vision, proprio, stats, _joint_names(settings))
+
+
+def _joint_names(settings: Settings) -> tuple[str, ...]:
+    from argos_sim.pipeline.environment import environment_cfg
+
+    return tuple(environment_cfg(settings, 1).joint_names)
+
+
+def measure_encoder(encoder: StateEncoder, train: EncoderViews, test: EncoderViews, size: int) -> dict[str, float]:
+    """Invariance and a linear probe, under the backgrounds that training saw and under others."""
+    figures: dict[str, float] = {}
+    augment = Augment("train", size, seed=5)
+    for name in ("train", "unseen"):
+        other = Augment(name, size, seed=6)
+        figures |= {f"invariance_{name}_{k}": v for k, v in invariance(encoder.encode_vision, test, other).items()}
+        if len(test) < len(train):
+            probe = probe_state(encoder.encode_vision, train, test, augment, other)
+            figures |= {f"probe_{name}_{k}": v for k, v in probe.items()}
+    return figures
+
+
+def print_figures(figures: dict[str, float]) -> None:
+    """One line a figure that decides whether the encoder may be used."""
+    for name in ("train", "unseen"):
+        print(
+            f"  invariance before {name} backgrounds: {figures[f'invariance_{name}_ratio']:.3f} "
+            f"(same state, two backgrounds / two states 0.8 s apart; {figures[f'invariance_{name}_pairs']:.0f} pairs)"
+        )
+
+
+def load_encoder(settings: Settings) -> StateEncoder:
+    """The run's frozen encoder."""
+    return StateEncoder.load(settings.folder / "encoder", settings.resolved_device())
+
+
+def load_decoder(settings: Settings) -> LatentDecoder | None:
+    """The run's decoder of latents to pictures, if it has one."""
+    folder = settings.folder / "encoder"
+    return LatentDecoder.load(folder) if (folder / "decoder.safetensors").exists() else None

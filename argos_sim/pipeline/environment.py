@@ -1,0 +1,77 @@
+"""Builds a task's environment from the settings, by its gymnasium id."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+from typing import Any
+
+import gymnasium as gym
+
+from argos_sim.envs.latent_tracking import CameraPresets, LatentTrackingEnvCfg, PhysicsPresets
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.experts import ExpertCfg
+from argos_sim.pipeline.settings import Settings, SettingsError
+from argos_sim.platform import launch, prepare
+from argos_sim.randomization.ranges import get_ranges
+
+
+def task_spec(task: str) -> Any:
+    """The gymnasium registration of ``task``; one sentence with the known ids if there is none."""
+    if task not in gym.registry:
+        known = sorted(name for name in gym.registry if name.startswith("Argos-"))
+        raise SettingsError(f"There is no task {task!r}. Choose one of: {', '.join(known)}.")
+    return gym.spec(task)
+
+
+def _load(entry_point: str) -> Any:
+    module, name = entry_point.split(":")
+    return getattr(import_module(module), name)
+
+
+def environment_cfg(
+    settings: Settings, num_envs: int, physics: str | None = None, encoder: str | None = None
+) -> LatentTrackingEnvCfg:
+    """The task's configuration with the settings applied.
+
+    Args:
+        physics: engine, by default the run's own.
+        encoder: folder of the state encoder; None gives an environment for recording.
+    """
+    cfg: LatentTrackingEnvCfg = _load(task_spec(settings.task).kwargs["env_cfg_entry_point"])()
+    cfg.scene.num_envs = num_envs
+    cfg.sim.device = settings.resolved_device()
+    cfg.sim.physics = getattr(PhysicsPresets(), physics or settings.resolved_physics())
+    cfg.scene.camera.renderer_cfg = getattr(CameraPresets(), settings.renderer)
+    cfg.seed = settings.seed
+    cfg.ranges = get_ranges(settings.randomization)
+    cfg.perception.image_size = settings.encoder.image_size
+    cfg.perception.encoder = encoder
+    cfg.perception.control_history = settings.controller.history
+    cfg.perception.history_s = max(-offset for offset in settings.planner.model.history)
+    if encoder is None:
+        cfg.for_recording()
+    cfg.apply()
+    return cfg
+
+
+@contextmanager
+def make_environment(cfg: LatentTrackingEnvCfg) -> Iterator[LatentTrackingEnv]:
+    """Open an environment, quietly, and close it afterwards."""
+    prepare()
+    with launch(cfg):
+        # Isaac Lab prints its managers' tables, which say nothing here that the configuration does not.
+        with open(os.devnull, "w") as devnull, redirect_stdout(devnull):
+            env = LatentTrackingEnv(cfg)
+        try:
+            yield env
+        finally:
+            with open(os.devnull, "w") as devnull, redirect_stdout(devnull):
+                env.close()
+
+
+def make_expert(env: LatentTrackingEnv, task: str, cfg: ExpertCfg, seed: int) -> Any:
+    """The task's scripted expert."""
+    return _load(task_spec(task).kwargs["expert_entry_point"])(env, cfg, seed)

@@ -1,0 +1,139 @@
+"""Stages of evaluation, and ``metrics.json``: every figure of a run under a stable name."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from argos_sim.controller.network import load_controller
+from argos_sim.evaluation import evaluate_controller
+from argos_sim.pipeline.controller import planner_targets
+from argos_sim.pipeline.encoder import load_encoder
+from argos_sim.pipeline.environment import environment_cfg, make_environment
+from argos_sim.pipeline.planner import instruction_groups, load_cache, load_planner
+from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.stage import RECORD, require_stage, run_stage
+from argos_sim.randomization.ranges import PRESETS, get_ranges
+from argos_wm.checkpoint import load_json, save_json
+from argos_wm.data.instructions import Instructions
+from argos_wm.encoders.text import load_text_encoder
+from argos_wm.evaluation import EvaluationConfig, evaluate_planner
+from argos_wm.planner import Planner
+from argos_wm.training.planner import VALIDATION_SHARE
+
+CONTROLLERS = ("imitation", "ppo")
+CLOSED_LOOP = ("episodes", "touched_named", "touched_named_ci")
+EVALUATION_SEED = 1000
+"""Apart from the seeds of training; the same episodes for every controller, so that differences are paired."""
+
+
+def evaluate_planner_stage(settings: Settings) -> dict[str, Any]:
+    """Judge the world model on held-out demonstrations into ``<run>/evaluation/planner``."""
+    planner_record = require_stage(settings.folder / "planner", "planner", "train_planner.py")
+    baseline = require_stage(settings.folder / "planner_mean", "planner_mean", "train_planner.py")
+    cfg = settings.planner
+
+    def work(folder: Path) -> dict[str, Any]:
+        cache, encoder = load_cache(settings), load_encoder(settings)
+        _, held_out = cache.split(VALIDATION_SHARE)
+        text_encoder = load_text_encoder(cfg.text_encoder)
+        planner = Planner(load_planner(settings), text_encoder, cfg.sampling)
+        figures = evaluate_planner(
+            planner,
+            cache,
+            held_out,
+            Instructions(cache.instructions, text_encoder, instruction_groups(settings)),
+            cfg.windows,
+            EvaluationConfig(windows=settings.evaluation.planner_windows),
+            load_planner(settings, "planner_mean"),
+            encoder.decode_proprio,
+        )
+        senses = require_stage(settings.folder / "encoder", "encoder", "train_encoder.py")["figures"]
+        figures["planner.floor_vision_error"] = senses["invariance_train_background"]
+        figures["planner.floor_vision_ratio"] = senses["invariance_train_ratio"]
+        figures["planner.held_out_episodes"] = float(len(held_out))
+        return dict(figures)
+
+    inputs = {
+        "planner": planner_record["fingerprint"],
+        "mean": baseline["fingerprint"],
+        "sampling": dataclasses.asdict(cfg.sampling),
+        "windows": settings.evaluation.planner_windows,
+    }
+    return run_stage(settings.folder / "evaluation" / "planner", "evaluate_planner", inputs, work, settings.overwrite)
+
+
+def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -> dict[str, Any]:
+    """Judge both controllers, the planner live, under every randomization, or on the engine not trained on."""
+    records = {name: require_stage(settings.folder / name, name, "train_controller.py") for name in CONTROLLERS}
+    count = settings.evaluation.other_engine_episodes if other_engine else settings.evaluation.episodes
+    physics = settings.other_physics() if other_engine else settings.resolved_physics()
+    cells = {"other_engine": settings.randomization} if other_engine else {name: name for name in PRESETS}
+    name = "other_engine" if other_engine else "controllers"
+    num_envs = min(count, settings.controller.ppo.num_envs)
+
+    def work(folder: Path) -> dict[str, Any]:
+        spec = load_encoder(settings).spec
+        controllers = {c: load_controller(settings.folder / c, spec, "the encoder") for c in CONTROLLERS}
+        env_cfg = environment_cfg(settings, num_envs, physics, str(settings.folder / "encoder"))
+        env_cfg.seed = settings.seed + EVALUATION_SEED
+        figures: dict[str, Any] = {}
+        with make_environment(env_cfg) as env:
+            begin, steps = time.monotonic(), 0
+            for cell, preset in cells.items():
+                env.set_ranges(get_ranges(preset))
+                for controller_name, controller in controllers.items():
+                    env.command_manager.get_term("target").source = planner_targets(settings, EVALUATION_SEED)
+                    label = f"{controller_name} on {cell}"
+                    result = evaluate_controller(
+                        env, controller.to(env.device), count, settings.seed + EVALUATION_SEED, label
+                    )
+                    steps += result["episodes"] * (env.max_episode_length - 1)
+                    print_result(label, result)
+                    figures |= {f"controller.{controller_name}.{cell}.{k}": v for k, v in result.items()}
+            figures[f"evaluation_env_steps_per_s.{physics}"] = steps / (time.monotonic() - begin)
+        return figures
+
+    inputs = {
+        "controllers": {k: v["fingerprint"] for k, v in records.items()},
+        "sampling": dataclasses.asdict(settings.planner.sampling),
+        "ranges": {preset: dataclasses.asdict(get_ranges(preset)) for preset in cells.values()},
+        "episodes": count,
+        "physics": physics,
+    }
+    return run_stage(settings.folder / "evaluation" / name, f"evaluate_{name}", inputs, work, settings.overwrite)
+
+
+def print_result(label: str, result: dict[str, Any]) -> None:
+    """One line of a controller's figures."""
+    reached, touched = result["reached_ci"], result["touched_named_ci"]
+    print(
+        f"  {label}: targets reached {100 * result['reached']:.0f} % [{100 * reached[0]:.0f}, {100 * reached[1]:.0f}], "
+        f"of those that ask for a movement {100 * result.get('reached_moving', float('nan')):.0f} %; joints "
+        f"{result['joint_error_rad']:.3f} rad; named block touched {100 * result['touched_named']:.0f} % "
+        f"[{100 * touched[0]:.0f}, {100 * touched[1]:.0f}] ({result['episodes']} episodes)",
+        flush=True,
+    )
+
+
+def write_metrics(settings: Settings) -> Path:
+    """Gather every finished stage's figures into ``<run>/metrics.json``."""
+    metrics: dict[str, Any] = {"preset": settings.preset}
+    for path in sorted(settings.folder.rglob(RECORD)):
+        record = load_json(path)
+        metrics[f"timing.{record['name']}_s"] = record["seconds"]
+        figures = record["figures"]
+        if record["name"].startswith("evaluate_"):
+            metrics |= figures
+        else:
+            metrics |= {f"{record['name']}.{k}": v for k, v in figures.items()}
+    closed = f"controller.ppo.{settings.randomization}."
+    metrics |= {f"closed_loop.{k}": metrics[closed + k] for k in CLOSED_LOOP if closed + k in metrics}
+    if "ppo.env_steps_per_s" in metrics:
+        metrics["env_steps_per_s"] = metrics.pop("ppo.env_steps_per_s")
+    metrics["timing.total_s"] = round(sum(v for k, v in metrics.items() if k.startswith("timing.")), 1)
+    path = settings.folder / "metrics.json"
+    save_json(path, metrics)
+    return path

@@ -1,0 +1,46 @@
+"""Look: contact sheets of randomized environments, to see what is trained on before anything is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.pipeline.environment import environment_cfg, make_environment
+from argos_sim.pipeline.settings import Settings
+from argos_sim.randomization.ranges import PRESETS, get_ranges
+from argos_sim.viewing.stills import contact_sheet
+
+ENVIRONMENTS = 64
+TITLES = {
+    "nominal": "nominal: the scene as modelled",
+    "train": "train: what is trained on",
+    "unseen": "unseen: background families and ranges never trained on",
+}
+
+
+def look(settings: Settings) -> list[Path]:
+    """Write ``<run>/look/<randomization>.png``, the first frame of 64 environments, for each randomization preset."""
+    folder = settings.folder / "look"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with make_environment(environment_cfg(settings, ENVIRONMENTS)) as env:
+        for name in tqdm(PRESETS, desc="looking"):
+            env.set_ranges(get_ranges(name))
+            paths.append(folder / f"{name}.png")
+            contact_sheet(first_frames(env), TITLES.get(name, name)).save(paths[-1], optimize=True)
+    for path in paths:
+        print(f"[look] {path}")
+    return paths
+
+
+def first_frames(env: LatentTrackingEnv) -> Tensor:
+    """What every environment's camera sees after a reset, uint8 (N, 3, H, W)."""
+    env.reset()
+    perception = env.perception
+    # An environment without latents renders when it is asked to, not by itself.
+    perception.look(env.common_step_counter, torch.zeros_like(env.episode_length_buf))
+    return perception.images.cpu()

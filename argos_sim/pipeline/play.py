@@ -1,0 +1,131 @@
+"""Play: the planner and the controller at work in a few environments, as a video and as pictures for the report."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from argos_sim.paths import PRETRAINED
+from argos_sim.pipeline.controller import load_controller
+from argos_sim.pipeline.environment import environment_cfg, make_environment
+from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.stage import RECORD
+from argos_sim.randomization.ranges import get_ranges
+from argos_sim.viewing.painter import Painter, make_painter
+from argos_sim.viewing.recording import Recording, record_episodes
+from argos_sim.viewing.stills import plan_picture, strip_picture, typical_episodes
+from argos_sim.viewing.video import write_video
+from argos_wm.checkpoint import CheckpointError
+from argos_wm.encoders.state import StateEncoder
+from argos_wm.planner import Planner, SamplerConfig
+
+PLAN_PICTURES = 4
+"""Episodes of which the report shows plans."""
+PLAY_SEED = 7
+"""Apart from the seeds of training and evaluation."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Folders of the three trained parts."""
+
+    encoder: Path
+    planner: Path
+    controller: Path
+    owner: str
+    """Whose they are, for people."""
+
+    @staticmethod
+    def of(folder: Path) -> Weights:
+        """The weights in a run's folder (its PPO controller), or in one laid out like ``assets/pretrained``."""
+        controller = folder / ("controller" if (folder / "controller").is_dir() else "ppo")
+        weights = Weights(folder / "encoder", folder / "planner", controller, str(folder))
+        files = (
+            weights.encoder / "encoder.json",
+            weights.planner / "planner.safetensors",
+            weights.controller / "controller.safetensors",
+        )
+        missing = [str(file) for file in files if not file.is_file()]
+        if missing:
+            raise CheckpointError(
+                f"{folder} has no {missing[0]}, so that there is nothing to play; run scripts/demo.py first, or give a "
+                "folder with encoder, planner and controller."
+            )
+        return weights
+
+    @staticmethod
+    def find(settings: Settings) -> Weights:
+        """Those of the run if its controller is trained, or else the shipped ones."""
+        trained = (settings.folder / "ppo" / RECORD).is_file()
+        return Weights.of(settings.folder if trained else PRETRAINED)
+
+
+def play(settings: Settings, output: Path | None = None, episodes: int = 6, folder: Path | None = None) -> Path:
+    """Film the closed loop under ``settings.randomization``.
+
+    Args:
+        output: the mp4; by default ``<run>/play/play.mp4``, and beside it the pictures that the report shows.
+        episodes: environments, filmed one after the other.
+        folder: weights to play; by default the run's own, or the shipped ones where the run has none.
+
+    Returns:
+        the path of the video.
+    """
+    weights = Weights.find(settings) if folder is None else Weights.of(folder)
+    print(f"[play] {episodes} episodes with the weights in {weights.owner}", flush=True)
+    recording, paint = record(settings, weights, episodes)
+    video = output or settings.folder / "play" / "play.mp4"
+    write_video(recording, paint, video)
+    if output is None:
+        plan_pictures(recording, paint, video.parent)
+        demo_picture(recording, paint, video.parent / "demo.png")
+    reached = [judgement.reached for episode in recording.judgements for judgement in episode]
+    touched = sum(recording.success(i) for i in range(recording.episodes))
+    print(
+        f"[play] reached {sum(reached)} of {len(reached)} targets and touched the named object in {touched} of "
+        f"{recording.episodes} episodes: {video}"
+    )
+    return video
+
+
+def record(settings: Settings, weights: Weights, episodes: int) -> tuple[Recording, Painter]:
+    """Run the closed loop once; what the environment must remember follows from the weights, not from the preset."""
+    encoder = StateEncoder.load(weights.encoder)
+    sampling = settings.planner.sampling
+    sampler = SamplerConfig(sampling.steps, sampling.solver, sampling.guidance_scale)
+    planner = Planner.load(weights.planner, sampler, settings.resolved_device())
+    planner.spec.require(encoder.spec, f"the planner {weights.planner}", f"the encoder {weights.encoder}")
+    controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
+    cfg = environment_cfg(settings, episodes, encoder=str(weights.encoder))
+    cfg.ranges = dataclasses.replace(get_ranges(settings.randomization))
+    cfg.seed = settings.seed + PLAY_SEED
+    cfg.perception.image_size = encoder.vision.image_size
+    cfg.perception.control_history = controller.cfg.history
+    cfg.perception.history_s = max(-offset for offset in planner.world_model.config.history)
+    cfg.apply()
+    with make_environment(cfg) as env:
+        recording = record_episodes(env, controller.to(env.device), planner, settings.seed + PLAY_SEED)
+    return recording, make_painter(weights.encoder, encoder.spec, recording.vision)
+
+
+def plan_pictures(recording: Recording, paint: Painter, folder: Path, most: int = PLAN_PICTURES) -> list[Path]:
+    """Write ``plan_0.png`` …: the plan made at the start of an episode beside what happened."""
+    paths = []
+    for episode in range(min(most, recording.episodes)):
+        paths.append(folder / f"plan_{episode}.png")
+        _save(plan_picture(recording, paint, episode), paths[-1])
+    return paths
+
+
+def demo_picture(recording: Recording, paint: Painter, path: Path) -> Path:
+    """Write the README's picture: a few episodes, imagined and made true."""
+    _save(strip_picture(recording, paint, typical_episodes(recording)), path)
+    return path
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, optimize=True)

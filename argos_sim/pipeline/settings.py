@@ -1,0 +1,154 @@
+"""All settings of a run, typed, in one place. The defaults are the preset ``demo``; presets override by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import draccus
+import torch
+from draccus.utils import DecodingError
+
+from argos_sim.controller.imitation import ImitationConfig
+from argos_sim.controller.ppo import PPOConfig
+from argos_sim.experts import ExpertCfg
+from argos_wm.data.windows import WindowConfig
+from argos_wm.planner import SamplerConfig
+from argos_wm.training.loop import LoopConfig
+from argos_wm.world_model import WorldModelConfig
+
+
+@dataclass(frozen=True)
+class DemosSettings:
+    """What is recorded."""
+
+    episodes: int = 1000
+    """Successful episodes to keep."""
+    num_envs: int = 256
+    expert: ExpertCfg = field(default_factory=lambda: ExpertCfg(noise=0.25))
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """What the planner and the controller see through."""
+
+    folder: str | None = "assets/pretrained/encoder"
+    """A saved state encoder to start from; null trains one."""
+    vision: str = "small-vit"
+    """Vision encoder to train (small-vit) or to load frozen (a DINOv3 or DINOv2 hub id, or a local folder)."""
+    image_size: int = 64
+    """Pixels; a multiple of the encoder's patch."""
+    view_batches: int = 4
+    """Batches of expert episodes rendered as views, ``view_envs`` each, about 33 states an episode."""
+    view_envs: int = 256
+    check_envs: int = 64
+    """Expert episodes rendered to measure the invariance of a given encoder."""
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(steps=6000, batch_size=96, learning_rate=1e-3, ema_decay=0.999)
+    )
+    proprio_loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1500, batch_size=256, learning_rate=2e-3))
+    proprio_dim: int = 16
+
+
+@dataclass(frozen=True)
+class PlannerSettings:
+    """The world model."""
+
+    text_encoder: str = "hashed-ngram"
+    model: WorldModelConfig = field(default_factory=WorldModelConfig)
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(steps=1500, batch_size=128, learning_rate=1e-3, ema_decay=0.998)
+    )
+    mean_steps: int = 500
+    """Training steps of the baseline that predicts the mean; it converges sooner than the flow."""
+    sampling: SamplerConfig = field(default_factory=SamplerConfig)
+
+
+@dataclass(frozen=True)
+class ControllerSettings:
+    """The torque controller."""
+
+    history: int = 4
+    """K, past control steps that it sees."""
+    attention_width: int = 64
+    queries: int = 4
+    hidden: tuple[int, ...] = (256, 256)
+    imitation: ImitationConfig = field(default_factory=ImitationConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    demonstration_share: float = 0.25
+    """Share of environments in PPO whose targets are a demonstration's own future."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How much is measured."""
+
+    episodes: int = 128
+    """Episodes of each controller under each randomization; each has four targets."""
+    other_engine_episodes: int = 128
+    planner_windows: int = 512
+    inference_calls: int = 2000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run."""
+
+    preset: str = "demo"
+    task: str = "Argos-Reach-SO100-v0"
+    run_dir: str | None = None
+    """Where everything goes; ``runs/<preset>`` by default."""
+    device: Literal["auto", "cpu", "cuda:0"] = "auto"
+    physics: Literal["auto", "ovphysx", "newton_mjwarp", "isaacsim_physx"] = "auto"
+    """auto is what measures faster: OvPhysX on a CPU, Newton on a GPU."""
+    renderer: Literal["newton_renderer", "isaacsim_rtx", "ovrtx"] = "newton_renderer"
+    randomization: Literal["nominal", "train", "unseen"] = "train"
+    """Ranges of demonstrations and of PPO."""
+    seed: int = 0
+    logger: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    overwrite: bool = False
+    """Do every stage anew instead of reusing what an earlier run left."""
+    demos: DemosSettings = field(default_factory=DemosSettings)
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    planner: PlannerSettings = field(default_factory=PlannerSettings)
+    controller: ControllerSettings = field(default_factory=ControllerSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.run_dir or f"runs/{self.preset}")
+
+    def resolved_device(self) -> str:
+        """The device with ``auto`` decided."""
+        return ("cuda:0" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+
+    def resolved_physics(self) -> str:
+        """The engine with ``auto`` decided."""
+        if self.physics != "auto":
+            return self.physics
+        return "ovphysx" if self.resolved_device() == "cpu" else "newton_mjwarp"
+
+    def other_physics(self) -> str:
+        """The engine that the controller is not trained on."""
+        return "newton_mjwarp" if self.resolved_physics() != "newton_mjwarp" else "ovphysx"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they are stored with every result."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or has the wrong type."""
+
+
+def settings_from(values: dict[str, Any]) -> Settings:
+    """Typed settings from plain nested values; the error names the setting."""
+    try:
+        return draccus.decode(Settings, values)
+    except DecodingError as error:
+        raise SettingsError(f"Setting {error} Correct it on the command line or in scripts/config.") from None

@@ -1,0 +1,72 @@
+"""A stage of the pipeline: does its work once, remembers what it was made from, and is reused while that holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from argos_wm.checkpoint import CheckpointError, load_json, save_json
+
+RECORD = "stage.json"
+
+
+def fingerprint(inputs: dict[str, Any]) -> str:
+    """The first 16 hex digits of the SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def run_stage(
+    folder: Path, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]], overwrite: bool = False
+) -> dict[str, Any]:
+    """Do ``work`` into ``folder`` unless its outputs are there, made from the same ``inputs``.
+
+    Args:
+        folder: the stage's own folder.
+        name: for messages and ``timing.<name>_s``.
+        inputs: settings and fingerprints of earlier stages; what was made from others is made again.
+        work: fills the folder and returns figures. Checkpoints that it finds there are of an interrupted run.
+        overwrite: begin anew in any case.
+
+    Returns:
+        the stage's record: ``name``, ``fingerprint``, ``seconds``, ``figures``.
+    """
+    print_name = f"[{name}]"
+    wanted = fingerprint(inputs)
+    started = folder / "started.json"
+    if overwrite:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif (folder / RECORD).is_file():
+        record = load_json(folder / RECORD)
+        if record.get("fingerprint") == wanted:
+            print(f"{print_name} reused from {folder}")
+            return record
+        print(f"{print_name} the settings or an earlier stage changed; doing it again")
+        shutil.rmtree(folder)
+    elif started.is_file() and load_json(started).get("fingerprint") != wanted:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    spent = load_json(started).get("seconds", 0.0) if started.is_file() else 0.0
+    save_json(started, {"fingerprint": wanted, "seconds": spent})
+    begin = time.monotonic()
+    try:
+        figures = work(folder)
+    finally:
+        save_json(started, {"fingerprint": wanted, "seconds": spent + time.monotonic() - begin})
+    seconds = spent + time.monotonic() - begin
+    record = {"name": name, "fingerprint": wanted, "seconds": round(seconds, 1), "figures": figures}
+    save_json(folder / RECORD, record)
+    started.unlink()
+    print(f"{print_name} done in {seconds:.0f} s: {folder}")
+    return record
+
+
+def require_stage(folder: Path, name: str, script: str) -> dict[str, Any]:
+    """The record of a finished stage; one sentence if it is not there."""
+    if not (folder / RECORD).is_file():
+        raise CheckpointError(f"The stage '{name}' has not finished in {folder}. Run scripts/{script} first.")
+    return load_json(folder / RECORD)

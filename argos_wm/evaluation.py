@@ -1,0 +1,200 @@
+"""Figures of the planner on held-out demonstrations, each with its number of windows and a 95 % interval.
+
+Errors are root mean squares in standardised latents: ``vision`` over P * C, ``proprio`` over D, and ``state`` over all
+P * C + D dimensions. A ratio divides the planner's by that of repeating the current latent, both over the same windows:
+those during which the arm moves. Intervals resample whole episodes, because windows of one episode are alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from argos_wm.data.instructions import Instructions
+from argos_wm.data.latent_cache import LatentCache
+from argos_wm.data.windows import WindowConfig, Windows
+from argos_wm.encoders.text import TextFeatures
+from argos_wm.latents import LatentState
+from argos_wm.planner import Planner, rollout
+from argos_wm.world_model import WorldModel
+
+Figures = dict[str, float | list[float]]
+PARTS = ("vision", "proprio", "state")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How the planner is judged."""
+
+    windows: int = 512
+    """Most windows a figure, spread evenly over those there are."""
+    targets: int = 3
+    """States rolled out: 0.8, 1.6 and 2.4 s at the default period."""
+    resamples: int = 1000
+    """Of the bootstrap."""
+    batch: int = 128
+    """Windows sampled at once."""
+    seed: int = 0
+
+
+def evaluate_planner(
+    planner: Planner,
+    cache: LatentCache,
+    episodes: Tensor,
+    instructions: Instructions,
+    windows: WindowConfig,
+    cfg: EvaluationConfig = EvaluationConfig(),
+    mean_predictor: WorldModel | None = None,
+    decode: Callable[[Tensor], Tensor] | None = None,
+) -> Figures:
+    """All figures of a planner, by stable names under ``planner.``.
+
+    Args:
+        planner: a trained planner.
+        cache: demonstrations of its latents.
+        episodes: the held-out ones.
+        instructions: of the whole cache, with their groups.
+        windows: the period and what counts as moving and as the start.
+        mean_predictor: the same network trained to predict the mean, for comparison.
+        decode: standardised proprioception (…, D) to raw (…, 2J), for errors in radians.
+    """
+    planner.spec.require(cache.spec, "the planner", "the evaluation's latent cache")
+    figures: Figures = {}
+    models = {"": planner.world_model} | ({"mean_predictor_": mean_predictor} if mean_predictor else {})
+    for targets in range(1, cfg.targets + 1):
+        seconds = f"{targets * windows.period:.1f}s"
+        batch = moving_windows(planner.world_model, cache, episodes, windows, targets, cfg.windows)
+        if not len(batch):
+            continue
+        figures[f"planner.windows_{seconds}"] = float(len(batch))
+        repeated = squared_errors(batch.history[:, -1], batch.target)
+        text = instructions.right(batch.episode)
+        for name, model in models.items():
+            guess = roll_out(model, batch, text, targets, windows.period, planner, cfg)
+            errors = squared_errors(guess, batch.target)
+            for part in PARTS:
+                key = f"planner.{name}{'' if part == 'state' else part + '_'}"
+                _add(figures, f"{key}error_{seconds}", *_rms(errors[part], batch.episode, cfg))
+                _add(figures, f"{key}error_ratio_{seconds}", *_ratio(errors[part], repeated[part], batch.episode, cfg))
+    return figures | text_figures(planner, cache, episodes, instructions, windows, cfg, decode)
+
+
+def text_figures(
+    planner: Planner,
+    cache: LatentCache,
+    episodes: Tensor,
+    instructions: Instructions,
+    windows: WindowConfig,
+    cfg: EvaluationConfig,
+    decode: Callable[[Tensor], Tensor] | None,
+) -> Figures:
+    """Errors one period ahead at the start of each episode with the right, a wrong and no instruction.
+
+    ``planner.text_sensitivity`` is the proprioceptive error with a wrong instruction ÷ that with the right one.
+    """
+    batch = starting_windows(planner.world_model, cache, episodes, windows)
+    if not len(batch):
+        return {}
+    figures: Figures = {"planner.start.windows": float(len(batch))}
+    said: dict[str, TextFeatures | None] = {"right": instructions.right(batch.episode), "no": None}
+    if instructions.can_be_wrong:
+        said["wrong"] = instructions.wrong(batch.episode, cfg.seed)
+    squared: dict[str, Tensor] = {}
+    for name, text in said.items():
+        guess = roll_out(planner.world_model, batch, text, 1, windows.period, planner, cfg)
+        squared[name] = squared_errors(guess, batch.target)["proprio"]
+        _add(figures, f"planner.start.proprio_error_{name}", *_rms(squared[name], batch.episode, cfg))
+        if decode is not None:
+            joints = cache.positions.shape[1]
+            truth = cache.positions[batch.frame + round(windows.period * cache.fps)]
+            wrong_by = (decode(guess.proprio)[:, :joints].cpu() - truth).square().mean(-1)
+            _add(figures, f"planner.start.joint_error_rad_{name}", *_rms(wrong_by, batch.episode, cfg))
+    if "wrong" in squared:
+        ratio = _ratio(squared["wrong"], squared["right"], batch.episode, cfg)
+        _add(figures, "planner.text_sensitivity", *ratio)
+    return figures
+
+
+def moving_windows(
+    model: WorldModel, cache: LatentCache, episodes: Tensor, windows: WindowConfig, targets: int, most: int
+) -> Windows:
+    """Windows ``targets`` periods long, inside their episode, during which the arm moves; at most ``most``."""
+    ahead = round(targets * windows.period * cache.fps)
+    frames = torch.arange(len(cache.episode_of))
+    frames = frames[torch.isin(cache.episode_of, episodes) & (cache.end(frames) - frames >= ahead)]
+    frames = frames[cache.motion(frames, ahead) > windows.motion]
+    if len(frames) > most:
+        frames = frames[torch.linspace(0, len(frames) - 1, most).long()]
+    return cache.windows(frames, torch.full_like(frames, ahead), model.config.history, model.config.action_steps)
+
+
+def starting_windows(model: WorldModel, cache: LatentCache, episodes: Tensor, windows: WindowConfig) -> Windows:
+    """One window an episode, one period long, from its first frame."""
+    ahead = round(windows.period * cache.fps)
+    frames = cache.starts[episodes]
+    frames = frames[cache.end(frames) - frames >= ahead]
+    return cache.windows(frames, torch.full_like(frames, ahead), model.config.history, model.config.action_steps)
+
+
+def roll_out(
+    model: WorldModel,
+    batch: Windows,
+    text: TextFeatures | None,
+    targets: int,
+    period: float,
+    planner: Planner,
+    cfg: EvaluationConfig,
+) -> LatentState:
+    """The last of ``targets`` states rolled out from each window, on the CPU, without its actions."""
+    device, generator = planner.device, torch.Generator().manual_seed(cfg.seed)
+    last = []
+    for rows in torch.arange(len(batch)).split(cfg.batch):
+        part, said = batch[rows].to(device), None if text is None else text[rows].to(device)
+        states = rollout(model, part.history, part.history_mask, said, targets, period, generator, planner.sampler)
+        last.append(states[:, -1].to("cpu"))
+    return LatentState.cat(last)
+
+
+def squared_errors(guess: LatentState, truth: LatentState) -> dict[str, Tensor]:
+    """Mean squared errors (B,) by part; ``state`` is over all P * C + D dimensions."""
+    vision = (guess.vision - truth.vision).square().flatten(1)
+    proprio = (guess.proprio - truth.proprio).square()
+    return {"vision": vision.mean(1), "proprio": proprio.mean(1), "state": torch.cat([vision, proprio], 1).mean(1)}
+
+
+def bootstrap(
+    statistic: Callable[[Tensor], Tensor], rows: Tensor, episode: Tensor, resamples: int, seed: int
+) -> tuple[float, list[float]]:
+    """A statistic and its 95 % interval when whole episodes are drawn anew.
+
+    Args:
+        statistic: from sums over windows (…, K) to (…,).
+        rows: (B, K) what is summed over windows.
+        episode: (B,) whose window each row is.
+    """
+    _, group = episode.unique(return_inverse=True)
+    sums = torch.zeros(int(group.max()) + 1, rows.shape[1], dtype=torch.double).index_add_(0, group, rows.double())
+    draws = torch.randint(len(sums), (resamples, len(sums)), generator=torch.Generator().manual_seed(seed))
+    values = statistic(sums[draws].sum(1))
+    interval = torch.quantile(values, torch.tensor([0.025, 0.975], dtype=torch.double))
+    return float(statistic(sums.sum(0))), [float(x) for x in interval]
+
+
+def _rms(squared: Tensor, episode: Tensor, cfg: EvaluationConfig) -> tuple[float, list[float]]:
+    rows = torch.stack([squared, torch.ones_like(squared)], 1)
+    return bootstrap(lambda s: (s[..., 0] / s[..., 1]).sqrt(), rows, episode, cfg.resamples, cfg.seed)
+
+
+def _ratio(above: Tensor, below: Tensor, episode: Tensor, cfg: EvaluationConfig) -> tuple[float, list[float]]:
+    rows = torch.stack([above, below], 1)
+    return bootstrap(lambda s: (s[..., 0] / s[..., 1].clamp_min(1e-12)).sqrt(), rows, episode, cfg.resamples, cfg.seed)
+
+
+def _add(figures: Figures, name: str, value: float, interval: list[float]) -> None:
+    if not math.isfinite(value):
+        raise FloatingPointError(f"{name} is {value}: the planner's samples are not finite. Train it anew.")
+    figures[name], figures[f"{name}_ci"] = value, interval

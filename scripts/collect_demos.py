@@ -1,0 +1,18 @@
+"""Record the scripted expert as a LeRobot dataset.  Example: python scripts/collect_demos.py preset=demo"""
+
+import hydra
+from omegaconf import DictConfig
+
+from argos_sim.pipeline.command_line import run
+
+
+@hydra.main(config_path="config", config_name="config", version_base=None)
+def main(config: DictConfig) -> None:
+    """Parse, run the stage."""
+    from argos_sim.pipeline.collect import collect_demos
+
+    run(collect_demos, config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""Train the small encoder, or take a given one, and measure its invariance.  Example: python scripts/train_encoder.py preset=demo"""
+
+import hydra
+from omegaconf import DictConfig
+
+from argos_sim.pipeline.command_line import run
+
+
+@hydra.main(config_path="config", config_name="config", version_base=None)
+def main(config: DictConfig) -> None:
+    """Parse, run the stage."""
+    from argos_sim.pipeline.encoder import prepare_encoder
+
+    run(prepare_encoder, config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Laws of the bundle of encoders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from argos_wm.checkpoint import CheckpointError, load_json, load_tensors, save_json, save_tensors
+from argos_wm.encoders.proprio import ProprioEncoder
+from argos_wm.encoders.state import StateEncoder
+from argos_wm.encoders.vision import SmallViT, SmallViTConfig
+from argos_wm.latents import LatentStats, SpecMismatch
+
+JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+
+
+def bundle(seed: int = 0) -> StateEncoder:
+    torch.manual_seed(seed)
+    vision = SmallViT(SmallViTConfig(image_size=32, stem=(8, 16), width=32, depth=1, channels=4)).eval()
+    proprio = ProprioEncoder(6, 16)
+    stats = LatentStats.measure(torch.randn(50, 16, 4), proprio.encode(torch.randn(50, 12)).detach())
+    return StateEncoder(vision, proprio, stats, JOINTS, precision="float32")
+
+
+def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return images, torch.randn(5, 12, generator=generator), torch.arange(5.0)
+
+
+def test_a_saved_bundle_makes_equal_latents_and_has_an_equal_spec(tmp_path: Path) -> None:
+    encoder = bundle()
+    encoder.save(tmp_path, figures={"invariance": 0.2})
+    again = StateEncoder.load(tmp_path, precision="float32")
+    assert again.spec == encoder.spec
+    first, second = encoder.encode(*inputs()), again.encode(*inputs())
+    assert torch.equal(first.vision, second.vision) and torch.equal(first.proprio, second.proprio)
+    assert load_json(tmp_path / "encoder.json")["figures"] == {"invariance": 0.2}
+
+
+def test_the_hash_names_the_weights() -> None:
+    assert bundle().spec == bundle().spec
+    changed = bundle().vision
+    assert isinstance(changed, SmallViT)
+    with torch.no_grad():
+        changed.positions[0, 0, 0] += 1e-3
+    other = StateEncoder(changed, bundle().proprio, bundle().stats, JOINTS)
+    assert other.spec.encoder_hash != bundle().spec.encoder_hash
+    with pytest.raises(SpecMismatch, match="encoder_hash"):
+        other.spec.require(bundle().spec, "one", "the other")
+
+
+def test_changed_weights_are_refused(tmp_path: Path) -> None:
+    bundle().save(tmp_path)
+    tensors = load_tensors(tmp_path / "proprio.safetensors")
+    save_tensors(tmp_path / "proprio.safetensors", tensors | {"centre": tensors["centre"] + 0.1})
+    with pytest.raises(SpecMismatch, match="encoder_hash"):
+        StateEncoder.load(tmp_path)
+
+
+def test_an_incomplete_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="encoder.json"):
+        StateEncoder.load(tmp_path)
+    bundle().save(tmp_path)
+    description = load_json(tmp_path / "encoder.json")
+    save_json(tmp_path / "encoder.json", {k: v for k, v in description.items() if k != "vision"})
+    with pytest.raises(CheckpointError, match="lacks vision"):
+        StateEncoder.load(tmp_path)
+
+
+def test_wrong_number_of_joint_names_is_refused() -> None:
+    with pytest.raises(ValueError, match="6 joints, but 5 are named"):
+        StateEncoder(bundle().vision, bundle().proprio, bundle().stats, JOINTS[:5])
+
+
+def test_latents_are_standardised_by_the_stats() -> None:
+    encoder = bundle()
+    images, raw, time = inputs()
+    state = encoder.encode(images, raw, time)
+    stats = encoder.stats
+    assert torch.allclose(state.vision * stats.vision_std + stats.vision_mean, encoder.vision(images), atol=1e-5)
+    assert torch.allclose(encoder.decode_proprio(state.proprio), raw, atol=1e-4)
+
+
+def test_the_bundle_is_frozen() -> None:
+    encoder = bundle().train()
+    assert not encoder.training and not encoder.vision.training
+    assert not any(p.requires_grad for p in encoder.parameters())
+
+
+def test_bfloat16_changes_latents_little() -> None:
+    exact, rough = bundle(), bundle()
+    rough.autocast = True
+    images = inputs()[0]
+    difference = (exact.encode_vision(images) - rough.encode_vision(images)).square().mean().sqrt()
+    assert difference < 0.03 * exact.encode_vision(images).std()

@@ -1,0 +1,62 @@
+"""Laws of the planner's figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import pytest
+import torch
+
+from argos_wm.data.instructions import Instructions
+from argos_wm.data.windows import WindowConfig
+from argos_wm.encoders.text import HashedNGramEncoder
+from argos_wm.evaluation import EvaluationConfig, bootstrap, evaluate_planner, moving_windows
+from argos_wm.planner import Planner, SamplerConfig
+from tests.argos_wm.toy import GROUPS, SMALL, toy_cache, toy_model
+
+CFG = EvaluationConfig(windows=16, resamples=50)
+
+
+def test_repeating_the_last_latent_has_ratio_one() -> None:
+    """At its initialisation the mean predictor repeats the current state."""
+    cache, encoder = toy_cache(), HashedNGramEncoder()
+    planner = Planner(toy_model(), encoder, SamplerConfig(steps=1))
+    still = toy_model(replace(SMALL, objective="mean"), scramble=False)
+    figures = evaluate_planner(
+        planner,
+        cache,
+        torch.arange(8),
+        Instructions(cache.instructions, encoder, GROUPS),
+        WindowConfig(),
+        CFG,
+        mean_predictor=still,
+        decode=lambda proprio: proprio,
+    )
+    for seconds in ("0.8s", "1.6s", "2.4s"):
+        assert figures[f"planner.mean_predictor_error_ratio_{seconds}"] == pytest.approx(1.0, abs=1e-4)
+        low, high = cast(list[float], figures[f"planner.error_ratio_{seconds}_ci"])
+        assert low <= cast(float, figures[f"planner.error_ratio_{seconds}"]) <= high
+    assert figures["planner.windows_0.8s"] == 16 and figures["planner.start.windows"] == 8
+    for said in ("right", "wrong", "no"):
+        assert {f"planner.start.proprio_error_{said}", f"planner.start.joint_error_rad_{said}_ci"} <= set(figures)
+    assert "planner.text_sensitivity" in figures
+
+
+def test_only_windows_in_which_the_arm_moves_are_judged() -> None:
+    cache = toy_cache()
+    cache.positions[31:] = 0.0
+    windows = moving_windows(toy_model(), cache, torch.arange(12), WindowConfig(), 1, 100)
+    assert set(windows.episode.tolist()) == {0}
+
+
+def test_the_interval_resamples_episodes() -> None:
+    rows = torch.tensor([[1.0, 1.0], [3.0, 1.0], [1.0, 1.0], [3.0, 1.0]])
+
+    def mean(sums: torch.Tensor) -> torch.Tensor:
+        return sums[..., 0] / sums[..., 1]
+
+    value, interval = bootstrap(mean, rows, torch.tensor([0, 0, 5, 5]), 200, 0)
+    assert value == 2.0 and interval == [2.0, 2.0]
+    _, interval = bootstrap(mean, rows, torch.tensor([0, 1, 0, 1]), 200, 0)
+    assert interval == [1.0, 3.0]

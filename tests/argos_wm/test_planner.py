@@ -1,0 +1,78 @@
+"""Laws of plans: they follow from their seed, and a roll-out is one step after the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from argos_wm.encoders.text import HashedNGramEncoder
+from argos_wm.latents import LatentState
+from argos_wm.planner import Planner, SamplerConfig, recall
+from tests.argos_wm.toy import SMALL, toy_cache, toy_model
+
+SAMPLER = SamplerConfig(steps=2)
+
+
+def planner() -> Planner:
+    return Planner(toy_model(), HashedNGramEncoder(), SAMPLER)
+
+
+def history() -> tuple[LatentState, torch.Tensor]:
+    windows = toy_cache().windows(torch.tensor([10, 41]), torch.tensor([8, 8]), SMALL.history, SMALL.action_steps)
+    return windows.history, windows.history_mask
+
+
+def test_a_plan_follows_from_its_seed() -> None:
+    p, texts = planner(), ["touch red", ""]
+    first, again, other = (p.plan(*history(), texts, seed=seed) for seed in (3, 3, 4))
+    assert first.targets.vision.shape == (2, 3, 4, 3) and first.targets.proprio.shape == (2, 3, 4)
+    assert torch.allclose(first.targets.time, torch.tensor([[0.8, 1.6, 2.4]]).expand(2, 3))
+    assert torch.equal(first.targets.vision, again.targets.vision)
+    assert not torch.equal(first.targets.vision, other.targets.vision)
+    assert (first.seed, first.steps, first.instructions) == (3, 2, texts)
+
+
+def test_the_first_target_does_not_depend_on_how_many_follow() -> None:
+    one, three = (planner().plan(*history(), ["touch red"] * 2, targets=t).targets for t in (1, 3))
+    assert torch.allclose(one.proprio[:, 0], three.proprio[:, 0], atol=1e-6)
+
+
+def test_the_prediction_joins_the_history() -> None:
+    state, mask = history()
+    known = LatentState.cat(
+        [state, LatentState(state.vision[:, :1] + 1, state.proprio[:, :1] + 1, state.time[:, :1] + 1.6)], 1
+    )
+    recalled, seen = recall(known, torch.cat([mask, mask[:, :1]], 1), torch.tensor(SMALL.history))
+    assert torch.allclose(recalled.time, torch.tensor([[0.0, 0.8]]).expand(2, 2)) and seen.all()
+    assert torch.equal(recalled.proprio[:, 1], state.proprio[:, 0] + 1)
+
+
+def test_a_state_that_is_too_far_from_its_offset_is_not_remembered() -> None:
+    state, mask = history()
+    state.time = torch.tensor([[-3.0, 0.0]]).expand(2, 2)
+    assert recall(state, mask, torch.tensor(SMALL.history))[1].tolist() == [[False, True]] * 2
+
+
+def test_words_matter_and_an_empty_instruction_is_none() -> None:
+    p = planner()
+    red, blue, nothing = (p.plan(*history(), [text] * 2).targets.proprio for text in ("touch red", "touch blue", ""))
+    assert not torch.allclose(red, blue, atol=1e-4)
+    direct = p.world_model.sample(
+        *history(), None, torch.full((2,), 0.8), steps=2, generator=torch.Generator().manual_seed(0)
+    )
+    assert torch.allclose(direct.proprio, nothing[:, 0], atol=1e-5)
+
+
+def test_a_planner_comes_back_from_disk(tmp_path: Path) -> None:
+    p = planner()
+    p.world_model.save(tmp_path, {"text_encoder": "hashed-ngram"})
+    plans = [q.plan(*history(), ["touch red"] * 2).targets.vision for q in (p, Planner.load(tmp_path, SAMPLER))]
+    assert torch.equal(*plans)
+
+
+def test_another_text_encoder_is_refused() -> None:
+    with pytest.raises(ValueError, match="width 32.*width 64"):
+        Planner(toy_model(replace(SMALL)), HashedNGramEncoder(dim=32))

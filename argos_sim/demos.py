@@ -23,7 +23,6 @@ from argos_sim.perception import canonical_image
 from argos_sim.randomization.ranges import get_ranges
 from argos_wm.checkpoint import save_json, save_tensors
 
-
 VIEW_CAMERAS = {"a": "train", "b": "train", "canonical": "nominal"}
 """Views of a state, by the randomization preset of their camera."""
 
@@ -120,15 +119,18 @@ def record_demonstrations(env: LatentTrackingEnv, expert: TaskExpert, root: Path
     rates = env.cfg.rates
     env.reset()
     counts: Counter[str] = Counter(recorded=0, attempted=0, failed_wrong_object=0, failed_nothing_touched=0)
-    with EpisodeWriter(
-        root,
-        env.cfg.joint_names,
-        env.cfg.perception.image_size,
-        rates.camera_hz,
-        environment_dim=environment_state(env).shape[1],
-        control_per_frame=rates.control_per_frame,
-        overwrite=True,
-    ) as writer, tqdm(total=episodes, desc="demonstrations", unit="episode") as bar:
+    with (
+        EpisodeWriter(
+            root,
+            env.cfg.joint_names,
+            env.cfg.perception.image_size,
+            rates.camera_hz,
+            environment_dim=environment_state(env).shape[1],
+            control_per_frame=rates.control_per_frame,
+            overwrite=True,
+        ) as writer,
+        tqdm(total=episodes, desc="demonstrations", unit="episode") as bar,
+    ):
         while writer.episodes < episodes:
             rollout = expert_rollout(env, expert)
             counts["attempted"] += len(rollout.success)

@@ -144,7 +144,9 @@ class SerialChain:
             angular = axes.transpose(1, 2).clone()
             angular[:, :, i + 1 :] = 0
             world_inertia = rotation[:, i] @ torch.diag(self._inertia[i]) @ rotation[:, i].transpose(1, 2)
-            inertia += self._mass[i] * linear.transpose(1, 2) @ linear + angular.transpose(1, 2) @ world_inertia @ angular
+            inertia += (
+                self._mass[i] * linear.transpose(1, 2) @ linear + angular.transpose(1, 2) @ world_inertia @ angular
+            )
         return gravity, inertia
 
     def inverse_kinematics(

@@ -110,7 +110,9 @@ class DemonstrationTargets:
 class MixedTargets:
     """The planner's targets in most environments, demonstrations' in a fixed share of them."""
 
-    def __init__(self, planner: TargetSource, demonstrations: DemonstrationTargets, share: float, num_envs: int) -> None:
+    def __init__(
+        self, planner: TargetSource, demonstrations: DemonstrationTargets, share: float, num_envs: int
+    ) -> None:
         self.planner, self.demonstrations = planner, demonstrations
         self.from_demonstration = torch.arange(num_envs) < round(share * num_envs)
 

@@ -42,7 +42,9 @@ def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     try:
         return load_file(path, device=device)
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors ({error}); it may be cut off. Make it again.") from None
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors ({error}); it may be cut off. Make it again."
+        ) from None
 
 
 def save_json(path: Path, data: Any) -> None:

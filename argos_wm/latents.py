@@ -39,9 +39,7 @@ class LatentStats:
     def measure(vision: Tensor, proprio: Tensor) -> LatentStats:
         """Statistics of raw ``vision (N, P, C)`` and ``proprio (N, D)``."""
         v, p = vision.float(), proprio.float()
-        return LatentStats(
-            v.mean(0), v.std(0).clamp_min(MIN_STD), p.mean(0), p.std(0).clamp_min(MIN_STD)
-        )
+        return LatentStats(v.mean(0), v.std(0).clamp_min(MIN_STD), p.mean(0), p.std(0).clamp_min(MIN_STD))
 
     def tensors(self) -> dict[str, Tensor]:
         """The four tensors by name, as they are stored in safetensors."""

@@ -52,9 +52,12 @@ class WorldModelConfig:
     """Share of examples with that noise."""
     proprio_weight: float = 1.0
     """Weight of the proprioceptive loss beside vision's; each is a mean over its own dimensions."""
-    time_mean: float = 0.0
+    time_mean: float = 2.0
     time_std: float = 1.0
-    """Mean and standard deviation of the logit of the flow's training times."""
+    """Mean and standard deviation of the logit of the flow's training times. The mean is far on the noisy side, median
+    t = 0.88, because anywhere else the noisy target itself gives the answer away and the instruction is not needed.
+    In a toy world of three goals, 400 steps with a mean of 0 left right and wrong instructions alike (error ratio
+    1.00); with 2 they were told apart threefold (2.98), nearly as by regression (3.5)."""
     time_shift: float | None = None
     """Shift of the flow's times toward noise; by default derived from the latent's dimensions."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -7,6 +7,7 @@ the run, keeps what imitation knew until the critic is worth trusting.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,13 +144,16 @@ def make_ppo(env, prior: Controller, cfg: PPOConfig, device: str) -> TrackingPPO
     return algorithm
 
 
-def train_ppo(env, algorithm: TrackingPPO, cfg: PPOConfig, out_dir: Path, logger: RunLogger) -> ControllerModel:
-    """Run PPO, resuming from ``out_dir`` if it holds a checkpoint; returns the actor."""
+def train_ppo(
+    env, algorithm: TrackingPPO, cfg: PPOConfig, out_dir: Path, logger: RunLogger
+) -> tuple[ControllerModel, dict[str, float]]:
+    """Run PPO, resuming from ``out_dir`` if it holds a checkpoint; returns the actor, and how fast it went."""
     start = _resume(algorithm, out_dir, cfg)
     logger.drop_after(start, "ppo/")
     obs = None
     bar = tqdm(range(start, cfg.iterations), initial=start, total=cfg.iterations, desc="ppo", unit="iteration")
     algorithm.train_mode()
+    begin = time.monotonic()
     for iteration in bar:
         if obs is None or iteration % cfg.checkpoint_every == 0:
             obs = _begin(env, cfg.seed, iteration)
@@ -165,7 +169,8 @@ def train_ppo(env, algorithm: TrackingPPO, cfg: PPOConfig, out_dir: Path, logger
     algorithm.eval_mode()
     actor = algorithm.get_policy()
     assert isinstance(actor, ControllerModel)
-    return actor
+    steps = (cfg.iterations - start) * cfg.steps * env.num_envs
+    return actor, {"env_steps_per_s": steps / max(time.monotonic() - begin, 1e-9)}
 
 
 def _begin(env, seed: int, iteration: int) -> TensorDict:

@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 from argos_sim.pipeline.settings import Settings, settings_from
 from argos_wm.checkpoint import CheckpointError
 
-
 # Hydra knows every setting and its default from here; scripts/config only overrides them.
 ConfigStore.instance().store(name="settings", node=Settings().to_dict())
 

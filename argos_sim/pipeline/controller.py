@@ -23,6 +23,7 @@ from argos_sim.targets import DemonstrationTargets, MixedTargets, PlannerTargets
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.planner import VALIDATION_SHARE
 
+
 def train_imitation(settings: Settings) -> dict[str, Any]:
     """Imitate the demonstrations into ``<run>/imitation``."""
     latents = require_stage(settings.folder / "latents", "latents", "train_planner.py")
@@ -91,11 +92,11 @@ def train_ppo_stage(settings: Settings) -> dict[str, Any]:
             wrapped = RslRlVecEnvWrapper(env, clip_actions=1.0)  # pyright: ignore[reportArgumentType]
             algorithm = make_ppo(wrapped, prior.to(device), cfg.ppo, device)
             logger = RunLogger(folder, settings.logger, f"{settings.preset}-ppo", settings.to_dict())
-            actor = train_ppo(wrapped, algorithm, cfg.ppo, folder, logger)
+            actor, figures = train_ppo(wrapped, algorithm, cfg.ppo, folder, logger)
             logger.close()
             trained = actor.to_controller(prior.torque_limit).cpu()
         save_controller(trained, spec, folder, {"settings": settings.to_dict()})
-        return {}
+        return dict(figures)
 
     return run_stage(settings.folder / "ppo", "ppo", inputs, work, settings.overwrite)
 

@@ -96,7 +96,9 @@ def _make_encoder(settings: Settings, views: EncoderViews, folder: Path) -> Stat
     else:
         vision = load_vision_encoder(cfg.vision, cfg.image_size)
     logger.close()
-    measured = views if len(views) < 4096 else dataclasses.replace(views, image_a=views.image_a[::8], mask_a=views.mask_a[::8])
+    measured = (
+        views if len(views) < 4096 else dataclasses.replace(views, image_a=views.image_a[::8], mask_a=views.mask_a[::8])
+    )
     stats = measure_vision_stats(vision, measured, Augment(settings.randomization, cfg.image_size), proprio.encode(raw))
     return StateEncoder(vision, proprio, stats, _joint_names(settings))
 

@@ -70,7 +70,7 @@ def invariance(encode: Encode, views: EncoderViews, augment: Augment, moving: fl
     motion = _rms(now - latents(second, seed=1))
     camera = _rms(now - latents(first, seed=3, view="b"))
     return {
-        "ratio": background / motion,
+        "ratio": background / max(motion, 1e-6),
         "background": background,
         "camera": camera,
         "motion": motion,

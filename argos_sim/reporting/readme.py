@@ -1,0 +1,58 @@
+"""The README's results, from the metrics of finished runs, so that no number is copied by hand.
+
+python -m argos_sim.reporting.readme runs/demo runs/desk
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from argos_sim.paths import ROOT
+from argos_sim.reporting.figures import GOALS, Metrics, plain
+from argos_wm.checkpoint import load_json
+
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+
+
+def results_markdown(runs: dict[str, Metrics]) -> str:
+    """A table of the aims: for each run by preset, what it reached with its 95 % interval, and the aim beside it."""
+    columns = [f"`{preset}` | aim" for preset in runs]
+    lines = [f"| figure | {' | '.join(columns)} |", "|---|" + "---:|---|" * len(runs)]
+    for goal in GOALS:
+        cells = []
+        for preset, metrics in runs.items():
+            aim, met = goal.desk if preset == "desk" else goal.demo
+            if all(key in metrics for key in goal.keys):
+                count = f" ({plain(metrics[goal.count])})" if goal.count in metrics else ""
+                text = re.sub(r"<[^>]*>", "", goal.shown(metrics))
+                cells.append(f"{text}{count} | {aim}{'' if met(metrics) else ', not reached'}")
+            else:
+                cells.append(f"– | {aim}")
+        lines.append(f"| {goal.label} | {' | '.join(cells)} |")
+    minutes = ", ".join(
+        f"`{p}` {m['timing.total_s'] / 60:.0f} minutes" for p, m in runs.items() if "timing.total_s" in m
+    )
+    lines += ["", f"In square brackets 95 % intervals, in round ones episodes or windows. Time taken: {minutes}."]
+    return "\n".join(lines)
+
+
+def fill_readme(readme: Path, runs: list[Path]) -> None:
+    """Replace the README's results by those of ``runs``, and its picture by the first run's."""
+    metrics = [load_json(run / "metrics.json") for run in runs]
+    text = readme.read_text()
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"{readme} must hold {BEGIN} and {END} once each, around its results.")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    table = results_markdown({m["preset"]: m for m in metrics})
+    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+    picture = runs[0] / "play" / "demo.png"
+    if picture.is_file():
+        (readme.parent / "docs").mkdir(exist_ok=True)
+        shutil.copy(picture, readme.parent / "docs" / "demo.png")
+
+
+if __name__ == "__main__":
+    fill_readme(ROOT / "README.md", [Path(run) for run in sys.argv[1:]])

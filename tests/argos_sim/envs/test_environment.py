@@ -1,0 +1,145 @@
+"""Laws of the reach environment with its senses, on OvPhysX; ``tests/tasks/test_robot.py`` has both engines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tasks  # noqa: F401
+from argos_sim.demos import environment_state, expert_rollout
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.experts import ExpertCfg
+from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, task_spec
+from argos_sim.pipeline.settings import Settings, SettingsError
+from argos_sim.randomization.ranges import get_ranges
+from argos_wm.latents import LatentState
+
+N = 8
+GOLDEN = Path(__file__).parent / "golden_scene.png"
+
+
+class StillTargets:
+    """Targets equal to the present, for environments that only have to run."""
+
+    def targets(self, env, ids, horizon) -> LatentState:
+        state = env.perception.state()[ids]
+        return LatentState(state.vision, state.proprio, horizon)
+
+
+@pytest.fixture(scope="module")
+def env() -> Iterator[LatentTrackingEnv]:
+    cfg = environment_cfg(Settings(), N, physics="ovphysx", encoder=str(Path("assets/pretrained/encoder")))
+    with make_environment(cfg) as env:
+        env.command_manager.get_term("target").source = StillTargets()
+        yield env
+
+
+def rest(env: LatentTrackingEnv) -> torch.Tensor:
+    return torch.zeros(env.num_envs, 6)
+
+
+def test_picture_of_the_nominal_scene_is_the_golden_one(env: LatentTrackingEnv) -> None:
+    env.set_ranges(get_ranges("nominal"))
+    env.generator.manual_seed(0)
+    env.reset()
+    every = torch.arange(N)
+    joints = env.scene["robot"].data.default_joint_pos.torch
+    from argos_sim.mdp.events import write_joints, write_object
+
+    write_joints(env, every, joints, torch.zeros_like(joints))
+    for name, x in (("red", -0.1), ("green", 0.0), ("blue", 0.1)):
+        place = torch.tensor([[x, -0.25, 0.015]]).expand(N, 3)
+        write_object(env, name, every, place, torch.tensor([[0.0, 0, 0, 1]]).expand(N, 4))
+    env.scene.write_data_to_sim()
+    env.sim.forward()
+    env.perception.reset(every)
+    env.perception.look(env.common_step_counter, env.episode_length_buf)
+    picture = env.perception.images[0].permute(1, 2, 0).numpy()
+    if not GOLDEN.exists():
+        Image.fromarray(picture).save(GOLDEN)
+    golden = np.asarray(Image.open(GOLDEN)).astype(int)
+    different = (np.abs(picture.astype(int) - golden).max(-1) > 8).mean()
+    assert different < 0.01, f"{100 * different:.1f} % of the pixels changed; delete {GOLDEN} if that is intended"
+    env.set_ranges(get_ranges("train"))
+
+
+def test_between_frames_the_picture_is_held_and_its_background_lasts_the_episode(env: LatentTrackingEnv) -> None:
+    env.reset()
+    perception = env.perception
+    background, first = perception.background.clone(), perception.vision.clone()
+    for step in range(1, env.cfg.rates.control_per_frame):
+        env.step(rest(env))
+        assert torch.equal(perception.vision, first), f"the latent changed at control step {step}"
+    env.step(rest(env))
+    assert not torch.equal(perception.vision, first)
+    assert torch.equal(perception.background, background)
+
+
+def test_proprioception_is_sensed_every_control_step(env: LatentTrackingEnv) -> None:
+    env.reset()
+    before = env.perception.proprio.clone()
+    env.step(torch.ones_like(rest(env)) * 0.5)
+    assert (env.perception.proprio != before).any(-1).all()
+    assert torch.equal(env.perception.recent_proprio[:, -1], env.perception.proprio)
+
+
+def test_target_is_asked_for_once_a_planner_period_and_judged_when_due(env: LatentTrackingEnv) -> None:
+    target = env.command_manager.get_term("target")
+    target.cfg.record = True
+    env.reset()
+    target.records.clear()
+    period = env.cfg.rates.control_per_plan
+    asked = target.target_proprio.clone()
+    for _ in range(period - 1):
+        env.step(rest(env))
+    assert not target.records
+    assert torch.equal(target.target_proprio, asked)
+    assert target.time_to_go.unique().tolist() == pytest.approx([env.cfg.rates.control_dt])
+    env.step(rest(env))
+    (record,) = target.records
+    assert record["since"].unique().tolist() == [period]
+    assert not torch.equal(target.target_proprio, asked)
+
+
+def test_random_ages_are_rounded_to_frames(env: LatentTrackingEnv) -> None:
+    env.reset()
+    env.episode_length_buf = torch.arange(N) * 7
+    assert (env.episode_length_buf % env.cfg.rates.control_per_frame == 0).all()
+    ages = env.episode_length_buf.clone()
+    env.step(rest(env))
+    assert torch.equal(env.episode_length_buf, ages + 1)
+
+
+def test_same_seed_same_episode(env: LatentTrackingEnv) -> None:
+    seen = []
+    for _ in range(2):
+        env.generator.manual_seed(3)
+        env.perception.generator.manual_seed(4)
+        env.reset()
+        seen.append((environment_state(env), env.perception.images.clone(), env.perception.raw_proprio.clone()))
+    for a, b in zip(*seen, strict=True):
+        assert torch.allclose(a.float(), b.float(), atol=1e-5)
+
+
+def test_expert_touches_the_named_block_first(env: LatentTrackingEnv) -> None:
+    env.reset()
+    expert = make_expert(env, "Argos-Reach-SO100-v0", ExpertCfg(), 0)
+    rollout = expert_rollout(env, expert)
+    assert rollout.success.float().mean() >= 0.95
+    frames = env.max_episode_length // env.cfg.rates.control_per_frame
+    assert rollout.images.shape == (frames, N, 3, 64, 64)
+
+
+def test_action_of_the_wrong_size_is_refused(env: LatentTrackingEnv) -> None:
+    with pytest.raises(ValueError, match=r"[Ii]nvalid action shape"):
+        env.step(torch.zeros(N, 5))
+
+
+def test_unknown_task_names_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match="Argos-Reach-SO100-v0"):
+        task_spec("Argos-Fly-v0")

@@ -1,0 +1,71 @@
+"""A stage runs once, runs again when what it was made from changes, and reports mistakes in a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from argos_sim.pipeline.settings import Settings, SettingsError, settings_from
+from argos_sim.pipeline.stage import require_stage, run_stage
+from argos_wm.checkpoint import CheckpointError
+
+
+def test_stage_is_reused_while_its_inputs_hold(tmp_path: Path) -> None:
+    calls = []
+
+    def work(folder: Path) -> dict:
+        calls.append(folder)
+        (folder / "output").write_text("x")
+        return {"figure": len(calls)}
+
+    first = run_stage(tmp_path / "s", "s", {"a": 1}, work)
+    assert run_stage(tmp_path / "s", "s", {"a": 1}, work) == first
+    assert run_stage(tmp_path / "s", "s", {"a": 2}, work)["figures"] == {"figure": 2}
+    assert run_stage(tmp_path / "s", "s", {"a": 2}, work, overwrite=True)["figures"] == {"figure": 3}
+
+
+def test_interrupted_stage_keeps_its_checkpoints_and_its_time(tmp_path: Path) -> None:
+    def killed(folder: Path) -> dict:
+        (folder / "checkpoint").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(tmp_path / "s", "s", {"a": 1}, killed)
+    with pytest.raises(CheckpointError, match=r"'s' has not finished in .* Run scripts/s.py first"):
+        require_stage(tmp_path / "s", "s", "s.py")
+
+    def resumed(folder: Path) -> dict:
+        return {"found": (folder / "checkpoint").read_text()}
+
+    assert run_stage(tmp_path / "s", "s", {"a": 1}, resumed)["figures"] == {"found": "half"}
+
+
+def test_checkpoints_of_other_settings_are_not_continued(tmp_path: Path) -> None:
+    def killed(folder: Path) -> dict:
+        (folder / "checkpoint").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(tmp_path / "s", "s", {"a": 1}, killed)
+    record = run_stage(tmp_path / "s", "s", {"a": 2}, lambda f: {"left": (f / "checkpoint").exists()})
+    assert record["figures"] == {"left": False}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"planer": {}}, "planer"),
+        ({"demos": {"episodes": "many"}}, "demos.episodes"),
+        ({"physics": "bullet"}, "bullet"),
+        ({"planner": {"model": {"objective": "gan"}}}, "gan"),
+    ],
+)
+def test_wrong_settings_are_named(values: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings_from(values)
+
+
+def test_defaults_survive_a_round_trip() -> None:
+    assert settings_from(Settings().to_dict()) == Settings()
+    assert issubclass(SettingsError, ValueError)

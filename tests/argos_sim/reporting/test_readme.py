@@ -1,0 +1,40 @@
+"""The README's results come from metrics alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from argos_sim.reporting.figures import GOALS
+from argos_sim.reporting.readme import BEGIN, END, fill_readme, results_markdown
+from argos_wm.checkpoint import save_json
+
+METRICS = {"preset": "demo", "planner.error_ratio_0.8s": 0.612, "planner.error_ratio_0.8s_ci": [0.58, 0.64]}
+
+
+def test_an_aim_is_judged_by_its_own_preset() -> None:
+    desk = METRICS | {"preset": "desk"}
+    text = results_markdown({"demo": METRICS, "desk": desk})
+    row = next(line for line in text.splitlines() if line.startswith("| planner: error at 0.8 s"))
+    assert row.count("0.612 [0.58, 0.64]") == 2
+    assert "≤ 0.75 |" in row and "≤ 0.55, not reached |" in row
+    assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
+
+
+def test_what_was_not_measured_is_a_dash() -> None:
+    text = results_markdown({"demo": METRICS})
+    assert sum("| – |" in line for line in text.splitlines()) == len(GOALS) - 1
+
+
+def test_only_the_results_change(tmp_path: Path) -> None:
+    save_json(tmp_path / "run" / "metrics.json", METRICS)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    for _ in range(2):
+        fill_readme(readme, [tmp_path / "run"])
+        text = readme.read_text()
+        assert text.startswith(f"before\n{BEGIN}\n|") and text.endswith(f"{END}\nafter\n") and "old" not in text
+    readme.write_text("no markers")
+    with pytest.raises(ValueError, match="README"):
+        fill_readme(readme, [tmp_path / "run"])

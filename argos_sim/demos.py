@@ -19,6 +19,7 @@ from tqdm import tqdm
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.experts import TorqueExpert
 from argos_sim.lerobot_io import EpisodeWriter, RecordedEpisode
+from argos_sim.mdp.events import write_joints
 from argos_sim.perception import canonical_image
 from argos_sim.randomization.ranges import get_ranges
 from argos_wm.checkpoint import save_json, save_tensors
@@ -151,32 +152,69 @@ def record_demonstrations(env: LatentTrackingEnv, expert: TaskExpert, root: Path
     return dict(counts)
 
 
-def record_views(env: LatentTrackingEnv, expert: TaskExpert, path: Path, batches: int) -> None:
+def record_views(env: LatentTrackingEnv, expert: TaskExpert, path: Path, movements: int, scattered: int) -> None:
     """Write ``views.safetensors``: each state through two moved cameras and the canonical one.
 
+    Scattered states share nothing with each other, which is what an encoder learns most from; movements show what
+    changes in one planner period, which is what its invariance is measured against.
+
+    Args:
+        movements: batches of whole expert episodes, one state a camera frame.
+        scattered: batches of single states, each somewhere near one of the expert's paths.
+
     Tensors, N states: image_a, image_b, canonical uint8 (N, 3, H, W); mask_a, mask_b, classes uint8 (N, H, W); joints
-    (N, J) [rad]; blocks (N, O, 3) [m]; pairs (M, 2) of states one planner period apart in one movement.
+    (N, J) [rad]; blocks (N, O, 3) [m]; trajectory (N,); pairs (M, 2) of states one planner period apart in a movement.
     """
     rates, every = env.cfg.rates, torch.arange(env.num_envs, device=env.device)
     columns: dict[str, list[Tensor]] = {}
+
+    def add(poses: dict[str, tuple[Tensor, Tensor]], number: int) -> None:
+        values = _views(env, every, poses) | {"trajectory": number * env.num_envs + every}
+        for name, value in values.items():
+            columns.setdefault(name, []).append(value.cpu())
+
     env.reset()
-    for _ in tqdm(range(batches), desc="views", unit="batch"):
+    for number in tqdm(range(movements), desc="movements", unit="batch"):
         expert.begin(every)
         # One pose an episode and view, as in a real room: two states of a pair differ by the motion alone.
-        poses = {view: env.camera_poses(every, get_ranges(name)) for view, name in VIEW_CAMERAS.items()}
+        poses = _view_poses(env, every)
         for step in range(env.max_episode_length):
             env.perception.sense(env.common_step_counter)
             if step % rates.control_per_frame == 0:
-                for name, value in _views(env, every, poses).items():
-                    columns.setdefault(name, []).append(value.cpu())
+                add(poses, number)
             executed = expert.torque() + expert.motion.disturbance(rates.control_dt)
             env.step(executed / expert.motion.torque_limit)
+    for number in tqdm(range(scattered), desc="scattered states", unit="batch"):
+        _scatter(env, expert, every)
+        add(_view_poses(env, every), movements + number)
     frames = env.max_episode_length // rates.control_per_frame
-    index = torch.arange(batches * frames * env.num_envs).view(batches, frames, env.num_envs)
+    index = torch.arange(movements * frames * env.num_envs).view(movements, frames, env.num_envs)
     # Later the arm rests, and two states 0.8 s apart are one.
     last = 2 * rates.frames_per_plan
     pairs = torch.stack([index[:, : last + 1], index[:, rates.frames_per_plan : last + rates.frames_per_plan + 1]], -1)
     save_tensors(path, {k: torch.cat(v) for k, v in columns.items()} | {"pairs": pairs.flatten(0, 2)})
+
+
+SCATTER = 0.1
+"""rad; standard deviation of scattered joints about the expert's path."""
+
+
+def _scatter(env: LatentTrackingEnv, expert: TaskExpert, every: Tensor) -> None:
+    """New blocks, and each arm at rest somewhere along the way to the one that is named."""
+    env.reset()
+    expert.begin(every)
+    motion, generator = expert.motion, env.generator
+    phase = torch.rand(env.num_envs, generator=generator, device=env.device)
+    joints = motion.reference(phase * motion.duration)[0]
+    joints = joints + SCATTER * torch.randn(joints.shape, generator=generator, device=env.device)
+    joints = joints.clamp(motion.limits[:, 0] + 0.01, motion.limits[:, 1] - 0.01)
+    write_joints(env, every, joints, torch.zeros_like(joints))
+    env.scene.write_data_to_sim()
+    env.sim.forward()
+
+
+def _view_poses(env: LatentTrackingEnv, every: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    return {view: env.camera_poses(every, get_ranges(name)) for view, name in VIEW_CAMERAS.items()}
 
 
 def _views(env: LatentTrackingEnv, every: Tensor, poses: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:

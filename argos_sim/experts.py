@@ -1,7 +1,8 @@
-"""A scripted expert that computes torques: joint-space minimum jerk, gravity compensation and a PD law.
+"""A scripted expert that computes torques: a joint-space ramp, gravity compensation and a PD law.
 
-The path is Flash and Hogan's (1985) minimum-jerk profile between the present joints and those that inverse kinematics
-finds for the fingertip's goal. Along it, torque = inertia · q̈_ref + gravity + back-EMF and friction at q̇_ref + PD.
+The path is a linear segment with parabolic blends (Craig, Introduction to Robotics, ch. 7) between the present joints
+and those that inverse kinematics finds for the fingertip's goal: at a steady speed every planner period asks for a
+movement of about the same size, where a minimum-jerk path would barely move in the first and the last. Along it, torque = inertia · q̈_ref + gravity + back-EMF and friction at q̇_ref + PD.
 Back-EMF is fed forward at the reference's speed: what the motor then takes off at the true speed damps the error
 without any delay. All batched over environments, on the joint states that the engine (or the robot) reports.
 """
@@ -20,8 +21,10 @@ from argos_sim.kinematics import SerialChain
 class ExpertCfg:
     """Gains and timing."""
 
-    duration_s: tuple[float, float] = (1.8, 2.6)
+    duration_s: tuple[float, float] = (1.9, 2.4)
     """Uniform range of the time from start to goal [s]."""
+    blend: float = 0.2
+    """Share of that time spent speeding up, and again slowing down."""
     stiffness: tuple[float, ...] = (12.0, 12.0, 12.0, 6.0, 4.0, 4.0)
     """N·m/rad of each joint; stable with 40 ms of total delay."""
     damping: tuple[float, ...] = (0.4, 0.4, 0.4, 0.15, 0.1, 0.1)
@@ -41,12 +44,22 @@ class ExpertCfg:
     """Share of the episodes that are disturbed."""
 
 
-def minimum_jerk(phase: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Position, velocity and acceleration of the unit minimum-jerk path at ``phase`` in [0, 1], per unit of phase."""
+def blended_ramp(phase: Tensor, blend: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Position, velocity and acceleration of a unit ramp at ``phase`` in [0, 1], per unit of phase.
+
+    Args:
+        phase: any shape; beyond its ends the ramp rests.
+        blend: share of the phase spent speeding up, and again slowing down, at most a half.
+    """
     p = phase.clamp(0.0, 1.0)
-    position = p**3 * (10 - 15 * p + 6 * p**2)
-    velocity = 30 * p**2 * (1 - p) ** 2
-    acceleration = 60 * p * (1 - p) * (1 - 2 * p)
+    speed = 1.0 / (1.0 - blend)
+    rising, falling = p < blend, p > 1.0 - blend
+    position = speed * (p - 0.5 * blend)
+    position = torch.where(rising, 0.5 * speed * p**2 / blend, position)
+    position = torch.where(falling, 1.0 - 0.5 * speed * (1.0 - p) ** 2 / blend, position)
+    velocity = speed * torch.minimum(p, 1.0 - p).div(blend).clamp(max=1.0)
+    moving = (phase > 0) & (phase < 1)
+    acceleration = speed / blend * (rising.float() - falling.float()) * moving
     return position, velocity, acceleration
 
 
@@ -101,7 +114,7 @@ class TorqueExpert:
 
     def reference(self, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Positions [rad], velocities [rad/s] and accelerations [rad/s²] (N, J) at ``time (N,)`` s into the episode."""
-        s, ds, dds = minimum_jerk(time / self.duration)
+        s, ds, dds = blended_ramp(time / self.duration, self.cfg.blend)
         span = self.goal - self.start
         rate = 1.0 / self.duration
         return (

@@ -7,7 +7,9 @@ the run, keeps what imitation knew until the critic is worth trusting.
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,7 +140,9 @@ def make_ppo(env, prior: Controller, cfg: PPOConfig, device: str) -> TrackingPPO
             "desired_kl": cfg.desired_kl,
         },
     }
-    algorithm = TrackingPPO.construct_algorithm(obs, env, settings, device)
+    # rsl_rl prints both networks, which the settings already say.
+    with open(os.devnull, "w") as devnull, redirect_stdout(devnull):
+        algorithm = TrackingPPO.construct_algorithm(obs, env, settings, device)
     assert isinstance(algorithm, TrackingPPO)
     algorithm.configure(prior, cfg)
     return algorithm

@@ -228,7 +228,7 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
     camera_pose: CameraPose = CameraPose()
     perception: PerceptionCfg = PerceptionCfg()
     ranges: RandomizationRanges = get_ranges("train")
-    plans_per_episode: int = 4
+    plans_per_episode: int = 3
     """Targets of one episode; it ends one camera frame after the last is due."""
 
     def __post_init__(self) -> None:

@@ -41,10 +41,12 @@ def collect_views(settings: Settings) -> dict[str, Any]:
     """Render views into ``<run>/views/views.safetensors``."""
     encoder = settings.encoder
     given = encoder.folder is not None
-    batches, num_envs = (1, encoder.check_envs) if given else (encoder.view_batches, encoder.view_envs)
+    movements, scattered = (1, 0) if given else (encoder.view_movements, encoder.view_scattered)
+    num_envs = encoder.check_envs if given else encoder.view_envs
     inputs = {
         "task": settings.task,
-        "batches": batches,
+        "movements": movements,
+        "scattered": scattered,
         "num_envs": num_envs,
         "image_size": encoder.image_size,
         "renderer": settings.renderer,
@@ -54,10 +56,10 @@ def collect_views(settings: Settings) -> dict[str, Any]:
     def work(folder: Path) -> dict[str, Any]:
         cfg = environment_cfg(settings, num_envs)
         cfg.events.place_robot.params = {"spread": VIEW_SPREAD}
-        movements = dataclasses.replace(settings.demos.expert, noise=0.3, duration_s=(1.2, 2.6))
+        brisk = dataclasses.replace(settings.demos.expert, noise=0.3, duration_s=(1.2, 2.6))
         with make_environment(cfg) as env:
-            expert = make_expert(env, settings.task, movements, settings.seed)
-            record_views(env, expert, folder / "views.safetensors", batches)
+            expert = make_expert(env, settings.task, brisk, settings.seed)
+            record_views(env, expert, folder / "views.safetensors", movements, scattered)
         return {}
 
     return run_stage(settings.folder / "views", "views", inputs, work, settings.overwrite)

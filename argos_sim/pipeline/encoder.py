@@ -25,7 +25,7 @@ from argos_wm.training.encoder import EncoderViews, train_encoder
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.proprio import train_proprio
 
-JOINT_SPEED = 1.0
+JOINT_SPEED = 0.3
 """rad/s, standard deviation of the speeds that the proprioceptive autoencoder is trained on."""
 HELD_OUT = 0.1
 """Share of the views on which the encoder is measured."""
@@ -34,7 +34,7 @@ HELD_OUT = 0.1
 class Augment:
     """Random background and photometrics of one preset, drawn by torch's default generator."""
 
-    def __init__(self, name: str, size: int, backgrounds: int = 512, seed: int = 0) -> None:
+    def __init__(self, name: str, size: int, backgrounds: int = 2048, seed: int = 0) -> None:
         self.ranges = get_ranges(name)
         generator = torch.Generator().manual_seed(seed)
         self.bank = make_background_bank(self.ranges.background_families, backgrounds, size, generator)

@@ -89,7 +89,8 @@ PLANS_NOTE = (
 )
 PLANNER_NOTE = (
     "Errors are root mean squares in standardised latents over held-out windows in which the arm moves; below 1, "
-    "imagining beats repeating the last latent. The mean predictor is the same network trained to predict the mean. "
+    "imagining beats repeating the last latent. The floor is the same state seen before two backgrounds, "
+    "÷ two states 0.8 s apart. The mean predictor is the same network trained to predict the mean. "
     "The second table is one period ahead from the first frame of each held-out episode, where only the text tells "
     "the blocks apart."
 )

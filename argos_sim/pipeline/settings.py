@@ -41,13 +41,17 @@ class EncoderSettings:
     """Vision encoder to train (small-vit) or to load frozen (a DINOv3 or DINOv2 hub id, or a local folder)."""
     image_size: int = 64
     """Pixels; a multiple of the encoder's patch."""
-    view_batches: int = 4
-    """Batches of expert episodes rendered as views, ``view_envs`` each, about 33 states an episode."""
+    view_movements: int = 2
+    """Batches of expert episodes rendered as views, ``view_envs`` each, 33 states an episode."""
+    view_scattered: int = 100
+    """Batches of single states rendered as views, ``view_envs`` each."""
     view_envs: int = 256
     check_envs: int = 64
     """Expert episodes rendered to measure the invariance of a given encoder."""
     loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(steps=6000, batch_size=96, learning_rate=1e-3, ema_decay=0.999)
+        default_factory=lambda: LoopConfig(
+            steps=4000, batch_size=64, learning_rate=1.5e-3, ema_decay=0.995, weight_decay=0.02
+        )
     )
     proprio_loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1500, batch_size=256, learning_rate=2e-3))
     proprio_dim: int = 16
@@ -88,7 +92,7 @@ class EvaluationSettings:
     """How much is measured."""
 
     episodes: int = 128
-    """Episodes of each controller under each randomization; each has four targets."""
+    """Episodes of each controller under each randomization; each has three targets."""
     other_engine_episodes: int = 128
     planner_windows: int = 512
     inference_calls: int = 2000

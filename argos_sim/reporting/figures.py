@@ -179,9 +179,10 @@ def planner_table(metrics: Metrics) -> Html:
         "windows",
     )
     names = ("error_", "error_ratio_", "vision_error_ratio_", "proprio_error_ratio_", "mean_predictor_error_ratio_")
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (h.replace("s", " s"), *(number(metrics, f"planner.{n}{h}") for n in (*names, "windows_"))) for h in HORIZONS
     ]
+    rows.append(("floor", "", "", number(metrics, "planner.floor_vision_ratio"), "", "", ""))
     return table(headers, rows)
 
 

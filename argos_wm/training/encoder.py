@@ -26,7 +26,7 @@ from argos_wm.training.loop import LoopConfig, fit
 class EncoderObjective:
     """Weights of the objective. Every term is about 1 for an encoder that has learned nothing."""
 
-    invariance: float = 2.0
+    invariance: float = 4.0
     picture: float = 1.0
     segmentation: float = 1.0
     joints: float = 1.0

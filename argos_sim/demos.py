@@ -59,14 +59,14 @@ class Rollout:
 
 def environment_state(env: LatentTrackingEnv) -> Tensor:
     """Objects' positions [m, environment frame] and quaternions (x, y, z, w), one object after the other (N, 7 O)."""
-    position, rotation = env.command_manager.get_term("instruction").object_poses()
+    position, rotation = env.instruction.object_poses()
     return torch.cat([position - env.scene.env_origins[:, None], rotation], -1).flatten(1)
 
 
 def expert_rollout(env: LatentTrackingEnv, expert: TaskExpert) -> Rollout:
     """Let the expert run every environment from its reset to its time-out, which resets it again."""
     rates, perception = env.cfg.rates, env.perception
-    instruction = env.command_manager.get_term("instruction")
+    instruction = env.instruction
     every = torch.arange(env.num_envs, device=env.device)
     texts = instruction.text(every)
     expert.begin(every)
@@ -226,7 +226,7 @@ def _views(env: LatentTrackingEnv, every: Tensor, poses: dict[str, tuple[Tensor,
             out["canonical"], out["classes"] = canonical_image(rgb, classes), classes
         else:
             out[f"image_{view}"], out[f"mask_{view}"] = rgb, (classes > 0).to(torch.uint8)
-    position, _ = env.command_manager.get_term("instruction").object_poses()
+    position, _ = env.instruction.object_poses()
     out["joints"] = env.perception.true_proprio()[:, : len(env.cfg.joint_names)].clone()
     out["blocks"] = position - env.scene.env_origins[:, None]
     return out

@@ -7,7 +7,7 @@ episodes for targets, since those of one episode are not independent.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -49,15 +49,16 @@ def run_episodes(env: LatentTrackingEnv, controller: Controller, label: str) -> 
         the target command's records, joined (M,), and ``torque`` (N,) RMS [N·m], ``success`` (N,), ``touched`` (N,).
     """
     cfg = controller.cfg
-    target, instruction = (env.command_manager.get_term(name) for name in ("target", "instruction"))
+    target, instruction = env.target, env.instruction
     target.cfg.record = True
     obs, _ = env.reset()
     target.records.clear()
     shape = (cfg.patches, cfg.channels)
     squares = torch.zeros(env.num_envs, device=env.device)
     for step in tqdm(range(env.max_episode_length - 1), desc=label, leave=False):
-        vision, target_vision = (obs[k].unflatten(-1, shape) for k in (VISION, TARGET_VISION))
-        action = controller.action(vision, target_vision, *cfg.split(obs[PROPRIO])).clamp(-1, 1)
+        groups = cast("dict[str, Tensor]", obs)
+        vision, target_vision = (groups[k].unflatten(-1, shape) for k in (VISION, TARGET_VISION))
+        action = controller.action(vision, target_vision, *cfg.split(groups[PROPRIO])).clamp(-1, 1)
         squares += (action * controller.torque_limit).square().mean(-1)
         obs = env.step(action)[0]
         if bool(env.reset_buf.any()) and step < env.max_episode_length - 2:

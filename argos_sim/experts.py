@@ -2,9 +2,10 @@
 
 The path is a linear segment with parabolic blends (Craig, Introduction to Robotics, ch. 7) between the present joints
 and those that inverse kinematics finds for the fingertip's goal: at a steady speed every planner period asks for a
-movement of about the same size, where a minimum-jerk path would barely move in the first and the last. Along it, torque = inertia · q̈_ref + gravity + back-EMF and friction at q̇_ref + PD.
-Back-EMF is fed forward at the reference's speed: what the motor then takes off at the true speed damps the error
-without any delay. All batched over environments, on the joint states that the engine (or the robot) reports.
+movement of about the same size, where a minimum-jerk path would barely move in the first and the last. Along it,
+torque = inertia · q̈_ref + gravity + back-EMF and friction at q̇_ref + PD. Back-EMF is fed forward at the reference's
+speed: what the motor then takes off at the true speed damps the error without any delay. All batched over
+environments, on the joint states that the engine (or the robot) reports.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from argos_sim.kinematics import SerialChain
 class ExpertCfg:
     """Gains and timing."""
 
-    duration_s: tuple[float, float] = (1.9, 2.4)
+    duration_s: tuple[float, float] = (2.0, 2.35)
     """Uniform range of the time from start to goal [s]."""
     blend: float = 0.2
     """Share of that time spent speeding up, and again slowing down."""

@@ -5,6 +5,9 @@ its own frame. Only what a torque expert needs: tip position and Jacobian, gravi
 (Featherstone 2008, ch. 2 and 6; here summed over centres of mass, since six links need no recursion).
 """
 
+# mujoco is a compiled module without type stubs
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence

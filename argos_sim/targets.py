@@ -45,7 +45,7 @@ class PlannerTargets:
     def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
         """See ``TargetSource``."""
         model, sampler = self.planner.world_model, self.planner.sampler
-        text = self.planner.features(env.command_manager.get_term("instruction").text(ids))
+        text = self.planner.features(env.instruction.text(ids))
         history, mask = env.perception.history(model.config.history)
         parts = [
             model.sample(
@@ -57,6 +57,7 @@ class PlannerTargets:
                 solver=sampler.solver,
                 guidance_scale=sampler.guidance_scale,
                 guidance_interval=sampler.guidance_interval,
+                temperature=sampler.temperature,
                 generator=self.generator,
             )
             for part in torch.arange(len(ids), device=env.device).split(self.batch)
@@ -85,7 +86,7 @@ class DemonstrationTargets:
         draw = torch.randint(len(self.episodes), (len(ids),), generator=self.generator)
         episode = self.episodes[draw]
         self._episode[ids.cpu()] = episode
-        instruction = env.command_manager.get_term("instruction")
+        instruction = env.instruction
         numbers = [instruction.texts.index(self.cache.instructions[i]) for i in episode.tolist()]
         instruction.phrase[ids] = torch.tensor(numbers, device=env.device)
         first = self.cache.starts[episode]

@@ -90,7 +90,8 @@ class LatentSpec:
         if missing:
             raise SpecMismatch(f"This latent spec lacks {', '.join(missing)}: {json.dumps(data)[:200]}")
         known = {f.name: data[f.name] for f in fields(LatentSpec)}
-        return LatentSpec(**(known | {"joint_names": tuple(data["joint_names"])}))
+        known["joint_names"] = tuple(known["joint_names"])
+        return LatentSpec(**known)
 
     def require(self, other: LatentSpec, mine: str, theirs: str) -> None:
         """Raise ``SpecMismatch`` unless both describe the same latents.

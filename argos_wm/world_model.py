@@ -142,6 +142,7 @@ class WorldModel(nn.Module):
         solver: Solver = "heun",
         guidance_scale: float = 1.0,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
+        temperature: float = 1.0,
         noise: Parts | None = None,
         generator: torch.Generator | None = None,
     ) -> LatentState:
@@ -156,6 +157,7 @@ class WorldModel(nn.Module):
             steps, solver: of the flow; the objective ``mean`` needs and uses one evaluation.
             guidance_scale: 1 is the conditional model; only the instruction is guided, actions are kept.
             guidance_interval: flow times at which guidance applies.
+            temperature: factor on the noise to start from.
             noise: vision (B, P, C) and proprio (B, D) to start from; drawn from ``generator`` if None.
 
         Returns:
@@ -182,6 +184,7 @@ class WorldModel(nn.Module):
                 vision, proprio = predict(self._zeros(batch, device), torch.ones(batch, device=device))
             else:
                 start = self.noise(batch, device, generator) if noise is None else noise
+                start = tuple(temperature * x for x in start)
                 vision, proprio = flow.sample(predict, start, steps, solver, self.shift)
         return LatentState(vision, proprio, now + horizon)
 

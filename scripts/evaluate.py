@@ -22,8 +22,8 @@ def main(config: DictConfig) -> None:
         "controllers": evaluate.evaluate_controllers_stage,
         "other_engine": lambda settings: evaluate.evaluate_controllers_stage(settings, other_engine=True),
     }
-    assert PART is not None
-    run(lambda settings: (parts[PART](settings), evaluate.write_metrics(settings)), config)
+    part = parts[PART or PARTS[0]]
+    run(lambda settings: (part(settings), evaluate.write_metrics(settings)), config)
 
 
 if __name__ == "__main__":

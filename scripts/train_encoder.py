@@ -1,4 +1,4 @@
-"""Train the small encoder, or take a given one, and measure its invariance.  Example: python scripts/train_encoder.py preset=demo"""
+"""Train the small encoder or take a given one; measure it.  Example: python scripts/train_encoder.py preset=demo"""
 
 import hydra
 from omegaconf import DictConfig

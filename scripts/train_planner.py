@@ -1,4 +1,4 @@
-"""Encode the demonstrations and train the world model and its baseline.  Example: python scripts/train_planner.py preset=demo"""
+"""Encode the demonstrations, train the world model.  Example: python scripts/train_planner.py preset=demo"""
 
 import hydra
 from omegaconf import DictConfig

@@ -102,6 +102,8 @@ class Controller(nn.Module):
         torque_limit: (J,) N·m; an action of ±1 commands it.
     """
 
+    torque_limit: Tensor
+
     def __init__(self, cfg: ControllerConfig, torque_limit: Tensor) -> None:
         super().__init__()
         self.cfg = cfg
@@ -151,7 +153,8 @@ def from_settings(settings: dict[str, Any]) -> Controller:
     """An untrained controller of the sizes in ``Controller.settings()``."""
     known = dict(settings)
     limit = torch.tensor(known.pop("torque_limit"))
-    return Controller(ControllerConfig(**(known | {"hidden": tuple(known["hidden"])})), limit)
+    known["hidden"] = tuple(known["hidden"])
+    return Controller(ControllerConfig(**known), limit)
 
 
 def save_controller(controller: Controller, spec: LatentSpec, folder: Path, extra: dict[str, Any]) -> None:
@@ -199,6 +202,7 @@ class ControllerModel(MLPModel):
         """
         template = load_weights(Path(controller)) if isinstance(controller, str) else from_settings(controller)
         # Read by the base class before modules may be assigned.
+        self._feature_width: int
         object.__setattr__(self, "_feature_width", template.features.width)
         super().__init__(obs, obs_groups, obs_set, output_dim, [16], activation, False, distribution_cfg)
         self.controller_cfg = template.cfg

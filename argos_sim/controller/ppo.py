@@ -33,11 +33,11 @@ ACTOR_GROUPS = [PROPRIO, VISION, TARGET_VISION]
 class PPOConfig:
     """Settings of the reinforcement-learning stage."""
 
-    iterations: int = 60
+    iterations: int = 40
     num_envs: int = 256
     steps: int = 40
-    """Control steps of each environment an iteration: one planner period, so that each return sees a target fall due."""
-    critic_warmup: int = 5
+    """Control steps of each environment an iteration: one planner period, so that every target falls due in one."""
+    critic_warmup: int = 4
     """Iterations in which only the critic learns."""
     epochs: int = 4
     minibatches: int = 8
@@ -49,10 +49,10 @@ class PPOConfig:
     entropy: float = 0.0
     init_std: float = 0.08
     """Of the action, in shares of the torque limit: enough to explore, little enough to keep the imitated gait."""
-    desired_kl: float = 0.01
-    pull: float = 1.0
+    desired_kl: float = 0.015
+    pull: float = 0.2
     """Weight of the mean squared distance to the imitated action, in units of ``init_std``, at the start."""
-    pull_decay: float = 0.95
+    pull_decay: float = 0.9
     """Factor on that weight in each iteration."""
     critic_hidden: tuple[int, ...] = (256, 128)
     checkpoint_every: int = 10
@@ -77,6 +77,7 @@ class ImitationPull:
     def compute_loss(self, actor: ControllerModel, batch: RolloutStorage.Batch, original_batch_size: int) -> Tensor:
         """Mean over the batch and the joints of ((action − imitated action) / scale)²."""
         obs, cfg = batch.observations, self.prior.cfg
+        assert obs is not None
         shape = (cfg.patches, cfg.channels)
         with torch.no_grad():
             imitated = self.prior.action(
@@ -192,7 +193,7 @@ def _begin(env, seed: int, iteration: int) -> TensorDict:
 
 def _rollout(env, algorithm: TrackingPPO, obs: TensorDict, steps: int) -> tuple[TensorDict, dict[str, float]]:
     """Collect ``steps`` transitions of every environment and their returns."""
-    target = env.unwrapped.command_manager.get_term("target")
+    target = env.unwrapped.target
     target.records.clear()
     rewards, broken = 0.0, 0
     with torch.no_grad():

@@ -5,6 +5,9 @@ same. Presets choose the physics (``newton_mjwarp``, ``ovphysx``, ``isaacsim_phy
 Lab's own tasks.
 """
 
+# Isaac Lab's configurations are filled in later (MISSING), replaced by presets, and take classes as functions.
+# pyright: reportAttributeAccessIssue=false, reportAssignmentType=false, reportArgumentType=false
+
 from __future__ import annotations
 
 from dataclasses import MISSING
@@ -72,7 +75,7 @@ class LatentTrackingSceneCfg(InteractiveSceneCfg):
         prim_path="{ENV_REGEX_NS}/Table",
         spawn=sim_utils.CuboidCfg(
             size=(1.2, 1.2, 0.05),
-            collision_props=sim_utils.CollisionPropertiesCfg(),
+            collision_props=sim_utils.UsdPhysicsCollisionCfg(),
             visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=(0.82, 0.81, 0.79)),
         ),
         init_state=AssetBaseCfg.InitialStateCfg(pos=(0.0, -0.2, -0.025)),

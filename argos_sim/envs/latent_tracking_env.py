@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from isaaclab.envs import ManagerBasedRLEnv
@@ -18,7 +18,10 @@ from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import SpecMismatch
 
 if TYPE_CHECKING:
+    from argos_sim.actuators import STS3215Actuator
     from argos_sim.envs.latent_tracking import LatentTrackingEnvCfg
+    from argos_sim.mdp.instructions import InstructionCommand
+    from argos_sim.mdp.latent_target import LatentTargetCommand
 
 
 class LatentTrackingEnv(ManagerBasedRLEnv):
@@ -56,9 +59,19 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         super().load_managers()
 
     @property
-    def motors(self):
+    def motors(self) -> STS3215Actuator:
         """The robot's motor model."""
         return self.scene["robot"].actuators["motors"]
+
+    @property
+    def instruction(self) -> InstructionCommand:
+        """The command term that says what is to be done."""
+        return cast("InstructionCommand", self.command_manager.get_term("instruction"))
+
+    @property
+    def target(self) -> LatentTargetCommand:
+        """The command term that holds the latent targets."""
+        return cast("LatentTargetCommand", self.command_manager.get_term("target"))
 
     @property
     def episode_length_buf(self) -> Tensor:
@@ -78,7 +91,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         super()._reset_idx(env_ids)
         ids = torch.arange(self.num_envs, device=self.device)[env_ids]
         if self.cfg.commands.target is not None:
-            begin = getattr(self.command_manager.get_term("target").source, "begin", None)
+            begin = getattr(self.target.source, "begin", None)
             if begin is not None:
                 begin(self, ids)
         self.place_cameras(ids, self.camera_poses(ids, self.cfg.ranges))

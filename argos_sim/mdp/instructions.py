@@ -1,15 +1,22 @@
 """The instruction of each episode, and whether the object that it names was the first to be touched."""
 
+# Isaac Lab fills MISSING fields later and types the environment of a term more loosely than it is.
+# pyright: reportAttributeAccessIssue=false, reportAssignmentType=false, reportIncompatibleVariableOverride=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING
+from typing import TYPE_CHECKING
 
 import torch
 from isaaclab.managers import CommandTerm, CommandTermCfg
 from isaaclab.utils import configclass
 from isaaclab.utils.math import quat_apply, quat_apply_inverse
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 
 FOREVER = 1e9
 """Seconds; an instruction holds for its episode."""
@@ -27,7 +34,9 @@ class InstructionCommand(CommandTerm):
 
     cfg: InstructionCommandCfg
 
-    def __init__(self, cfg: InstructionCommandCfg, env) -> None:
+    _env: LatentTrackingEnv
+
+    def __init__(self, cfg: InstructionCommandCfg, env: LatentTrackingEnv) -> None:
         super().__init__(cfg, env)
         self.objects = tuple(cfg.phrasings)
         self.texts = [text for texts in cfg.phrasings.values() for text in texts]

@@ -5,10 +5,14 @@ is. A target is *reached* when, at its due time, the joints' RMS error to its de
 ``JOINT_TOLERANCE`` and the vision error at most half of what it was when the target was given.
 """
 
+# Isaac Lab fills MISSING fields later and types the environment of a term more loosely than it is.
+# pyright: reportAttributeAccessIssue=false, reportAssignmentType=false, reportIncompatibleVariableOverride=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from isaaclab.managers import CommandTerm, CommandTermCfg
@@ -19,6 +23,9 @@ from argos_sim.mdp.instructions import FOREVER
 from argos_sim.paths import PRETRAINED
 from argos_sim.targets import PlannerTargets, TargetSource
 from argos_wm.planner import SamplerConfig
+
+if TYPE_CHECKING:
+    from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 
 JOINT_TOLERANCE = 0.10
 """rad RMS over the joints."""
@@ -37,7 +44,9 @@ class LatentTargetCommand(CommandTerm):
 
     cfg: LatentTargetCommandCfg
 
-    def __init__(self, cfg: LatentTargetCommandCfg, env) -> None:
+    _env: LatentTrackingEnv
+
+    def __init__(self, cfg: LatentTargetCommandCfg, env: LatentTrackingEnv) -> None:
         super().__init__(cfg, env)
         self.perception, self.rates = env.perception, env.cfg.rates
         self.source: TargetSource | None = None

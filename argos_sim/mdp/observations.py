@@ -10,12 +10,9 @@ from torch import Tensor
 
 from argos_sim.mdp.latent_target import LatentTargetCommand
 
-COMMAND = "target"
-"""Name of the latent-target command term."""
-
 
 def _target(env) -> LatentTargetCommand:
-    command = env.command_manager.get_term(COMMAND)
+    command = env.target
     # Isaac Lab calls each term once while it is being built, to learn its shape; there is nothing to plan for then.
     if hasattr(env, "observation_manager"):
         command.ensure_ready()
@@ -56,7 +53,7 @@ def target_vision(env) -> Tensor:
 
 def privileged(env) -> Tensor:
     """True state, target and dynamics, for the critic only (N, …)."""
-    target, instruction = _target(env), env.command_manager.get_term("instruction")
+    target, instruction = _target(env), env.instruction
     actuator = env.motors
     true = env.perception.true_proprio()
     position, _ = instruction.object_poses()

@@ -16,25 +16,25 @@ def _urgency(target: LatentTargetCommand, time_scale: float) -> Tensor:
 def proprio_closeness(env, scale: float, time_scale: float) -> Tensor:
     """exp(−(error / scale)²) between current and target proprioception, weighted by urgency."""
     env.perception.sense(env.common_step_counter)
-    target = env.command_manager.get_term("target")
+    target = env.target
     return torch.exp(-(target.proprio_error() / scale).square()) * _urgency(target, time_scale)
 
 
 def joint_closeness(env, scale: float, time_scale: float) -> Tensor:
     """1 / (1 + (joint error / scale)²), which still has a slope far away, weighted by urgency."""
-    target = env.command_manager.get_term("target")
+    target = env.target
     return 1.0 / (1.0 + (target.joint_error() / scale).square()) * _urgency(target, time_scale)
 
 
 def vision_closeness(env, scale: float, time_scale: float) -> Tensor:
     """exp(−error / scale) between the held vision latent and the target's, weighted by urgency."""
-    target = env.command_manager.get_term("target")
+    target = env.target
     return torch.exp(-target.vision_error() / scale) * _urgency(target, time_scale)
 
 
 def target_reached(env) -> Tensor:
     """1 in the control step after a target was judged reached."""
-    return env.command_manager.get_term("target").just_reached
+    return env.target.just_reached
 
 
 def torque_cost(env) -> Tensor:

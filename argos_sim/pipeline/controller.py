@@ -1,4 +1,4 @@
-"""Stages ``imitation`` and ``ppo``: the torque controller, warm-started on demonstrations, then trained in simulation."""
+"""Stages ``imitation`` and ``ppo``: the torque controller, warm-started on demonstrations, then reinforced."""
 
 from __future__ import annotations
 
@@ -85,6 +85,7 @@ def train_ppo_stage(settings: Settings) -> dict[str, Any]:
         spec = load_encoder(settings).spec
         prior = load_controller(settings.folder / "imitation", spec, "the encoder")
         env_cfg = environment_cfg(settings, cfg.ppo.num_envs, encoder=str(settings.folder / "encoder"))
+        assert env_cfg.commands.target is not None
         env_cfg.commands.target.record = True
         with make_environment(env_cfg) as env:
             set_targets(env, settings)
@@ -110,4 +111,4 @@ def set_targets(env: LatentTrackingEnv, settings: Settings) -> None:
         training, _ = cache.split(VALIDATION_SHARE)
         demonstrations = DemonstrationTargets(cache, training, env.device, settings.seed)
         source = MixedTargets(source, demonstrations, share, env.num_envs)
-    env.command_manager.get_term("target").source = source
+    env.target.source = source

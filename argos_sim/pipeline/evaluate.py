@@ -85,7 +85,7 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
             for cell, preset in cells.items():
                 env.set_ranges(get_ranges(preset))
                 for controller_name, controller in controllers.items():
-                    env.command_manager.get_term("target").source = planner_targets(settings, EVALUATION_SEED)
+                    env.target.source = planner_targets(settings, EVALUATION_SEED)
                     label = f"{controller_name} on {cell}"
                     result = evaluate_controller(
                         env, controller.to(env.device), count, settings.seed + EVALUATION_SEED, label

@@ -30,7 +30,7 @@ def export_stage(settings: Settings) -> dict[str, Any]:
     def work(folder: Path) -> dict[str, Any]:
         encoder, cfg = load_encoder(settings), environment_cfg(settings, 1)
         controller = load_controller(settings.folder / "ppo", encoder.spec, "the encoder")
-        motors = cfg.scene.robot.actuators["motors"]
+        motors: Any = cfg.scene.robot.actuators["motors"]
         limits = cfg.joint_limits
         manifest = ControllerManifest(
             spec=encoder.spec.to_json(),
@@ -67,6 +67,6 @@ def export_stage(settings: Settings) -> dict[str, Any]:
 def recorded_observations(data: ImitationData) -> dict[str, Tensor]:
     """Recorded observations by the names of the controller's inputs; previous actions are random."""
     inputs, _ = data.batch(OBSERVATIONS)
-    named = dict(zip(INPUTS, inputs, strict=True))
+    named: dict[str, Tensor] = dict(zip(INPUTS, inputs, strict=True))
     named["last_action"] = 2 * torch.rand_like(named["last_action"]) - 1
     return named

@@ -29,7 +29,8 @@ def instruction_groups(settings: Settings) -> dict[str, str]:
 def torque_limits(settings: Settings) -> torch.Tensor:
     """Torque of an action of one (J,) [N·m]."""
     cfg = environment_cfg(settings, 1)
-    return torch.tensor([float(cfg.actions.torque.scale[name]) for name in cfg.joint_names])
+    scale: Any = cfg.actions.torque.scale
+    return torch.tensor([float(scale[name]) for name in cfg.joint_names])
 
 
 def encode_demos(settings: Settings) -> dict[str, Any]:

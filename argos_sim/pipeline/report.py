@@ -22,6 +22,7 @@ from argos_sim.reporting.figures import (
     time_table,
 )
 from argos_sim.reporting.page import Html, folded, image, markup, page, paragraph, section, table, video
+from argos_sim.reporting.provenance import flattened, made_otherwise
 from argos_wm.checkpoint import CheckpointError, load_json
 
 STAGES = {
@@ -66,7 +67,7 @@ def write_report(settings: Settings) -> Path:
         section("Plans beside what happened", _pictures(plans), paragraph(PLANS_NOTE, "note")),
         section("Planner", planner_table(metrics), paragraph(PLANNER_NOTE, "note"), text_table(metrics)),
         section("Controller", controller_table(metrics), paragraph(CONTROLLER_NOTE, "note")),
-        section("What ran", _what_ran(settings, metrics), time_table(metrics)),
+        section("What ran", _what_ran(settings, metrics), _made_otherwise(settings), time_table(metrics)),
         section("Learning curves", *_curves(run)),
         section("Every figure", folded(f"metrics.json, {len(metrics)} entries", all_figures(metrics))),
         section("Every setting", folded("bold where it differs from the defaults", _settings(settings))),
@@ -75,7 +76,6 @@ def write_report(settings: Settings) -> Path:
     temporary = path.with_name("report.partial.html")
     temporary.write_text(document)
     os.replace(temporary, path)
-    print(f"[report] {path}")
     return path
 
 
@@ -149,12 +149,13 @@ def _curves(run: Path) -> list[Html]:
     return parts
 
 
-def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
+def _made_otherwise(settings: Settings) -> Html:
+    """A warning where weights were made with other settings than these."""
+    rows = made_otherwise(settings.folder, settings.to_dict())
+    if not rows:
+        return Html()
+    text = "Some weights were made with other settings than those below, given to a script of their own:"
+    return Html(paragraph(text) + table(("stage", "setting", "made with", "now"), rows, text_columns=2))
 
 
 def _settings(settings: Settings) -> Html:

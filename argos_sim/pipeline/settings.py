@@ -28,7 +28,7 @@ class DemosSettings:
     episodes: int = 1000
     """Successful episodes to keep."""
     num_envs: int = 256
-    expert: ExpertCfg = field(default_factory=lambda: ExpertCfg(noise=0.25))
+    expert: ExpertCfg = field(default_factory=lambda: ExpertCfg(noise=0.1))
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class PlannerSettings:
     model: WorldModelConfig = field(default_factory=WorldModelConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
     loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(steps=1500, batch_size=128, learning_rate=1e-3, ema_decay=0.998)
+        default_factory=lambda: LoopConfig(steps=1000, batch_size=128, learning_rate=1e-3, ema_decay=0.998)
     )
-    mean_steps: int = 500
+    mean_steps: int = 300
     """Training steps of the baseline that predicts the mean; it converges sooner than the flow."""
     sampling: SamplerConfig = field(default_factory=SamplerConfig)
 

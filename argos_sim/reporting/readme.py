@@ -10,8 +10,14 @@ import shutil
 import sys
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+import argos_sim.pipeline.command_line  # noqa: F401  tells Hydra the settings
 from argos_sim.paths import ROOT
+from argos_sim.pipeline.settings import Settings, settings_from
 from argos_sim.reporting.figures import GOALS, Metrics, plain
+from argos_sim.reporting.provenance import made_otherwise
 from argos_wm.checkpoint import load_json
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
@@ -39,9 +45,30 @@ def results_markdown(runs: dict[str, Metrics]) -> str:
     return "\n".join(lines)
 
 
+def preset_settings(preset: str) -> Settings:
+    """The settings of a preset as ``scripts/`` would have them."""
+    with initialize_config_dir(str(ROOT / "scripts" / "config"), version_base=None):
+        values = OmegaConf.to_container(compose("config", overrides=[f"preset={preset}"]), resolve=True)
+    assert isinstance(values, dict)
+    return settings_from({str(key): value for key, value in values.items()})
+
+
+def require_preset(run: Path, preset: str) -> None:
+    """Refuse a run whose weights were made with other settings than its preset's: its figures are not the preset's."""
+    differences = made_otherwise(run, preset_settings(preset).to_dict())
+    if differences:
+        stage, name, then, now = differences[0]
+        raise ValueError(
+            f"{run} is not a run of the preset {preset!r}: its stage '{stage}' was made with {name} = {then!r} instead "
+            f"of {now!r}. Run scripts/demo.py preset={preset} without overrides first."
+        )
+
+
 def fill_readme(readme: Path, runs: list[Path]) -> None:
     """Replace the README's results by those of ``runs``, and its picture by the first run's."""
     metrics = [load_json(run / "metrics.json") for run in runs]
+    for run, figures in zip(runs, metrics, strict=True):
+        require_preset(run, figures["preset"])
     text = readme.read_text()
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise ValueError(f"{readme} must hold {BEGIN} and {END} once each, around its results.")

@@ -85,7 +85,7 @@ class ImaginedTargets:
     def targets(self, env: LatentTrackingEnv, ids: Tensor, horizon: Tensor) -> LatentState:
         """See ``argos_sim.targets.TargetSource``."""
         history, mask = env.perception.history(self.planner.world_model.config.history)
-        instruction: Any = env.command_manager.get_term("instruction")
+        instruction: Any = env.instruction
         period = env.cfg.rates.planner_period_s
         plan = self.planner.plan(history[ids], mask[ids], instruction.text(ids), self.count, period, self.seed).targets
         self.seed += 1
@@ -98,8 +98,8 @@ class ImaginedTargets:
 def record_episodes(env: LatentTrackingEnv, controller: Controller, planner: Planner, seed: int = 0) -> Recording:
     """One episode in every environment, from its reset to its end, with the planner live."""
     rates, perception = env.cfg.rates, env.perception
-    target: Any = env.command_manager.get_term("target")
-    instruction: Any = env.command_manager.get_term("instruction")
+    target: Any = env.target
+    instruction: Any = env.instruction
     source = ImaginedTargets(planner, seed=seed)
     target.source, target.cfg.record = source, True
     env.generator.manual_seed(seed)

@@ -35,7 +35,7 @@ class StillTargets:
 def env() -> Iterator[LatentTrackingEnv]:
     cfg = environment_cfg(Settings(), N, physics="ovphysx", encoder=str(Path("assets/pretrained/encoder")))
     with make_environment(cfg) as env:
-        env.command_manager.get_term("target").source = StillTargets()
+        env.target.source = StillTargets()
         yield env
 
 
@@ -89,7 +89,7 @@ def test_proprioception_is_sensed_every_control_step(env: LatentTrackingEnv) -> 
 
 
 def test_target_is_asked_for_once_a_planner_period_and_judged_when_due(env: LatentTrackingEnv) -> None:
-    target = env.command_manager.get_term("target")
+    target = env.target
     target.cfg.record = True
     env.reset()
     target.records.clear()

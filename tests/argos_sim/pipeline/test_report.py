@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from argos_sim.pipeline.report import STAGES, flattened, write_report
+from argos_sim.pipeline.report import STAGES, write_report
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD
 from argos_sim.reporting.curves import chart, read_curves
 from argos_sim.reporting.figures import plain
+from argos_sim.reporting.provenance import flattened
 from argos_wm.checkpoint import CheckpointError, save_json
 
 METRICS = {
@@ -77,6 +78,18 @@ def test_an_aim_is_judged_by_its_figure(run: Settings) -> None:
     text = write_report(run).read_text()
     row = next(r for r in text.split("<tr>") if r.startswith("<td>planner: error at 0.8 s"))
     assert "≤ 0.75 ✓" in row and "≤ 0.55 ✗" in row
+
+
+def test_weights_made_with_other_settings_are_called_out(run: Settings) -> None:
+    recorded = run.to_dict()
+    save_json(run.folder / "planner" / "planner.json", {"extra": {"settings": recorded}})
+    assert "made with" not in write_report(run).read_text()
+    recorded["planner"]["loop"]["steps"] = 4321
+    recorded["evaluation"]["episodes"] = 7654
+    save_json(run.folder / "planner" / "planner.json", {"extra": {"settings": recorded}})
+    text = write_report(run).read_text()
+    assert "made with" in text and "4321" in text
+    assert "7654" not in text, "how much was measured later says nothing about the planner's weights"
 
 
 @pytest.mark.parametrize("stage", [*STAGES, "play"])

@@ -34,7 +34,7 @@ def test_smoke_preset_runs_every_stage_and_reuses_them(tmp_path: Path) -> None:
     assert [name for name in NAMES if name not in metrics] == []
     assert metrics["export.max_difference_nm"] < 1e-4
     assert (tmp_path / "report.html").stat().st_size > 10_000
-    assert (tmp_path / "play.mp4").stat().st_size > 10_000
+    assert (tmp_path / "play" / "play.mp4").stat().st_size > 10_000
     again = subprocess.run(
         [sys.executable, "scripts/train_planner.py", *command[2:]], cwd=ROOT, capture_output=True, text=True
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from argos_sim.reporting.figures import GOALS
-from argos_sim.reporting.readme import BEGIN, END, fill_readme, results_markdown
+from argos_sim.reporting.readme import BEGIN, END, fill_readme, preset_settings, results_markdown
 from argos_wm.checkpoint import save_json
 
 METRICS = {"preset": "demo", "planner.error_ratio_0.8s": 0.612, "planner.error_ratio_0.8s_ci": [0.58, 0.64]}
@@ -38,3 +38,18 @@ def test_only_the_results_change(tmp_path: Path) -> None:
     readme.write_text("no markers")
     with pytest.raises(ValueError, match="README"):
         fill_readme(readme, [tmp_path / "run"])
+
+
+def test_a_run_with_overrides_is_not_its_preset(tmp_path: Path) -> None:
+    readme, run = tmp_path / "README.md", tmp_path / "run"
+    readme.write_text(f"{BEGIN}{END}")
+    save_json(run / "metrics.json", METRICS)
+    recorded = preset_settings("demo").to_dict()
+    save_json(run / "planner" / "planner.json", {"extra": {"settings": recorded}})
+    fill_readme(readme, [run])
+    recorded["planner"]["mean_steps"] = 2
+    save_json(run / "planner" / "planner.json", {"extra": {"settings": recorded}})
+    filled = readme.read_text()
+    with pytest.raises(ValueError, match=r"stage 'planner' was made with planner\.mean_steps = 2 instead of"):
+        fill_readme(readme, [run])
+    assert readme.read_text() == filled

@@ -1,0 +1,45 @@
+"""What a run's weights were made with, where that is not what the report is written with.
+
+Weights carry the settings of their training. Overrides given to one script and not to the next would otherwise go
+unseen: a report would show settings that its figures were not made with.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from argos_wm.checkpoint import load_json
+
+RECORDS = {
+    "planner_mean": ("planner.json", ("demos.", "encoder.", "planner.")),
+    "planner": ("planner.json", ("demos.", "encoder.", "planner.")),
+    "imitation": ("controller.json", ("demos.", "encoder.", "controller.")),
+    "ppo": ("controller.json", ("demos.", "encoder.", "planner.", "controller.")),
+}
+"""Stage → file that carries its settings, and the settings that matter to it beside the common ones."""
+COMMON = ("task", "physics", "renderer", "randomization", "seed")
+
+
+def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def made_otherwise(run: Path, settings: dict[str, Any]) -> list[tuple[str, str, Any, Any]]:
+    """Stage, setting, value that its weights were made with, and value in ``settings``, wherever these differ."""
+    now, differences = flattened(settings), []
+    for stage, (file, prefixes) in RECORDS.items():
+        path = run / stage / file
+        if not path.is_file():
+            continue
+        then = flattened(load_json(path).get("extra", {}).get("settings", {}))
+        for name, value in then.items():
+            if name in COMMON or name.startswith(prefixes):
+                current = now.get(name, "no longer a setting")
+                if current != value:
+                    differences.append((stage, name, value, current))
+    return differences

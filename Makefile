@@ -11,7 +11,7 @@ demo: $(STAMP)
 	$(BIN)/python scripts/demo.py preset=$(PRESET)
 
 play: $(STAMP)
-	$(BIN)/python scripts/play.py
+	$(BIN)/python scripts/play.py run_dir=runs/shipped  # has no weights of its own, so that the shipped ones play
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -60,7 +60,7 @@ def blended_ramp(phase: Tensor, blend: float) -> tuple[Tensor, Tensor, Tensor]:
     position = torch.where(falling, 1.0 - 0.5 * speed * (1.0 - p) ** 2 / blend, position)
     velocity = speed * torch.minimum(p, 1.0 - p).div(blend).clamp(max=1.0)
     moving = (phase > 0) & (phase < 1)
-    acceleration = speed / blend * (rising.float() - falling.float()) * moving
+    acceleration = speed / blend * (rising.to(p) - falling.to(p)) * moving
     return position, velocity, acceleration
 
 

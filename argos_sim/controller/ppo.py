@@ -200,6 +200,7 @@ def _rollout(env, algorithm: TrackingPPO, obs: TensorDict, steps: int) -> tuple[
         for _ in range(steps):
             obs, reward, done, extras = env.step(algorithm.act(obs))
             broken += int(env.unwrapped.reset_terminated.sum())
+            _require_finite(obs, reward)
             algorithm.process_env_step(obs, reward, done, extras)
             rewards += float(reward.mean()) / steps
         algorithm.compute_returns(obs)
@@ -209,6 +210,16 @@ def _rollout(env, algorithm: TrackingPPO, obs: TensorDict, steps: int) -> tuple[
         figures |= {k: float(joined[k].mean()) for k in ("reached", "joint_error", "vision_error")}
         figures["vision_share"] = float((joined["vision_error"] / joined["vision_error_given"]).median())
     return obs, figures
+
+
+def _require_finite(obs: TensorDict, reward: Tensor) -> None:
+    """Stop before a NaN reaches the weights; the last checkpoint stays."""
+    for name, value in [*obs.items(), ("reward", reward)]:
+        bad = int((~torch.isfinite(value.view(len(value), -1))).any(1).sum())
+        if bad:
+            raise FloatingPointError(
+                f"The {name} of {bad} environments is not finite. Training stopped; it resumes from its last checkpoint."
+            )
 
 
 def _save(algorithm: TrackingPPO, out_dir: Path, iteration: int, cfg: PPOConfig) -> None:

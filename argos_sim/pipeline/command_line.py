@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn
 
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from argos_sim.pipeline.settings import Settings, settings_from
@@ -20,7 +23,8 @@ ConfigStore.instance().store(name="settings", node=Settings().to_dict())
 def run(function: Callable[[Settings], Any], config: DictConfig) -> None:
     """Call ``function`` with typed settings.
 
-    A mistake of the caller's (all of them are ``ValueError``) is printed as a sentence and ends the process with 2.
+    A mistake of the caller's (all of them are ``ValueError``) is printed as a sentence and ends the process with 2;
+    ``ARGOS_TRACEBACK=1`` shows where it was found.
     """
     import tasks  # noqa: F401  registers the gymnasium ids
 
@@ -31,10 +35,26 @@ def run(function: Callable[[Settings], Any], config: DictConfig) -> None:
     except (ValueError, CheckpointError) as error:
         if os.environ.get("ARGOS_TRACEBACK"):
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(2)
+        refuse(str(error))
     # Isaac Lab's engines may hang in their destructors at interpreter exit; everything is on disk by now.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End the process with 2 and one sentence."""
+    sys.stdout.flush()
+    print(f"error: {sentence}", file=sys.stderr, flush=True)
+    os._exit(2)
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, HydraException) and not os.environ.get("ARGOS_TRACEBACK"):
+        refuse(" ".join(line.strip() for line in str(error).splitlines() if line.strip()))
+    traceback.print_exception(kind, error, trace)
+
+
+# Hydra prints its own errors over several lines unless it is told to raise them.
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+sys.excepthook = _report

@@ -1,0 +1,40 @@
+"""Copy a run's weights to ``assets/pretrained``, with the settings and figures that they were made with."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from argos_sim.paths import PRETRAINED
+from argos_sim.pipeline.evaluate import write_metrics
+from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.stage import require_stage
+
+PARTS = {"encoder": "encoder", "planner": "planner", "ppo": "controller"}
+"""Stage → folder in ``assets/pretrained``."""
+WEIGHTS = ("*.safetensors", "*.json")
+RUN_FILES = ("stage.json", "started.json", "checkpoint.json", "checkpoint.safetensors")
+"""What a stage keeps for itself."""
+BUDGET = 20_000_000
+"""Bytes that the shipped weights may take in all."""
+
+
+def ship(settings: Settings) -> Path:
+    """Replace the shipped weights by those of a finished run."""
+    for stage in (*PARTS, "evaluation/controllers"):
+        require_stage(settings.folder / stage, stage, "demo.py")
+    chosen = {
+        target: [f for pattern in WEIGHTS for f in (settings.folder / stage).glob(pattern) if f.name not in RUN_FILES]
+        for stage, target in PARTS.items()
+    }
+    size = sum(f.stat().st_size for files in chosen.values() for f in files)
+    if size > BUDGET:
+        raise ValueError(f"The weights of {settings.folder} take {size} bytes; at most {BUDGET} may be shipped.")
+    for target, files in chosen.items():
+        shutil.rmtree(PRETRAINED / target, ignore_errors=True)
+        (PRETRAINED / target).mkdir(parents=True)
+        for file in files:
+            shutil.copy(file, PRETRAINED / target / file.name)
+    shutil.copy(write_metrics(settings), PRETRAINED / "metrics.json")
+    print(f"Shipped {size / 1e6:.1f} MB in {PRETRAINED}")
+    return PRETRAINED

@@ -1,0 +1,105 @@
+"""Laws of the reinforcement-learning stage, on an environment small enough to run in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from argos_sim.controller.network import Controller, ControllerConfig
+from argos_sim.controller.ppo import PPOConfig, make_ppo, train_ppo
+from argos_wm.checkpoint import CheckpointError
+from argos_wm.training.logger import RunLogger
+
+N, EPISODE = 8, 12
+SIZES = ControllerConfig(patches=2, channels=3, proprio_dim=4, joints=2, history=1, attention_width=8, hidden=(16, 16))
+CFG = PPOConfig(iterations=4, num_envs=N, steps=6, critic_warmup=1, epochs=2, minibatches=2, checkpoint_every=2)
+
+
+class PointEnv:
+    """A point that actions push and whose distance to the origin is the cost; resets are drawn from ``generator``."""
+
+    def __init__(self) -> None:
+        self.num_envs, self.num_actions, self.device, self.max_episode_length = N, 2, "cpu", EPISODE
+        self.generator = torch.Generator().manual_seed(0)
+        self.perception = SimpleNamespace(generator=torch.Generator().manual_seed(1))
+        self.target = SimpleNamespace(records=[])
+        self.reset_terminated = torch.zeros(N, dtype=torch.bool)
+        self.unwrapped = self
+        self.spoiled = False
+        self.reset()
+
+    def reset(self) -> None:
+        self.position = torch.randn(N, 2, generator=self.generator)
+        self.episode_length_buf = torch.zeros(N, dtype=torch.long)
+
+    def get_observations(self) -> TensorDict:
+        proprio = torch.zeros(N, 2 * 4 + 4 + 2 + 1)
+        proprio[:, :2] = self.position
+        if self.spoiled:
+            proprio[3] = torch.nan
+        groups = {"proprio": proprio, "vision": torch.zeros(N, 6), "target_vision": torch.zeros(N, 6)}
+        return TensorDict(groups | {"critic": self.position.clone()}, batch_size=[N])
+
+    def step(self, action: torch.Tensor):
+        self.position = self.position + 0.1 * action.clamp(-1, 1)
+        self.episode_length_buf = self.episode_length_buf + 1
+        done = self.episode_length_buf >= EPISODE
+        fresh = torch.randn(N, 2, generator=self.generator)
+        self.position = torch.where(done[:, None], fresh, self.position)
+        self.episode_length_buf = torch.where(done, 0, self.episode_length_buf)
+        return self.get_observations(), -self.position.norm(dim=-1), done.long(), {"time_outs": done}
+
+
+def prior() -> Controller:
+    torch.manual_seed(5)
+    return Controller(SIZES, torch.ones(2))
+
+
+def train(folder: Path, cfg: PPOConfig, env: PointEnv | None = None) -> dict[str, torch.Tensor]:
+    env = env or PointEnv()
+    algorithm = make_ppo(env, prior(), cfg, "cpu")
+    actor, _ = train_ppo(env, algorithm, cfg, folder, RunLogger(folder, "none"))
+    return {k: v.clone() for k, v in actor.state_dict().items()}
+
+
+def test_resumed_run_equals_one_that_was_not_stopped(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole", CFG)
+    stopped = PPOConfig(**{**vars(CFG), "iterations": 2})
+    half = train(tmp_path / "parts", stopped)
+    resumed = train(tmp_path / "parts", CFG)
+    assert any(not torch.equal(half[k], whole[k]) for k in whole)
+    assert all(torch.equal(resumed[k], whole[k]) for k in whole)
+
+
+def test_only_the_critic_learns_while_it_warms_up(tmp_path: Path) -> None:
+    weights = train(tmp_path, PPOConfig(**{**vars(CFG), "critic_warmup": 4}))
+    start = prior().state_dict()
+    assert all(torch.equal(weights[k], v) for k, v in start.items() if k in weights)
+
+
+def test_strong_pull_keeps_the_actor_nearer_to_imitation(tmp_path: Path) -> None:
+    distance = {}
+    for pull in (0.0, 100.0):
+        weights = train(tmp_path / str(pull), PPOConfig(**{**vars(CFG), "pull": pull, "pull_decay": 1.0}))
+        start = prior().state_dict()
+        distance[pull] = sum(float((weights[k] - v).square().sum()) for k, v in start.items() if k in weights)
+    assert distance[100.0] < distance[0.0]
+
+
+def test_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    train(tmp_path, CFG)
+    with pytest.raises(CheckpointError, match="other settings .gamma."):
+        train(tmp_path, PPOConfig(**{**vars(CFG), "gamma": 0.5}))
+
+
+def test_nan_stops_training_in_one_sentence(tmp_path: Path) -> None:
+    env = PointEnv()
+    cfg = PPOConfig(**{**vars(CFG), "iterations": 1})
+    algorithm = make_ppo(env, prior(), cfg, "cpu")
+    env.spoiled = True
+    with pytest.raises(FloatingPointError, match="The proprio of 1 environments is not finite"):
+        train_ppo(env, algorithm, cfg, tmp_path, RunLogger(tmp_path, "none"))

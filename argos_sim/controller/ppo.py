@@ -218,7 +218,7 @@ def _require_finite(obs: TensorDict, reward: Tensor) -> None:
         bad = int((~torch.isfinite(value.view(len(value), -1))).any(1).sum())
         if bad:
             raise FloatingPointError(
-                f"The {name} of {bad} environments is not finite. Training stopped; it resumes from its last checkpoint."
+                f"The {name} of {bad} environments is not finite; training stopped, and resumes from its checkpoint."
             )
 
 

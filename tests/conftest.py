@@ -1,4 +1,4 @@
-"""What every test shares: no network, two threads, the same random numbers in each test."""
+"""What every test shares: no network, one thread, the same random numbers in each test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# Two threads on two cores wait for each other whenever anything else runs: ten times slower on a busy machine.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

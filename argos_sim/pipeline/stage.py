@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def run_stage(
         overwrite: begin anew in any case.
 
     Returns:
-        the stage's record: ``name``, ``fingerprint``, ``seconds``, ``figures``.
+        the stage's record: ``name``, ``fingerprint``, ``seconds``, ``peak_gib`` (of the process), ``figures``.
     """
     print_name = f"[{name}]"
     wanted = fingerprint(inputs)
@@ -58,7 +59,14 @@ def run_stage(
     finally:
         save_json(started, {"fingerprint": wanted, "seconds": spent + time.monotonic() - begin})
     seconds = spent + time.monotonic() - begin
-    record = {"name": name, "fingerprint": wanted, "seconds": round(seconds, 1), "figures": figures}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts KiB
+    record = {
+        "name": name,
+        "fingerprint": wanted,
+        "seconds": round(seconds, 1),
+        "peak_gib": round(peak, 2),
+        "figures": figures,
+    }
     save_json(folder / RECORD, record)
     started.unlink()
     print(f"{print_name} done in {seconds:.0f} s: {folder}")

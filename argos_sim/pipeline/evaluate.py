@@ -124,7 +124,8 @@ def write_metrics(settings: Settings) -> Path:
     for path in sorted(settings.folder.rglob(RECORD)):
         record = load_json(path)
         metrics[f"timing.{record['name']}_s"] = record["seconds"]
-        metrics["memory.peak_gib"] = max(metrics.get("memory.peak_gib", 0.0), record["peak_gib"])
+        if "peak_gib" in record:
+            metrics["memory.peak_gib"] = max(metrics.get("memory.peak_gib", 0.0), record["peak_gib"])
         figures = record["figures"]
         if record["name"].startswith("evaluate_"):
             metrics |= figures

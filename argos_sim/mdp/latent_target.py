@@ -129,13 +129,15 @@ class LatentTargetCommand(CommandTerm):
             self.records.append({k: v.clone() for k, v in record.items()})
 
     def _plan(self, ids: Tensor) -> None:
+        encoder = self.perception.encoder
+        assert encoder is not None, "an environment that tracks latents has an encoder"
         if self.source is None:
             folder = Path(self.cfg.planner)
-            self.source = PlannerTargets.load(folder, self.perception.encoder.spec, SamplerConfig(), self.device)
+            self.source = PlannerTargets.load(folder, encoder.spec, SamplerConfig(), self.device)
         target = self.source.targets(self._env, ids, self.time_to_go[ids])
         self.target_vision[ids], self.target_proprio[ids] = target.vision, target.proprio
         with torch.no_grad():
-            self.target_raw[ids] = self.perception.encoder.decode_proprio(target.proprio)
+            self.target_raw[ids] = encoder.decode_proprio(target.proprio)
         self._given_at[ids] = self._env.episode_length_buf[ids]
         self.given_vision_error[ids] = self.vision_error()[ids]
         self.given_joint_error[ids] = self.joint_error()[ids]

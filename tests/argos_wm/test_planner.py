@@ -61,9 +61,23 @@ def test_words_matter_and_an_empty_instruction_is_none() -> None:
     red, blue, nothing = (p.plan(*history(), [text] * 2).targets.proprio for text in ("touch red", "touch blue", ""))
     assert not torch.allclose(red, blue, atol=1e-4)
     direct = p.world_model.sample(
-        *history(), None, torch.full((2,), 0.8), steps=2, generator=torch.Generator().manual_seed(0)
+        *history(),
+        None,
+        torch.full((2,), 0.8),
+        steps=2,
+        temperature=p.sampler.temperature,
+        generator=torch.Generator().manual_seed(0),
     )
     assert torch.allclose(direct.proprio, nothing[:, 0], atol=1e-5)
+
+
+def test_temperature_scales_the_noise_that_a_sample_starts_from() -> None:
+    p = planner()
+    horizon, noise = torch.full((2,), 0.8), p.world_model.noise(2, "cpu", torch.Generator().manual_seed(0))
+    cool = p.world_model.sample(*history(), None, horizon, steps=2, temperature=0.5, noise=noise)
+    halved = p.world_model.sample(*history(), None, horizon, steps=2, noise=tuple(0.5 * x for x in noise))
+    assert torch.equal(cool.proprio, halved.proprio)
+    assert not torch.equal(cool.proprio, p.world_model.sample(*history(), None, horizon, steps=2, noise=noise).proprio)
 
 
 def test_a_planner_comes_back_from_disk(tmp_path: Path) -> None:

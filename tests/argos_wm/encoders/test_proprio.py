@@ -45,7 +45,6 @@ def test_a_latent_too_small_for_the_joints_is_refused() -> None:
         ProprioEncoder(6, 8)
 
 
-@pytest.mark.skipif(not SHIPPED.is_dir(), reason="no encoder is shipped in this checkout")
 def test_the_shipped_weights_give_back_what_they_were_given() -> None:
     encoder = StateEncoder.load(SHIPPED)
     raw = encoder.proprio.centre + encoder.proprio.scale * torch.randn(

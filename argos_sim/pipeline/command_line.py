@@ -14,7 +14,6 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from argos_sim.pipeline.settings import Settings, settings_from
-from argos_wm.checkpoint import CheckpointError
 
 # Hydra knows every setting and its default from here; scripts/config only overrides them.
 ConfigStore.instance().store(name="settings", node=Settings().to_dict())
@@ -23,7 +22,7 @@ ConfigStore.instance().store(name="settings", node=Settings().to_dict())
 def run(function: Callable[[Settings], Any], config: DictConfig) -> None:
     """Call ``function`` with typed settings.
 
-    A mistake of the caller's (all of them are ``ValueError``) is printed as a sentence and ends the process with 2;
+    A mistake of the caller's (a ``ValueError``, or a missing file) or a NaN is printed as a sentence and ends with 2;
     ``ARGOS_TRACEBACK=1`` shows where it was found.
     """
     import tasks  # noqa: F401  registers the gymnasium ids
@@ -32,7 +31,7 @@ def run(function: Callable[[Settings], Any], config: DictConfig) -> None:
     assert isinstance(values, dict)
     try:
         function(settings_from({str(k): v for k, v in values.items()}))
-    except (ValueError, CheckpointError) as error:
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
         if os.environ.get("ARGOS_TRACEBACK"):
             raise
         refuse(str(error))

@@ -48,8 +48,10 @@ class Augment:
 
 def prepare_encoder(settings: Settings) -> dict[str, Any]:
     """Bring the encoder to ``<run>/encoder``: the given one, one trained here, or a frozen DINO with its statistics."""
-    views_record = collect_views(settings)
     cfg = settings.encoder
+    if cfg.folder is not None:
+        StateEncoder.load(cfg.folder)  # a missing or damaged one is refused before anything is rendered
+    views_record = collect_views(settings)
     inputs = {
         "views": views_record["fingerprint"],
         "encoder": dataclasses.asdict(cfg),

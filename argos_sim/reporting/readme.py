@@ -41,7 +41,10 @@ def results_markdown(runs: dict[str, Metrics]) -> str:
     minutes = ", ".join(
         f"`{p}` {m['timing.total_s'] / 60:.0f} minutes" for p, m in runs.items() if "timing.total_s" in m
     )
-    lines += ["", f"In square brackets 95 % intervals, in round ones episodes or windows. Time taken: {minutes}."]
+    lines += [
+        "",
+        f"In square brackets 95 % intervals, in round ones episodes or windows. Time taken by the stages: {minutes}.",
+    ]
     return "\n".join(lines)
 
 

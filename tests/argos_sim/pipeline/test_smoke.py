@@ -47,6 +47,7 @@ def test_smoke_preset_runs_every_stage_and_reuses_them(tmp_path: Path) -> None:
         ("train_planner.py", [], "The stage 'demos' has not finished"),
         ("collect_demos.py", ["task=Argos-Fly-v0"], "There is no task 'Argos-Fly-v0'"),
         ("train_encoder.py", ["planner.loop.steps=many"], "planner.loop.steps"),
+        ("train_encoder.py", ["encoder.folder=nowhere"], "There is no nowhere/encoder.json"),
     ],
 )
 def test_mistakes_end_in_one_sentence(tmp_path: Path, script: str, arguments: list[str], message: str) -> None:

@@ -22,9 +22,9 @@ from argos_sim.kinematics import SerialChain
 class ExpertCfg:
     """Gains and timing."""
 
-    duration_s: tuple[float, float] = (2.0, 2.35)
+    duration_s: tuple[float, float] = (2.3, 2.4)
     """Uniform range of the time from start to goal [s]."""
-    blend: float = 0.2
+    blend: float = 0.15
     """Share of that time spent speeding up, and again slowing down."""
     stiffness: tuple[float, ...] = (12.0, 12.0, 12.0, 6.0, 4.0, 4.0)
     """N·m/rad of each joint; stable with 40 ms of total delay."""

@@ -21,6 +21,10 @@ class TargetSource(Protocol):
         """States wanted in environments ``ids`` after ``horizon (n,)`` seconds, standardised, ``time`` = horizon."""
         ...
 
+    def reseed(self, seed: int) -> None:
+        """Draw from here on as a source of this seed would, whatever was drawn before."""
+        ...
+
 
 class PlannerTargets:
     """Targets that the frozen planner imagines from each environment's history and instruction.
@@ -63,6 +67,10 @@ class PlannerTargets:
             for part in torch.arange(len(ids), device=env.device).split(self.batch)
         ]
         return LatentState.cat(parts)
+
+    def reseed(self, seed: int) -> None:
+        """See ``TargetSource``."""
+        self.generator.manual_seed(seed)
 
 
 class DemonstrationTargets:
@@ -107,6 +115,10 @@ class DemonstrationTargets:
         state = self.cache.states(frame)
         return LatentState(state.vision, state.proprio, horizon.cpu()).to(env.device)
 
+    def reseed(self, seed: int) -> None:
+        """See ``TargetSource``."""
+        self.generator.manual_seed(seed)
+
 
 class MixedTargets:
     """The planner's targets in most environments, demonstrations' in a fixed share of them."""
@@ -136,3 +148,8 @@ class MixedTargets:
                     getattr(out, name)[mask] = getattr(part, name)
         assert out is not None
         return out
+
+    def reseed(self, seed: int) -> None:
+        """See ``TargetSource``."""
+        self.planner.reseed(seed)
+        self.demonstrations.reseed(seed)

@@ -185,6 +185,7 @@ def _begin(env, seed: int, iteration: int) -> TensorDict:
     torch.manual_seed(number)
     base.generator.manual_seed(number)
     base.perception.generator.manual_seed(number + 1)
+    base.target.source.reseed(number + 2)
     base.reset()
     ages = torch.randint(base.max_episode_length - 1, (base.num_envs,), device=base.device)
     base.episode_length_buf = ages

@@ -20,7 +20,7 @@ class CameraPose:
 
     position: tuple[float, float, float] = (0.0, -0.62, 0.55)
     """In the environment's frame [m]."""
-    pitch: float = math.radians(51.0)
+    pitch: float = math.radians(48.0)
     """Below the horizon [rad], looking along +y."""
     focal_length: float = 31.0
     """mm, on the aperture of 20.955 mm."""

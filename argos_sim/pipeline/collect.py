@@ -12,8 +12,8 @@ from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
 from argos_sim.randomization.ranges import get_ranges
 
-VIEW_SPREAD = 0.4
-"""rad; an encoder must also know postures that demonstrations only pass near."""
+VIEW_SPREAD = 0.25
+"""rad more than in the task; an encoder must also know postures that demonstrations only pass near."""
 
 
 def collect_demos(settings: Settings) -> dict[str, Any]:
@@ -55,7 +55,9 @@ def collect_views(settings: Settings) -> dict[str, Any]:
 
     def work(folder: Path) -> dict[str, Any]:
         cfg = environment_cfg(settings, num_envs)
-        cfg.events.place_robot.params = {"spread": VIEW_SPREAD}
+        place = cfg.events.place_robot.params
+        place["spread"] += VIEW_SPREAD
+        place["joint_spread"] = {k: v + VIEW_SPREAD for k, v in place.get("joint_spread", {}).items()}
         brisk = dataclasses.replace(settings.demos.expert, noise=0.3, duration_s=(1.2, 2.6))
         with make_environment(cfg) as env:
             expert = make_expert(env, settings.task, brisk, settings.seed)

@@ -17,7 +17,14 @@ from argos_sim.randomization.backgrounds import composite, make_background_bank
 from argos_sim.randomization.photometrics import PhotometricState
 from argos_sim.randomization.ranges import get_ranges
 from argos_wm.decoder import LatentDecoder
-from argos_wm.encoders.measure import invariance, measure_vision_stats, probe_state
+from argos_wm.encoders.measure import (
+    in_batches,
+    invariance,
+    measure_vision_stats,
+    probe_grounding,
+    probe_state,
+    randomized,
+)
 from argos_wm.encoders.proprio import ProprioEncoder
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.vision import load_vision_encoder
@@ -34,7 +41,7 @@ HELD_OUT = 0.1
 class Augment:
     """Random background and photometrics of one preset, drawn by torch's default generator."""
 
-    def __init__(self, name: str, size: int, backgrounds: int = 2048, seed: int = 0) -> None:
+    def __init__(self, name: str, size: int, backgrounds: int = 4096, seed: int = 0) -> None:
         self.ranges = get_ranges(name)
         generator = torch.Generator().manual_seed(seed)
         self.bank = make_background_bank(self.ranges.background_families, backgrounds, size, generator)
@@ -112,21 +119,42 @@ def _joint_names(settings: Settings) -> tuple[str, ...]:
 
 
 def measure_encoder(encoder: StateEncoder, train: EncoderViews, test: EncoderViews, size: int) -> dict[str, float]:
-    """Invariance and a linear probe, under the backgrounds that training saw and under others."""
+    """Invariance, and where states are held out the probes, under backgrounds that training saw and under others."""
     figures: dict[str, float] = {}
     augment = Augment("train", size, seed=5)
-    for name in ("train", "unseen"):
-        other = Augment(name, size, seed=6)
+    others = {name: Augment(name, size, seed=6) for name in ("train", "unseen")}
+    held_out = len(test) < len(train)
+    for name, other in others.items():
         figures |= {f"invariance_{name}_{k}": v for k, v in invariance(encoder.encode_vision, test, other).items()}
-        if len(test) < len(train):
+        if held_out:
             probe = probe_state(encoder.encode_vision, train, test, augment, other)
             figures |= {f"probe_{name}_{k}": v for k, v in probe.items()}
-    return figures
+    return figures | (_grounding(encoder, train, test, augment, others) if held_out else {})
+
+
+def _grounding(
+    encoder: StateEncoder, train: EncoderViews, test: EncoderViews, augment: Augment, others: dict[str, Augment]
+) -> dict[str, float]:
+    """The grounding probe from latents and, beside it, from the pictures that they were made of."""
+    pictures = randomized(augment, train.image_a, train.mask_a, seed=31)
+    tests = {name: randomized(other, test.image_a, test.mask_a, seed=32) for name, other in others.items()}
+    latents = {name: in_batches(encoder.encode_vision, images) for name, images in tests.items()}
+    by_latents = probe_grounding(in_batches(encoder.encode_vision, pictures), train, latents, test)
+    by_pixels = probe_grounding(pictures, train, tests, test)
+    return {f"grounding_latents_{k}": v for k, v in by_latents.items()} | {
+        f"grounding_pixels_{k}": v for k, v in by_pixels.items()
+    }
 
 
 def print_figures(figures: dict[str, float]) -> None:
     """One line a figure that decides whether the encoder may be used."""
     for name in ("train", "unseen"):
+        if f"grounding_latents_{name}_right_m" in figures:
+            print(
+                f"  named block before {name} backgrounds: "
+                f"{100 * figures[f'grounding_latents_{name}_right_m']:.2f} cm from "
+                f"latents, {100 * figures[f'grounding_pixels_{name}_right_m']:.2f} cm from pixels (RMS a coordinate)"
+            )
         print(
             f"  invariance before {name} backgrounds: {figures[f'invariance_{name}_ratio']:.3f} "
             f"(same state, two backgrounds / two states 0.8 s apart; {figures[f'invariance_{name}_pairs']:.0f} pairs)"

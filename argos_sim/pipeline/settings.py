@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import draccus
 import torch
-from draccus.utils import DecodingError
+from draccus.utils import DecodingError, ParsingError
 
 from argos_sim.controller.imitation import ImitationConfig
 from argos_sim.controller.ppo import PPOConfig
@@ -50,7 +50,7 @@ class EncoderSettings:
     """Expert episodes rendered to measure the invariance of a given encoder."""
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(
-            steps=4000, batch_size=64, learning_rate=1.5e-3, ema_decay=0.995, weight_decay=0.02
+            steps=6000, batch_size=64, learning_rate=1.5e-3, ema_decay=0.995, weight_decay=0.02
         )
     )
     proprio_loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1500, batch_size=256, learning_rate=2e-3))
@@ -67,8 +67,8 @@ class PlannerSettings:
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(steps=1000, batch_size=128, learning_rate=1e-3, ema_decay=0.998)
     )
-    mean_steps: int = 300
-    """Training steps of the baseline that predicts the mean; it converges sooner than the flow."""
+    mean_steps: int = 1000
+    """Training steps of the baseline that predicts the mean: as many as the planner's, to be a fair one."""
     sampling: SamplerConfig = field(default_factory=SamplerConfig)
 
 
@@ -156,3 +156,5 @@ def settings_from(values: dict[str, Any]) -> Settings:
         return draccus.decode(Settings, values)
     except DecodingError as error:
         raise SettingsError(f"Setting {error} Correct it on the command line or in scripts/config.") from None
+    except ParsingError as error:  # a class refused its own values, in a sentence of its own
+        raise SettingsError(str(error.__cause__ or error)) from None

@@ -23,18 +23,30 @@ def ship(settings: Settings) -> Path:
     """Replace the shipped weights by those of a finished run."""
     for stage in (*PARTS, "evaluation/controllers"):
         require_stage(settings.folder / stage, stage, "demo.py")
+    _replace(settings.folder, PARTS)
+    shutil.copy(write_metrics(settings), PRETRAINED / "metrics.json")
+    return PRETRAINED
+
+
+def ship_encoder(settings: Settings) -> Path:
+    """Replace the shipped encoder alone, for runs that start from it; the other shipped weights then need theirs."""
+    require_stage(settings.folder / "encoder", "encoder", "train_encoder.py")
+    _replace(settings.folder, {"encoder": PARTS["encoder"]})
+    return PRETRAINED
+
+
+def _replace(run: Path, parts: dict[str, str]) -> None:
+    """Copy the weights of ``parts`` (stage → folder), all of them or, if they are too large, none."""
     chosen = {
-        target: [f for pattern in WEIGHTS for f in (settings.folder / stage).glob(pattern) if f.name not in RUN_FILES]
-        for stage, target in PARTS.items()
+        target: [f for pattern in WEIGHTS for f in (run / stage).glob(pattern) if f.name not in RUN_FILES]
+        for stage, target in parts.items()
     }
     size = sum(f.stat().st_size for files in chosen.values() for f in files)
     if size > BUDGET:
-        raise ValueError(f"The weights of {settings.folder} take {size} bytes; at most {BUDGET} may be shipped.")
+        raise ValueError(f"The weights of {run} take {size} bytes; at most {BUDGET} may be shipped.")
     for target, files in chosen.items():
         shutil.rmtree(PRETRAINED / target, ignore_errors=True)
         (PRETRAINED / target).mkdir(parents=True)
         for file in files:
             shutil.copy(file, PRETRAINED / target / file.name)
-    shutil.copy(write_metrics(settings), PRETRAINED / "metrics.json")
     print(f"Shipped {size / 1e6:.1f} MB in {PRETRAINED}")
-    return PRETRAINED

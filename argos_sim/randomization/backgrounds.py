@@ -143,6 +143,48 @@ def voronoi(grid: Grid, generator: torch.Generator, cells: int = 20) -> Tensor:
     return picked.transpose(1, 2).unflatten(2, grid.x.shape[1:])
 
 
+def spectral(grid: Grid, generator: torch.Generator) -> Tensor:
+    """Three colours mixed by two random fields of a power-law spectrum, rough or smooth, stretched along one axis.
+
+    Natural pictures have such spectra (Field 1987); the slope and the stretch vary, so that the family holds sand,
+    grain, brushed metal and cloth.
+    """
+    colours = random_colours(grid, 3, generator)
+    first = mix(_power_law(grid, generator), colours[:, :2])
+    last = colours[:, 2, :, None, None]
+    return first + (last - first) * _power_law(grid, generator).unsqueeze(1)
+
+
+def _power_law(grid: Grid, generator: torch.Generator) -> Tensor:
+    """Gaussian fields (N, H, W), squashed to [0, 1], of amplitude 1 / frequency^slope, slopes 0.5 to 2.5."""
+    n, height, width = grid.x.shape
+    device = grid.x.device
+    white = torch.randn(n, height, width, generator=generator, device=generator.device).to(device)
+    fy = torch.fft.fftfreq(height, device=device)[None, :, None] * height
+    fx = torch.fft.rfftfreq(width, device=device)[None, None, :] * width
+    angle, stretch = uniform(grid, 0.0, math.tau, generator), uniform(grid, 0.0, 2.0, generator).exp()
+    along, across = fx * angle.cos() + fy * angle.sin(), fy * angle.cos() - fx * angle.sin()
+    frequency = ((along * stretch).square() + across.square()).sqrt().clamp_min(1.0)
+    field = torch.fft.irfft2(
+        torch.fft.rfft2(white) * frequency ** -uniform(grid, 0.5, 2.5, generator), s=(height, width)
+    )
+    field = field - field.mean((1, 2), keepdim=True)
+    return torch.sigmoid(uniform(grid, 1.0, 5.0, generator) * field / field.std((1, 2), keepdim=True).clamp_min(1e-6))
+
+
+def collage(grid: Grid, generator: torch.Generator) -> Tensor:
+    """Two textures of other families, the one laid over part of the other: a mat on a table, a wall behind it."""
+    sources = (plain, gradient, noise, checker, stripes, spectral)
+    textures = torch.stack([source(grid, generator) for source in sources], 1)  # (N, F, 3, H, W)
+    draw = torch.rand(grid.count, len(sources), generator=generator, device=generator.device).to(grid.x.device)
+    order, every = draw.argsort(1), torch.arange(grid.count, device=grid.x.device)
+    turned = grid.rotated(generator).x
+    edge = turned - turned.mean((1, 2), keepdim=True) - uniform(grid, -0.3, 0.3, generator)
+    torn = fractal_noise(grid, 4, 3, generator) - 0.5
+    over = edge + uniform(grid, 0.0, 1.5, generator) * torn > 0
+    return torch.where(over.unsqueeze(1), textures[every, order[:, 0]], textures[every, order[:, 1]])
+
+
 def bricks(grid: Grid, generator: torch.Generator) -> Tensor:
     """Courses of bricks with mortar between them, each brick of its own shade."""
     rows = uniform(grid, 4.0, 10.0, generator)
@@ -193,7 +235,22 @@ def warp(grid: Grid, generator: torch.Generator) -> Tensor:
 
 FAMILIES: dict[str, Callable[[Grid, torch.Generator], Tensor]] = {
     f.__name__: f
-    for f in (canonical, plain, gradient, noise, checker, stripes, voronoi, bricks, dots, wood, plaid, warp)
+    for f in (
+        canonical,
+        plain,
+        gradient,
+        noise,
+        checker,
+        stripes,
+        voronoi,
+        spectral,
+        collage,
+        bricks,
+        dots,
+        wood,
+        plaid,
+        warp,
+    )
 }
 
 

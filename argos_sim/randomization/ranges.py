@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 
 Range = tuple[float, float]
 
-TRAIN_FAMILIES = ("plain", "gradient", "noise", "checker", "stripes", "voronoi")
+TRAIN_FAMILIES = ("plain", "gradient", "noise", "checker", "stripes", "voronoi", "spectral", "collage")
 """Background families that training sees (drawn by ``backgrounds``)."""
 UNSEEN_FAMILIES = ("bricks", "dots", "wood", "plaid", "warp")
 """Background families kept for evaluation."""

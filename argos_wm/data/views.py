@@ -72,10 +72,14 @@ class EncoderViews:
         return EncoderViews(**states, pairs=pairs[(pairs >= 0).all(1)])
 
     def split(self, held_out: float) -> tuple[EncoderViews, EncoderViews]:
-        """Training states, and the last share ``held_out`` of the trajectories for measuring."""
-        numbers = self.trajectory.unique()
-        first_held_out = numbers[int(len(numbers) * (1.0 - held_out))]
-        held = self.trajectory >= first_held_out
+        """Training states, and a share ``held_out`` of the trajectories, evenly spread over them, for measuring."""
+        numbers, rank = self.trajectory.unique(return_inverse=True)
+        share = (rank + 1) * held_out
+        held = share.floor() > (share - held_out).floor()
+        if not bool(held.any()) or bool(held.all()):
+            raise ValueError(
+                f"Of {len(numbers)} trajectories a share of {held_out} can't be held out; render more views."
+            )
         return self.take((~held).nonzero().flatten()), self.take(held.nonzero().flatten())
 
     def visible(self) -> Tensor:

@@ -167,33 +167,41 @@ class _PixelProbe(nn.Module):
 
 
 def probe_grounding(
-    inputs: tuple[Tensor, Tensor], train: EncoderViews, test: EncoderViews, cfg: GroundingConfig | None = None
+    inputs: Tensor,
+    train: EncoderViews,
+    tests: dict[str, Tensor],
+    test: EncoderViews,
+    cfg: GroundingConfig | None = None,
 ) -> dict[str, float]:
     """Train a small network from (input, colour word) to the named block's place.
 
     Args:
-        inputs: of the training and the test states: latents (N, P, C), or pictures uint8 (N, 3, H, W).
+        inputs: of the training states: latents (N, P, C), or pictures uint8 (N, 3, H, W).
+        tests: inputs of the test states, by the name of how they were randomized.
 
     Returns:
-        ``right_m``: RMS error a coordinate [m] when the word is right; ``wrong_m``: with another block's word.
+        ``<name>_right_m``: RMS error a coordinate [m] when the word is right; ``<name>_wrong_m``: with another
+        block's word.
     """
     cfg = cfg or GroundingConfig()
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(cfg.seed)
-        probe = _PixelProbe(cfg.width) if inputs[0].ndim == 4 else _LatentProbe(*inputs[0].shape[1:], width=cfg.width)
+        probe = _PixelProbe(cfg.width) if inputs.ndim == 4 else _LatentProbe(*inputs.shape[1:], width=cfg.width)
         mean, std = train.blocks[..., :2].mean((0, 1)), train.blocks[..., :2].std((0, 1))
         choices = train.visible().nonzero()  # (K, 2): state, block
         optimizer = torch.optim.AdamW(probe.parameters(), lr=cfg.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, cfg.steps)
         for _ in range(cfg.steps):
             state, block = choices[torch.randint(len(choices), (cfg.batch_size,))].unbind(1)
-            place = probe(inputs[0][state], torch.eye(3)[block])
+            place = probe(inputs[state], torch.eye(3)[block])
             loss = (place - (train.blocks[state, block, :2] - mean) / std).square().mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
-    return _score_grounding(probe.eval(), inputs[1], test, mean, std)
+    probe.eval()
+    scores = {name: _score_grounding(probe, values, test, mean, std) for name, values in tests.items()}
+    return {f"{name}_{k}": v for name, score in scores.items() for k, v in score.items()}
 
 
 @torch.no_grad()

@@ -43,13 +43,13 @@ TIP_OFFSET = (0.0089, -0.101, 0.0)
 
 READY_POSE: dict[str, float] = {
     "shoulder_pan": 0.0,
-    "shoulder_lift": -1.9,
-    "elbow_flex": 1.6,
-    "wrist_flex": 1.6,
+    "shoulder_lift": -2.5,
+    "elbow_flex": 2.3,
+    "wrist_flex": 1.2,
     "wrist_roll": -1.57,
-    "gripper": 0.0,
+    "gripper": 0.7,
 }
-"""Raised above the table, gripper down, in reach of blocks 0.2 to 0.35 m ahead [rad]."""
+"""Drawn back over the base, jaw half open, the whole table ahead in the camera's view [rad]."""
 
 SO100_CFG = ArticulationCfg(
     prim_path="{ENV_REGEX_NS}/Robot",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,24 @@ def test_smoke_preset_runs_every_stage_and_reuses_them(tmp_path: Path) -> None:
         [sys.executable, "scripts/train_planner.py", *command[2:]], cwd=ROOT, capture_output=True, text=True
     )
     assert "[planner] reused" in again.stdout
+    killed_ppo_ends_as_if_it_had_not_been(tmp_path, command[2:])
+
+
+def killed_ppo_ends_as_if_it_had_not_been(run: Path, settings: list[str]) -> None:
+    """Train the run's controller again, kill it after its first checkpoint, start it once more."""
+    weights = (run / "ppo" / "controller.safetensors").read_bytes()
+    shutil.rmtree(run / "ppo")
+    command = [sys.executable, "scripts/train_controller.py", *settings]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (run / "ppo" / "checkpoint.safetensors").exists():
+        assert first.poll() is None, "training ended without a checkpoint"
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    assert not (run / "ppo" / "stage.json").exists(), "training ended before it could be killed"
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (run / "ppo" / "controller.safetensors").read_bytes() == weights
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,8 @@ def test_the_grounding_probe_tells_a_latent_with_the_blocks_from_one_without() -
     views = scenes()
     cfg = GroundingConfig(steps=200, batch_size=64)
     latents = views.blocks[..., :2].flatten(1).unsqueeze(1)
-    told = probe_grounding((latents, latents), views, views, cfg)
-    assert told["right_m"] < 0.25 * told["wrong_m"]
-    untold = probe_grounding((torch.zeros_like(latents), torch.zeros_like(latents)), views, views, cfg)
-    assert untold["right_m"] > 2 * told["right_m"]
+    told = probe_grounding(latents, views, {"same": latents}, views, cfg)
+    assert told["same_right_m"] < 0.25 * told["same_wrong_m"]
+    nothing = torch.zeros_like(latents)
+    untold = probe_grounding(nothing, views, {"same": nothing}, views, cfg)
+    assert untold["same_right_m"] > 2 * told["same_right_m"]

@@ -1,0 +1,55 @@
+"""Laws of the settings: every preset is understood, and a mistake names the setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+import argos_sim.pipeline.command_line  # noqa: F401  tells Hydra the settings
+from argos_sim.pipeline.settings import Settings, SettingsError, settings_from
+
+CONFIG = Path(__file__).resolve().parents[3] / "scripts" / "config"
+PRESETS = sorted(path.stem for path in (CONFIG / "preset").glob("*.yaml"))
+
+
+def settings(*overrides: str) -> Settings:
+    with initialize_config_dir(str(CONFIG), version_base=None):
+        values = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+    assert isinstance(values, dict)
+    return settings_from({str(k): v for k, v in values.items()})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_understood(preset: str) -> None:
+    read = settings(f"preset={preset}")
+    assert read.preset == preset and read.folder == Path("runs") / preset
+    minibatch = read.controller.ppo.num_envs * read.controller.ppo.steps / read.controller.ppo.minibatches
+    assert minibatch == int(minibatch)
+
+
+def test_the_defaults_are_the_demo() -> None:
+    assert settings("preset=demo") == Settings() == settings()
+
+
+def test_the_presets_grow() -> None:
+    smoke, demo, desk, gpu = (settings(f"preset={name}") for name in ("smoke", "demo", "desk", "gpu"))
+    for read in (
+        lambda s: s.demos.episodes,
+        lambda s: s.planner.loop.steps,
+        lambda s: s.controller.ppo.iterations * s.controller.ppo.num_envs,
+        lambda s: s.evaluation.episodes,
+    ):
+        assert read(smoke) < read(demo) < read(desk) < read(gpu)
+    assert gpu.controller.ppo.num_envs == 4096 and "dinov3-vitl16" in gpu.encoder.vision
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [("planner.loop.steps=many", "planner.loop.steps"), ("planner.model.size=enormous", "choose tiny or small")],
+)
+def test_a_mistake_names_the_setting(override: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        settings(override)

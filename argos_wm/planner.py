@@ -23,7 +23,7 @@ from argos_wm.world_model import WorldModel, load_extra
 class SamplerConfig:
     """How a plan is drawn from the world model."""
 
-    steps: int = 6
+    steps: int = 5
     """Solver steps a target."""
     solver: Solver = "heun"
     guidance_scale: float = 1.0

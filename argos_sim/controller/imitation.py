@@ -23,10 +23,11 @@ class ImitationConfig:
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(steps=3000, batch_size=512, learning_rate=1e-3, ema_decay=0.995)
     )
-    target_vision_noise: float = 0.3
+    target_vision_noise: float = 0.1
     """Standard deviation added to the target's vision, since a planner's targets are not exact [standardised]."""
-    target_proprio_noise: float = 0.1
-    """Likewise for its proprioception."""
+    target_proprio_noise: float = 0.0
+    """Likewise for its proprioception. None: a controller taught to doubt its targets misses them (joint errors of
+    0.039 rad with 0.1, 0.022 rad with 0; 128 episodes each on ``train``)."""
     vision_noise: float = 0.1
     """Added to the current vision."""
 

@@ -192,12 +192,12 @@ class EventsCfg:
 
 @configclass
 class RewardsCfg:
-    """Closeness to the target's latents when it is due; small costs on effort."""
+    """Closeness to the target's latents when it is due; small costs on effort. A weight of 50 is 1 a target."""
 
-    joints = RewardTermCfg(func=rewards.joint_closeness, weight=1.0, params={"scale": 0.1, "time_scale": 0.3})
-    proprio = RewardTermCfg(func=rewards.proprio_closeness, weight=1.0, params={"scale": 0.5, "time_scale": 0.15})
-    vision = RewardTermCfg(func=rewards.vision_closeness, weight=1.0, params={"scale": 0.5, "time_scale": 0.15})
-    reached = RewardTermCfg(func=rewards.target_reached, weight=50.0)
+    joints = RewardTermCfg(func=rewards.due_joint_closeness, weight=25.0, params={"scale": 0.03})
+    proprio = RewardTermCfg(func=rewards.due_proprio_closeness, weight=10.0, params={"scale": 0.5})
+    vision = RewardTermCfg(func=rewards.due_vision_closeness, weight=50.0, params={"scale": 0.5})
+    reached = RewardTermCfg(func=rewards.target_reached, weight=25.0)
     torque = RewardTermCfg(func=rewards.torque_cost, weight=-0.1)
     torque_rate = RewardTermCfg(func=rewards.torque_rate_cost, weight=-0.3)
     limits = RewardTermCfg(func=rewards.joint_limit_cost, weight=-1.0, params={"margin": 0.05})

@@ -31,6 +31,8 @@ JOINT_TOLERANCE = 0.10
 """rad RMS over the joints."""
 VISION_SHARE = 0.5
 """Share of the initial vision error that may remain."""
+OUTCOMES = ("judged", "reached", "joint_error", "proprio_error", "vision_share")
+"""What is known of a target in the control step in which it is judged."""
 
 
 class LatentTargetCommand(CommandTerm):
@@ -39,6 +41,7 @@ class LatentTargetCommand(CommandTerm):
     Attributes:
         target_vision (N, P, C), target_proprio (N, D): standardised latents.
         target_raw: (N, 2J) decoded proprioception [rad, rad/s].
+        just: ``OUTCOMES`` of the targets judged in this control step, each (N,), 0 where none was.
         records: one dict of tensors a judged batch when ``cfg.record``.
     """
 
@@ -58,7 +61,7 @@ class LatentTargetCommand(CommandTerm):
         self.given_vision_error = torch.ones(n, device=self.device)
         self.given_joint_error = torch.ones(n, device=self.device)
         self._given_at = torch.full((n,), -1, dtype=torch.long, device=self.device)
-        self.just_reached = torch.zeros(n, device=self.device)
+        self.just = {name: torch.zeros(n, device=self.device) for name in OUTCOMES}
         self.records: list[dict[str, Tensor]] = []
         self._ready_at = -1
         for name in ("reached", "judged"):
@@ -101,7 +104,8 @@ class LatentTargetCommand(CommandTerm):
         tick = env.episode_length_buf % self.rates.control_per_plan == 0
         due = tick & ~fresh if first_call else torch.zeros_like(tick)
         if first_call:
-            self.just_reached.zero_()
+            for outcome in self.just.values():
+                outcome.zero_()
         if bool(due.any()):
             self._judge(due.nonzero().squeeze(-1))
         wanting = (due | fresh).nonzero().squeeze(-1)
@@ -111,7 +115,15 @@ class LatentTargetCommand(CommandTerm):
     def _judge(self, ids: Tensor) -> None:
         vision, joints = self.vision_error()[ids], self.joint_error()[ids]
         reached = (joints <= JOINT_TOLERANCE) & (vision <= VISION_SHARE * self.given_vision_error[ids])
-        self.just_reached[ids] = reached.float()
+        outcomes = {
+            "judged": torch.ones_like(joints),
+            "reached": reached.float(),
+            "joint_error": joints,
+            "proprio_error": self.proprio_error()[ids],
+            "vision_share": vision / self.given_vision_error[ids].clamp_min(1e-6),
+        }
+        for name in OUTCOMES:
+            self.just[name][ids] = outcomes[name]
         count = self.metrics["judged"][ids]
         self.metrics["reached"][ids] = (self.metrics["reached"][ids] * count + reached.float()) / (count + 1)
         self.metrics["judged"][ids] = count + 1
@@ -133,7 +145,7 @@ class LatentTargetCommand(CommandTerm):
         assert encoder is not None, "an environment that tracks latents has an encoder"
         if self.source is None:
             folder = Path(self.cfg.planner)
-            self.source = PlannerTargets.load(folder, encoder.spec, SamplerConfig(), self.device)
+            self.source = PlannerTargets.load(folder, encoder.spec, SamplerConfig(steps=2), self.device)
         target = self.source.targets(self._env, ids, self.time_to_go[ids])
         self.target_vision[ids], self.target_proprio[ids] = target.vision, target.proprio
         with torch.no_grad():

@@ -66,6 +66,7 @@ def privileged(env) -> Tensor:
         target.time_to_go[:, None],
         target.vision_error()[:, None],
         target.given_vision_error[:, None],
+        torch.stack(list(target.just.values()), -1),
         actuator.strength,
         actuator.damping_scale,
         actuator.delay[:, None].float() / 4.0,

@@ -1,40 +1,37 @@
-"""Rewards of latent tracking, in standardised units, and small costs on effort."""
+"""Rewards of latent tracking, and small costs on effort.
+
+A target says where to be when it is due, so that closeness is rewarded then and at no other time. Rewarded on the way
+as well, a controller learns to be early: it overshoots or waits, and from a state in which no demonstration ever was
+the planner's next target is worse. The privileged critic carries the reward back to the actions that earned it.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from argos_sim.mdp.latent_target import LatentTargetCommand
+
+def due_joint_closeness(env, scale: float) -> Tensor:
+    """1 / (1 + (joint error / scale)²) of a target that was just judged, else 0 (N,)."""
+    outcome = env.target.just
+    return outcome["judged"] / (1.0 + (outcome["joint_error"] / scale).square())
 
 
-def _urgency(target: LatentTargetCommand, time_scale: float) -> Tensor:
-    """Weight (N,) in (0, 1]: a target matters most when it is due, since it says where to be then, not before."""
-    return torch.exp(-(target.time_to_go / time_scale))
+def due_proprio_closeness(env, scale: float) -> Tensor:
+    """exp(−(proprioceptive latent's error / scale)²) of a target that was just judged, else 0 (N,)."""
+    outcome = env.target.just
+    return outcome["judged"] * torch.exp(-(outcome["proprio_error"] / scale).square())
 
 
-def proprio_closeness(env, scale: float, time_scale: float) -> Tensor:
-    """exp(−(error / scale)²) between current and target proprioception, weighted by urgency."""
-    env.perception.sense(env.common_step_counter)
-    target = env.target
-    return torch.exp(-(target.proprio_error() / scale).square()) * _urgency(target, time_scale)
-
-
-def joint_closeness(env, scale: float, time_scale: float) -> Tensor:
-    """1 / (1 + (joint error / scale)²), which still has a slope far away, weighted by urgency."""
-    target = env.target
-    return 1.0 / (1.0 + (target.joint_error() / scale).square()) * _urgency(target, time_scale)
-
-
-def vision_closeness(env, scale: float, time_scale: float) -> Tensor:
-    """exp(−error / scale) between the held vision latent and the target's, weighted by urgency."""
-    target = env.target
-    return torch.exp(-target.vision_error() / scale) * _urgency(target, time_scale)
+def due_vision_closeness(env, scale: float) -> Tensor:
+    """exp(−share of the given vision error that remains / scale) of a target that was just judged, else 0 (N,)."""
+    outcome = env.target.just
+    return outcome["judged"] * torch.exp(-outcome["vision_share"] / scale)
 
 
 def target_reached(env) -> Tensor:
-    """1 in the control step after a target was judged reached."""
-    return env.target.just_reached
+    """1 in the control step after a target was judged reached (N,)."""
+    return env.target.just["reached"]
 
 
 def torque_cost(env) -> Tensor:

@@ -28,7 +28,7 @@ def train_imitation(settings: Settings) -> dict[str, Any]:
     """Imitate the demonstrations into ``<run>/imitation``."""
     latents = require_stage(settings.folder / "latents", "latents", "train_planner.py")
     cfg = settings.controller
-    sizes = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("ppo", "demonstration_share")}
+    sizes = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("ppo", "demonstration_share", "sampling")}
     inputs = {"latents": latents["fingerprint"], "controller": sizes, "seed": settings.seed}
 
     def work(folder: Path) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def train_imitation(settings: Settings) -> dict[str, Any]:
 def planner_targets(settings: Settings, seed: int) -> PlannerTargets:
     """Targets from the run's frozen planner."""
     spec = load_encoder(settings).spec
-    sampling, device = settings.planner.sampling, settings.resolved_device()
+    sampling, device = settings.controller.sampling, settings.resolved_device()
     return PlannerTargets.load(settings.folder / "planner", spec, sampling, device, seed)
 
 
@@ -75,7 +75,7 @@ def train_ppo_stage(settings: Settings) -> dict[str, Any]:
         "imitation": imitation["fingerprint"],
         "planner": planner["fingerprint"],
         "ppo": dataclasses.asdict(cfg.ppo),
-        "sampling": dataclasses.asdict(settings.planner.sampling),
+        "sampling": dataclasses.asdict(cfg.sampling),
         "demonstration_share": cfg.demonstration_share,
         "ranges": dataclasses.asdict(get_ranges(settings.randomization)),
         "physics": settings.resolved_physics(),

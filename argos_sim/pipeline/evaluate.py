@@ -98,7 +98,7 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
 
     inputs = {
         "controllers": {k: v["fingerprint"] for k, v in records.items()},
-        "sampling": dataclasses.asdict(settings.planner.sampling),
+        "sampling": dataclasses.asdict(settings.controller.sampling),
         "ranges": {preset: dataclasses.asdict(get_ranges(preset)) for preset in cells.values()},
         "episodes": count,
         "physics": physics,

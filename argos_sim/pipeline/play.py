@@ -20,7 +20,7 @@ from argos_sim.viewing.stills import plan_picture, strip_picture, typical_episod
 from argos_sim.viewing.video import write_video
 from argos_wm.checkpoint import CheckpointError
 from argos_wm.encoders.state import StateEncoder
-from argos_wm.planner import Planner, SamplerConfig
+from argos_wm.planner import Planner
 
 PLAN_PICTURES = 4
 """Episodes of which the report shows plans."""
@@ -94,9 +94,7 @@ def play(settings: Settings, output: Path | None = None, episodes: int = 6, fold
 def record(settings: Settings, weights: Weights, episodes: int) -> tuple[Recording, Painter]:
     """Run the closed loop once; what the environment must remember follows from the weights, not from the preset."""
     encoder = StateEncoder.load(weights.encoder)
-    sampling = settings.planner.sampling
-    sampler = SamplerConfig(sampling.steps, sampling.solver, sampling.guidance_scale)
-    planner = Planner.load(weights.planner, sampler, settings.resolved_device())
+    planner = Planner.load(weights.planner, settings.controller.sampling, settings.resolved_device())
     planner.spec.require(encoder.spec, f"the planner {weights.planner}", f"the encoder {weights.encoder}")
     controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
     cfg = environment_cfg(settings, episodes, encoder=str(weights.encoder))

@@ -11,11 +11,17 @@ from typing import Any
 
 from argos_wm.checkpoint import load_json
 
+LATENTS = ("demos.", "encoder.")
+PLANNER = (*LATENTS, "planner.model.", "planner.windows.", "planner.loop.", "planner.text_encoder")
+IMITATION = (
+    *LATENTS,
+    *(f"controller.{name}" for name in ("history", "attention_width", "queries", "hidden", "imitation.")),
+)
 RECORDS = {
-    "planner_mean": ("planner.json", ("demos.", "encoder.", "planner.")),
-    "planner": ("planner.json", ("demos.", "encoder.", "planner.")),
-    "imitation": ("controller.json", ("demos.", "encoder.", "controller.")),
-    "ppo": ("controller.json", ("demos.", "encoder.", "planner.", "controller.")),
+    "planner_mean": ("planner.json", (*PLANNER, "planner.mean_steps")),
+    "planner": ("planner.json", PLANNER),
+    "imitation": ("controller.json", IMITATION),
+    "ppo": ("controller.json", (*PLANNER, "controller.")),
 }
 """Stage → file that carries its settings, and the settings that matter to it beside the common ones."""
 COMMON = ("task", "physics", "renderer", "randomization", "seed")

@@ -49,10 +49,11 @@ class ReachPPOCfg(RslRlOnPolicyRunnerCfg):
         entropy_coef=PPO.entropy,
         num_learning_epochs=PPO.epochs,
         num_mini_batches=PPO.minibatches,
-        learning_rate=PPO.learning_rate,
+        # rsl_rl's runner has one rate for actor and critic, and is used with thousands of environments.
+        learning_rate=1e-4,
         schedule="adaptive",
         gamma=PPO.gamma,
         lam=PPO.gae_lambda,
-        desired_kl=PPO.desired_kl,
+        desired_kl=0.01,
         max_grad_norm=1.0,
     )

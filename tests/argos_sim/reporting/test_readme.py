@@ -47,9 +47,13 @@ def test_a_run_with_overrides_is_not_its_preset(tmp_path: Path) -> None:
     recorded = preset_settings("demo").to_dict()
     save_json(run / "planner" / "planner.json", {"extra": {"settings": recorded}})
     fill_readme(readme, [run])
+    # The planner does not depend on how long its baseline was trained.
     recorded["planner"]["mean_steps"] = 2
     save_json(run / "planner" / "planner.json", {"extra": {"settings": recorded}})
+    fill_readme(readme, [run])
+    recorded["planner"]["loop"]["steps"] = 2
+    save_json(run / "planner" / "planner.json", {"extra": {"settings": recorded}})
     filled = readme.read_text()
-    with pytest.raises(ValueError, match=r"stage 'planner' was made with planner\.mean_steps = 2 instead of"):
+    with pytest.raises(ValueError, match=r"stage 'planner' was made with planner\.loop\.steps = 2 instead of"):
         fill_readme(readme, [run])
     assert readme.read_text() == filled

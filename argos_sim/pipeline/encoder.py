@@ -68,12 +68,11 @@ def prepare_encoder(settings: Settings) -> dict[str, Any]:
 
     def work(folder: Path) -> dict[str, Any]:
         views = EncoderViews.load(settings.folder / "views" / "views.safetensors")
-        train, test = views.split(HELD_OUT)
+        train, test = views.split(HELD_OUT) if cfg.folder is None else (views, views)
         if cfg.folder is not None:
             encoder = StateEncoder.load(cfg.folder)
             for file in Path(cfg.folder).iterdir():
                 shutil.copy(file, folder / file.name)
-            test = views
         else:
             encoder = _make_encoder(settings, train, folder)
         figures = measure_encoder(encoder, train, test, cfg.image_size)

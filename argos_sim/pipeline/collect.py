@@ -55,7 +55,7 @@ def collect_views(settings: Settings) -> dict[str, Any]:
 
     def work(folder: Path) -> dict[str, Any]:
         cfg = environment_cfg(settings, num_envs)
-        place = cfg.events.place_robot.params
+        place: dict[str, Any] = cfg.events.place_robot.params
         place["spread"] += VIEW_SPREAD
         place["joint_spread"] = {k: v + VIEW_SPREAD for k, v in place.get("joint_spread", {}).items()}
         brisk = dataclasses.replace(settings.demos.expert, noise=0.3, duration_s=(1.2, 2.6))

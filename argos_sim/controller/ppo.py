@@ -42,8 +42,8 @@ class PPOConfig:
     epochs: int = 4
     minibatches: int = 2
     learning_rate: float = 3e-6
-    """Of the actor. So few samples an iteration say little about 200,000 weights: at 1e-5 already their noise alone
-    undoes the imitated precision within ten iterations."""
+    """Of the actor. 10,000 samples an iteration say little about its weights: at 1e-5 targets reached fell from 0.70 to
+    0.51 in seven iterations, with rewards that also counted closeness on the way."""
     critic_learning_rate: float = 1e-3
     clip: float = 0.2
     gamma: float = 0.96

@@ -60,6 +60,22 @@ def axis_rotation(axis: Tensor, angle: Tensor) -> Tensor:
     return quaternion_to_matrix(torch.cat([axis * half.sin(), half.cos()], -1))
 
 
+def cubic_path(start: Tensor, end: Tensor, duration: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
+    """The cubic Hermite path between two joint states: position and velocity (N, J) at ``phase`` of its duration.
+
+    Args:
+        start, end: (N, 2J) positions [rad], then velocities [rad/s].
+        duration: (N,) s, above zero.
+        phase: (N,) in [0, 1].
+    """
+    (q0, v0), (q1, v1) = start.chunk(2, -1), end.chunk(2, -1)
+    u, t = phase[:, None], duration[:, None]
+    position = (2 * u**3 - 3 * u**2 + 1) * q0 + (3 * u**2 - 2 * u**3) * q1
+    position = position + t * ((u**3 - 2 * u**2 + u) * v0 + (u**3 - u**2) * v1)
+    velocity = 6 * (u - u**2) * (q1 - q0) / t + (3 * u**2 - 4 * u + 1) * v0 + (3 * u**2 - 2 * u) * v1
+    return position, velocity
+
+
 class SerialChain:
     """A fixed-base chain of revolute joints, one a link.
 

@@ -39,6 +39,8 @@ class PPOConfig:
     """Control steps of each environment an iteration: one planner period, so that every target falls due in one."""
     critic_warmup: int = 4
     """Iterations in which only the critic learns."""
+    warmup_epochs: int = 12
+    """Passes over each of those iterations' samples."""
     epochs: int = 4
     minibatches: int = 2
     learning_rate: float = 3e-6
@@ -123,6 +125,7 @@ class TrackingPPO(PPO):
         """Set what depends on the iteration: who learns, and how strong the pull is."""
         warm = iteration >= self.settings.critic_warmup
         self._raw_actor.requires_grad_(warm)
+        self.num_learning_epochs = self.settings.epochs if warm else self.settings.warmup_epochs
         progress = max(0, iteration - self.settings.critic_warmup)
         self.pull.mirror_loss_coeff = self.settings.pull * self.settings.pull_decay**progress
         if not warm:
@@ -212,6 +215,7 @@ def _begin(env, seed: int, iteration: int) -> TensorDict:
     base.reset()
     ages = torch.randint(base.max_episode_length - 1, (base.num_envs,), device=base.device)
     base.episode_length_buf = ages
+    base.target.forget()  # its targets were for the age of zero
     return env.get_observations().clone()
 
 
@@ -219,7 +223,7 @@ def _rollout(env, algorithm: TrackingPPO, obs: TensorDict, steps: int) -> tuple[
     """Collect ``steps`` transitions of every environment and their returns."""
     target = env.unwrapped.target
     target.records.clear()
-    rewards, broken = 0.0, 0
+    rewards, broken, path = 0.0, 0, 0.0
     with torch.no_grad():
         for _ in range(steps):
             obs, reward, done, extras = env.step(algorithm.act(obs))
@@ -227,8 +231,10 @@ def _rollout(env, algorithm: TrackingPPO, obs: TensorDict, steps: int) -> tuple[
             _require_finite(obs, reward)
             algorithm.process_env_step(obs, reward, done, extras)
             rewards += float(reward.mean()) / steps
+            error = target.path_error()
+            path += float(error[:, : error.shape[1] // 2].square().mean(1).sqrt().mean()) / steps
         algorithm.compute_returns(obs)
-    figures = {"reward": rewards, "physics_broke": float(broken)}
+    figures = {"reward": rewards, "path_error": path, "physics_broke": float(broken)}
     if target.records:
         joined = {k: torch.cat([r[k] for r in target.records]).float() for k in target.records[0]}
         figures |= {k: float(joined[k].mean()) for k in ("reached", "joint_error", "vision_error")}

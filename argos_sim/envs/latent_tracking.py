@@ -192,8 +192,12 @@ class EventsCfg:
 
 @configclass
 class RewardsCfg:
-    """Closeness to the target's latents when it is due; small costs on effort. A weight of 50 is 1 a target."""
+    """Closeness to the way to the target, to its latents when it is due, and small costs on effort.
 
+    A weight of 50 is 1 a target for what is due, 1 a control step for the rest.
+    """
+
+    path = RewardTermCfg(func=rewards.path_closeness, weight=5.0, params={"scale": 0.03})
     joints = RewardTermCfg(func=rewards.due_joint_closeness, weight=25.0, params={"scale": 0.03})
     proprio = RewardTermCfg(func=rewards.due_proprio_closeness, weight=10.0, params={"scale": 0.5})
     vision = RewardTermCfg(func=rewards.due_vision_closeness, weight=50.0, params={"scale": 0.5})

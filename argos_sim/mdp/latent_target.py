@@ -19,6 +19,7 @@ from isaaclab.managers import CommandTerm, CommandTermCfg
 from isaaclab.utils import configclass
 from torch import Tensor
 
+from argos_sim.kinematics import cubic_path
 from argos_sim.mdp.instructions import FOREVER
 from argos_sim.paths import PRETRAINED
 from argos_sim.targets import PlannerTargets, TargetSource
@@ -41,6 +42,7 @@ class LatentTargetCommand(CommandTerm):
     Attributes:
         target_vision (N, P, C), target_proprio (N, D): standardised latents.
         target_raw: (N, 2J) decoded proprioception [rad, rad/s].
+        start_raw: (N, 2J) true joint state when the target was given.
         just: ``OUTCOMES`` of the targets judged in this control step, each (N,), 0 where none was.
         records: one dict of tensors a judged batch when ``cfg.record``.
     """
@@ -57,10 +59,12 @@ class LatentTargetCommand(CommandTerm):
         self.target_vision = torch.zeros_like(perception.vision)
         self.target_proprio = torch.zeros_like(perception.proprio)
         self.target_raw = torch.zeros_like(perception.raw_proprio)
+        self.start_raw = torch.zeros_like(perception.raw_proprio)
         n = self.num_envs
         self.given_vision_error = torch.ones(n, device=self.device)
         self.given_joint_error = torch.ones(n, device=self.device)
         self._given_at = torch.full((n,), -1, dtype=torch.long, device=self.device)
+        self._allowed = torch.ones(n, device=self.device)
         self.just = {name: torch.zeros(n, device=self.device) for name in OUTCOMES}
         self.records: list[dict[str, Tensor]] = []
         self._ready_at = -1
@@ -90,6 +94,21 @@ class LatentTargetCommand(CommandTerm):
         """(N,) RMS over the joints of true minus target position [rad]."""
         joints = self.target_raw.shape[1] // 2
         return (self.perception.true_proprio() - self.target_raw)[:, :joints].pow(2).mean(1).sqrt()
+
+    def path_error(self) -> Tensor:
+        """True joint state minus the one that the way to the target asks for now (N, 2J) [rad, rad/s].
+
+        The way is a cubic, from the joint state in which the target was given to the target's own, velocities
+        included, so that it says *when* to be where: neither late nor early.
+        """
+        elapsed = (self._env.episode_length_buf - self._given_at) * self.rates.control_dt
+        phase = (elapsed / self._allowed).clamp(0.0, 1.0)
+        position, velocity = cubic_path(self.start_raw, self.target_raw, self._allowed, phase)
+        return self.perception.true_proprio() - torch.cat([position, velocity], -1)
+
+    def forget(self) -> None:
+        """Drop all targets, unjudged; the next look plans anew, for the episodes' present ages."""
+        self._given_at[:] = -1
 
     def ensure_ready(self) -> None:
         """See, judge and plan for the present control step, once; also outside ``compute``, as after a reset."""
@@ -151,6 +170,8 @@ class LatentTargetCommand(CommandTerm):
         with torch.no_grad():
             self.target_raw[ids] = encoder.decode_proprio(target.proprio)
         self._given_at[ids] = self._env.episode_length_buf[ids]
+        self._allowed[ids] = self.time_to_go[ids]
+        self.start_raw[ids] = self.perception.true_proprio()[ids]
         self.given_vision_error[ids] = self.vision_error()[ids]
         self.given_joint_error[ids] = self.joint_error()[ids]
 

@@ -61,6 +61,7 @@ def privileged(env) -> Tensor:
         true,
         target.target_raw,
         target.target_raw - true,
+        target.path_error() * 10.0,
         (position - env.scene.env_origins[:, None]).flatten(1) * 5.0,
         instruction.command,
         target.time_to_go[:, None],

@@ -1,14 +1,22 @@
 """Rewards of latent tracking, and small costs on effort.
 
-A target says where to be when it is due, so that closeness is rewarded then and at no other time. Rewarded on the way
-as well, PPO kept its reward while fewer targets were reached (0.68 to 0.55 in ten iterations): being early pays then,
-whatever happens at the due time. The privileged critic carries the reward back to the actions that earned it.
+A target says where to be when it is due. Closeness to *it* is rewarded then and at no other time: rewarded on the way
+as well, PPO kept its reward while fewer targets were reached (0.68 to 0.55 in ten iterations), as being early pays
+then. On the way, closeness to the *path* toward it is rewarded, which says where to be at each moment; a reward in
+every step is also much easier to learn from than one in forty. (A torque law that follows that path with the shipped
+planner reaches 83 % of targets on ``unseen``, where the controller trained without it reaches 73; 128 episodes.)
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+
+def path_closeness(env, scale: float) -> Tensor:
+    """1 / (1 + (RMS joint distance from the way to the target / scale)²) (N,), see ``path_error``."""
+    error = env.target.path_error()
+    return 1.0 / (1.0 + error[:, : error.shape[1] // 2].square().mean(-1) / scale**2)
 
 
 def due_joint_closeness(env, scale: float) -> Tensor:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from argos_sim.experts import ExpertCfg, TorqueExpert, blended_ramp
-from argos_sim.kinematics import SerialChain
+from argos_sim.kinematics import SerialChain, cubic_path
 from tasks.so100.reach import ReachExpert
 from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, MJCF_PATH, READY_POSE
 
@@ -87,3 +87,18 @@ def test_expert_at_rest_on_its_goal_only_holds_against_gravity(chain: SerialChai
     expert.begin(torch.tensor([0]), joints, chain.tip(joints), held)
     torque = expert.torque(expert.goal, torch.zeros(1, 6), torch.tensor([10.0]))
     assert torch.allclose(torque, chain.gravity_and_inertia(expert.goal)[0], atol=1e-4)
+
+
+def test_the_path_begins_and_ends_in_the_given_states() -> None:
+    start, end = torch.randn(2, 8, 12, dtype=torch.float64)
+    duration = torch.rand(8, dtype=torch.float64) + 0.1
+    for phase, state in ((torch.zeros(8), start), (torch.ones(8), end)):
+        assert torch.allclose(torch.cat(cubic_path(start, end, duration, phase.double()), -1), state)
+
+
+def test_the_velocity_is_the_positions_derivative() -> None:
+    start, end = torch.randn(2, 8, 12, dtype=torch.float64)
+    duration, phase = torch.rand(8, dtype=torch.float64) + 0.1, torch.rand(8, dtype=torch.float64) * 0.9
+    step = 1e-6
+    (a, velocity), (b, _) = (cubic_path(start, end, duration, phase + p) for p in (0.0, step))
+    assert torch.allclose((b - a) / (step * duration[:, None]), velocity, atol=1e-3)

@@ -106,6 +106,21 @@ def test_target_is_asked_for_once_a_planner_period_and_judged_when_due(env: Late
     assert not torch.equal(target.target_proprio, asked)
 
 
+def test_way_to_a_target_begins_where_the_arm_is_and_is_planned_for_the_time_left(env: LatentTrackingEnv) -> None:
+    env.reset()
+    target = env.target
+    assert torch.allclose(target.path_error(), torch.zeros(()), atol=1e-5)
+    env.step(rest(env))
+    assert bool((target.path_error().abs().amax(1) > 0).all())
+    env.episode_length_buf = env.episode_length_buf * 0 + 2 * env.cfg.rates.control_per_frame
+    target.forget()
+    target.ensure_ready()
+    assert torch.allclose(target.path_error(), torch.zeros(()), atol=1e-5)
+    ahead = target.start_raw.clone()
+    env.step(rest(env))
+    assert torch.equal(target.start_raw, ahead)  # the way stays until the target is due
+
+
 def test_random_ages_are_rounded_to_frames(env: LatentTrackingEnv) -> None:
     env.reset()
     env.episode_length_buf = torch.arange(N) * 7

@@ -32,6 +32,9 @@ class StillTargets:
         state = env.perception.state()[ids]
         return LatentState(state.vision, state.proprio, horizon)
 
+    def reseed(self, seed: int) -> None:
+        """Nothing is drawn."""
+
 
 @pytest.fixture(scope="module")
 def env() -> Iterator[LatentTrackingEnv]:

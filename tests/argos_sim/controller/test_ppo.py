@@ -26,7 +26,12 @@ class PointEnv:
         self.num_envs, self.num_actions, self.device, self.max_episode_length = N, 2, "cpu", EPISODE
         self.generator = torch.Generator().manual_seed(0)
         self.perception = SimpleNamespace(generator=torch.Generator().manual_seed(1))
-        self.target = SimpleNamespace(records=[], source=SimpleNamespace(reseed=lambda seed: None))
+        self.target = SimpleNamespace(
+            records=[],
+            source=SimpleNamespace(reseed=lambda seed: None),
+            forget=lambda: None,
+            path_error=lambda: self.position,
+        )
         self.reset_terminated = torch.zeros(N, dtype=torch.bool)
         self.unwrapped = self
         self.spoiled = False

@@ -7,7 +7,7 @@ episodes for targets, since those of one episode are not independent.
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.mdp.events import write_joints
 
 MOVING = 0.10
 """A target whose joints are further away than this [rad RMS] when it is given asks for a movement; nearer ones are
@@ -41,25 +42,64 @@ def cluster_bootstrap(value: Tensor, cluster: Tensor, draws: int = 1000, seed: i
     return low, high
 
 
+class Policy(Protocol):
+    """What moves the robot while it is judged."""
+
+    torque_limit: Tensor
+    """(J,) N·m."""
+
+    def act(self, obs: dict[str, Tensor]) -> Tensor:
+        """Actions (N, J) in shares of the torque limits, for the environment's observation groups."""
+        ...
+
+
+class ControllerPolicy:
+    """A controller's mean action."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller, self.torque_limit = controller, controller.torque_limit
+
+    def act(self, obs: dict[str, Tensor]) -> Tensor:
+        """See ``Policy``."""
+        cfg = self.controller.cfg
+        shape = (cfg.patches, cfg.channels)
+        vision, target_vision = (obs[k].unflatten(-1, shape) for k in (VISION, TARGET_VISION))
+        return self.controller.action(vision, target_vision, *cfg.split(obs[PROPRIO])).clamp(-1, 1)
+
+
+class PerfectTracking:
+    """No policy but a yardstick: the joints are *put* on the way to the target, whatever the dynamics.
+
+    What then fails is the planner's and the encoder's: no controller that tracks the planner's joints can do better.
+    """
+
+    def __init__(self, env: LatentTrackingEnv) -> None:
+        joints = len(env.cfg.joint_names)
+        self.env, self.torque_limit = env, torch.zeros(joints, device=env.device)
+        self.every = torch.arange(env.num_envs, device=env.device)
+
+    def act(self, obs: dict[str, Tensor]) -> Tensor:
+        """See ``Policy``; the torques are zero."""
+        position, velocity = self.env.target.path(ahead=1).chunk(2, -1)
+        write_joints(self.env, self.every, position - velocity * self.env.cfg.rates.control_dt, velocity)
+        return torch.zeros_like(position)
+
+
 @torch.no_grad()
-def run_episodes(env: LatentTrackingEnv, controller: Controller, label: str) -> dict[str, Tensor]:
-    """One episode in every environment, from reset to its end, with the controller's mean action.
+def run_episodes(env: LatentTrackingEnv, policy: Policy, label: str) -> dict[str, Tensor]:
+    """One episode in every environment, from reset to its end.
 
     Returns:
         the target command's records, joined (M,), and ``torque`` (N,) RMS [N·m], ``success`` (N,), ``touched`` (N,).
     """
-    cfg = controller.cfg
     target, instruction = env.target, env.instruction
     target.cfg.record = True
     obs, _ = env.reset()
     target.records.clear()
-    shape = (cfg.patches, cfg.channels)
     squares = torch.zeros(env.num_envs, device=env.device)
     for step in tqdm(range(env.max_episode_length - 1), desc=label, leave=False):
-        groups = cast("dict[str, Tensor]", obs)
-        vision, target_vision = (groups[k].unflatten(-1, shape) for k in (VISION, TARGET_VISION))
-        action = controller.action(vision, target_vision, *cfg.split(groups[PROPRIO])).clamp(-1, 1)
-        squares += (action * controller.torque_limit).square().mean(-1)
+        action = policy.act(cast("dict[str, Tensor]", obs))
+        squares += (action * policy.torque_limit).square().mean(-1)
         obs = env.step(action)[0]
         if bool(env.reset_buf.any()) and step < env.max_episode_length - 2:
             squares[env.reset_buf] = float("nan")
@@ -100,17 +140,34 @@ def controller_figures(records: dict[str, Tensor]) -> dict[str, Any]:
     return figures
 
 
-def evaluate_controller(
-    env: LatentTrackingEnv, controller: Controller, episodes: int, seed: int, label: str
-) -> dict[str, Any]:
-    """Run at least ``episodes`` episodes, in whole batches of the environment's size, and sum them up."""
+def judge(env: LatentTrackingEnv, policy: Policy, episodes: int, seed: int, label: str) -> dict[str, Tensor]:
+    """Records of at least ``episodes`` episodes, in whole batches of the environment's size.
+
+    With one seed every policy meets the same episodes, so that two policies' records can be paired.
+    """
     batches, seen = [], 0
     while seen < episodes:
         for generator, offset in ((env.generator, 0), (env.perception.generator, 1)):
             generator.manual_seed(seed * 1_000_003 + 2 * len(batches) + offset)
         torch.manual_seed(seed + len(batches))
-        records = run_episodes(env, controller, label)
+        records = run_episodes(env, policy, label)
         records["env"] = records["env"] + seen
         seen += len(records["success"])
         batches.append(records)
-    return controller_figures({k: torch.cat([b[k] for b in batches]) for k in batches[0]})
+    return {k: torch.cat([b[k] for b in batches]) for k in batches[0]}
+
+
+def paired_gain(records: dict[str, Tensor], baseline: dict[str, Tensor]) -> dict[str, Any]:
+    """By how much more of its targets a policy reaches than ``baseline`` in the same episodes (shares, −1 … 1).
+
+    The interval resamples episodes, each with both policies' targets: what makes an episode hard is in both.
+    """
+    episodes = torch.arange(len(records["success"]))
+    means = [_mean_per_episode(r["env"].long(), r["reached"].float(), len(episodes)) for r in (records, baseline)]
+    difference = means[0] - means[1]
+    return {"gain": float(difference.mean()), "gain_ci": cluster_bootstrap(difference, episodes)}
+
+
+def _mean_per_episode(episode: Tensor, value: Tensor, episodes: int) -> Tensor:
+    total = torch.zeros(episodes).index_add_(0, episode, value)
+    return total / torch.zeros(episodes).index_add_(0, episode, torch.ones_like(value)).clamp_min(1)

@@ -58,7 +58,8 @@ class ControllerFeatures(nn.Module):
 
     def __init__(self, cfg: ControllerConfig) -> None:
         super().__init__()
-        self.cfg = cfg
+        # Plain numbers, which TorchScript can keep.
+        self.queries, self.scale = cfg.queries, cfg.attention_width**-0.5
         w = cfg.attention_width
         self.patch = nn.Linear(3 * cfg.channels, w)
         self.position = nn.Parameter(0.02 * torch.randn(cfg.patches, w))
@@ -86,8 +87,8 @@ class ControllerFeatures(nn.Module):
         patches = torch.cat([vision, target_vision, target_vision - vision], -1)  # (N, P, 3C)
         tokens = F.gelu(self.patch(patches) + self.position)  # (N, P, W)
         key, value = self.key_value(tokens).chunk(2, -1)
-        query = self.query(torch.cat([current, target_proprio], -1)).view(n, self.cfg.queries, -1)
-        scores = query @ key.transpose(1, 2) / self.cfg.attention_width**0.5  # (N, Q, P)
+        query = self.query(torch.cat([current, target_proprio], -1)).view(n, self.queries, -1)
+        scores = query @ key.transpose(1, 2) * self.scale  # (N, Q, P)
         seen = (scores.softmax(-1) @ value).flatten(1)  # (N, Q W)
         clock = torch.cat([time_to_go, time_to_go.square(), 0.1 / (0.1 + time_to_go), 0.02 / (0.02 + time_to_go)], -1)
         body = torch.cat([proprio.flatten(1), target_proprio, target_proprio - current, clock], -1)

@@ -87,6 +87,12 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         rounding = previous is not None and value is not previous
         self._episode_length_buf = value - value % self.cfg.rates.control_per_frame if rounding else value
 
+    def reset(self, *args: Any, **kwargs: Any) -> Any:
+        """As in Isaac Lab; it hands the motors the command of the last episode once more, which they forget here."""
+        seen = super().reset(*args, **kwargs)
+        self.motors.reset(None)
+        return seen
+
     def _reset_idx(self, env_ids) -> None:
         super()._reset_idx(env_ids)
         ids = torch.arange(self.num_envs, device=self.device)[env_ids]
@@ -95,8 +101,8 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
             if begin is not None:
                 begin(self, ids)
         self.place_cameras(ids, self.camera_poses(ids, self.cfg.ranges))
-        # Without this the first picture of an episode would show where the arm was when the last one ended.
-        self.scene.write_data_to_sim()
+        # Without this the first picture of an episode would show where the arm was when the last one ended. The scene's
+        # own `write_data_to_sim` is left out: it would age the commands under way in all other environments by a step.
         self.sim.forward()
         self.perception.reset(ids)
 

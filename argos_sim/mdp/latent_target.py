@@ -95,16 +95,19 @@ class LatentTargetCommand(CommandTerm):
         joints = self.target_raw.shape[1] // 2
         return (self.perception.true_proprio() - self.target_raw)[:, :joints].pow(2).mean(1).sqrt()
 
-    def path_error(self) -> Tensor:
-        """True joint state minus the one that the way to the target asks for now (N, 2J) [rad, rad/s].
+    def path(self, ahead: int = 0) -> Tensor:
+        """Joint state (N, 2J) [rad, rad/s] that the way to the target asks for in ``ahead`` control steps.
 
         The way is a cubic, from the joint state in which the target was given to the target's own, velocities
         included, so that it says *when* to be where: neither late nor early.
         """
-        elapsed = (self._env.episode_length_buf - self._given_at) * self.rates.control_dt
+        elapsed = (self._env.episode_length_buf - self._given_at + ahead) * self.rates.control_dt
         phase = (elapsed / self._allowed).clamp(0.0, 1.0)
-        position, velocity = cubic_path(self.start_raw, self.target_raw, self._allowed, phase)
-        return self.perception.true_proprio() - torch.cat([position, velocity], -1)
+        return torch.cat(cubic_path(self.start_raw, self.target_raw, self._allowed, phase), -1)
+
+    def path_error(self) -> Tensor:
+        """True joint state minus ``path()`` (N, 2J) [rad, rad/s]."""
+        return self.perception.true_proprio() - self.path()
 
     def forget(self) -> None:
         """Drop all targets, unjudged; the next look plans anew, for the episodes' present ages."""

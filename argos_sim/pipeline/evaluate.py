@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from argos_sim.controller.network import load_controller
-from argos_sim.evaluation import evaluate_controller
+from argos_sim.evaluation import ControllerPolicy, PerfectTracking, controller_figures, judge, paired_gain
 from argos_sim.pipeline.controller import planner_targets
 from argos_sim.pipeline.encoder import load_encoder
 from argos_sim.pipeline.environment import environment_cfg, make_environment
@@ -66,7 +66,10 @@ def evaluate_planner_stage(settings: Settings) -> dict[str, Any]:
 
 
 def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -> dict[str, Any]:
-    """Judge both controllers, the planner live, under every randomization, or on the engine not trained on."""
+    """Judge both controllers, the planner live, under every randomization, or on the engine not trained on.
+
+    Beside them stands perfect tracking, which no controller can much exceed (see ``PerfectTracking``).
+    """
     records = {name: require_stage(settings.folder / name, name, "train_controller.py") for name in CONTROLLERS}
     count = settings.evaluation.other_engine_episodes if other_engine else settings.evaluation.episodes
     physics = settings.other_physics() if other_engine else settings.resolved_physics()
@@ -81,18 +84,23 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
         env_cfg.seed = settings.seed + EVALUATION_SEED
         figures: dict[str, Any] = {}
         with make_environment(env_cfg) as env:
+            policies: dict[str, Any] = {k: ControllerPolicy(v.to(env.device)) for k, v in controllers.items()}
+            if not other_engine:
+                policies["perfect"] = PerfectTracking(env)
             begin, steps = time.monotonic(), 0
             for cell, preset in cells.items():
                 env.set_ranges(get_ranges(preset))
-                for controller_name, controller in controllers.items():
+                records = {}
+                for policy_name, policy in policies.items():
                     env.target.source = planner_targets(settings, EVALUATION_SEED)
-                    label = f"{controller_name} on {cell}"
-                    result = evaluate_controller(
-                        env, controller.to(env.device), count, settings.seed + EVALUATION_SEED, label
-                    )
+                    label = f"{policy_name} on {cell}"
+                    records[policy_name] = judge(env, policy, count, settings.seed + EVALUATION_SEED, label)
+                    result = controller_figures(records[policy_name])
                     steps += result["episodes"] * (env.max_episode_length - 1)
                     print_result(label, result)
-                    figures |= {f"controller.{controller_name}.{cell}.{k}": v for k, v in result.items()}
+                    figures |= {f"controller.{policy_name}.{cell}.{k}": v for k, v in result.items()}
+                gain = paired_gain(records["ppo"], records["imitation"])
+                figures |= {f"controller.ppo.{cell}.{k}": v for k, v in gain.items()}
             figures[f"evaluation_env_steps_per_s.{physics}"] = steps / (time.monotonic() - begin)
         return figures
 

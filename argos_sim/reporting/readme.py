@@ -30,13 +30,15 @@ def results_markdown(runs: dict[str, Metrics]) -> str:
     for goal in GOALS:
         cells = []
         for preset, metrics in runs.items():
-            aim, met = goal.desk if preset == "desk" else goal.demo
+            aim = goal.desk if preset == "desk" else goal.demo
+            wanted = "" if aim is None else aim[0]
             if all(key in metrics for key in goal.keys):
                 count = f" ({plain(metrics[goal.count])})" if goal.count in metrics else ""
                 text = re.sub(r"<[^>]*>", "", goal.shown(metrics))
-                cells.append(f"{text}{count} | {aim}{'' if met(metrics) else ', not reached'}")
+                missed = aim is not None and not aim[1](metrics)
+                cells.append(f"{text}{count} | {wanted}{', not reached' if missed else ''}")
             else:
-                cells.append(f"– | {aim}")
+                cells.append(f"– | {wanted}")
         lines.append(f"| {goal.label} | {' | '.join(cells)} |")
     minutes = ", ".join(
         f"`{p}` {m['timing.total_s'] / 60:.0f} minutes" for p, m in runs.items() if "timing.total_s" in m

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from argos_sim.evaluation import cluster_bootstrap, controller_figures, wilson_interval
+from argos_sim.evaluation import cluster_bootstrap, controller_figures, paired_gain, wilson_interval
 
 
 def test_wilson_interval_holds_the_truth_about_19_times_in_20() -> None:
@@ -46,3 +46,22 @@ def test_figures_separate_targets_that_ask_for_a_movement() -> None:
     assert figures["touched_named"] == pytest.approx(0.5)
     low, high = figures["touched_named_ci"]
     assert low < 0.5 < high
+
+
+def test_paired_gain_forgets_what_makes_episodes_hard() -> None:
+    generator, episodes, targets = torch.Generator().manual_seed(0), 60, 3
+    episode = torch.arange(episodes).repeat_interleave(targets).float()
+    hard = (torch.rand(episodes, generator=generator) < 0.5).repeat_interleave(targets)
+    lost = torch.arange(episodes * targets) % 30 == 0
+    success = torch.zeros(episodes)
+    better = {"env": episode, "reached": (~hard).float(), "success": success}
+    worse = {"env": episode, "reached": (~hard & ~lost).float(), "success": success}
+    expected = float((better["reached"] - worse["reached"]).mean())
+    figures = paired_gain(better, worse)
+    assert figures["gain"] == pytest.approx(expected) and expected > 0
+    low, high = figures["gain_ci"]
+    assert low <= figures["gain"] <= high
+    apart = cluster_bootstrap(better["reached"], episode)
+    assert high - low < 0.3 * (apart[1] - apart[0])
+    assert paired_gain(worse, better)["gain"] == pytest.approx(-expected)
+    assert paired_gain(better, better) == {"gain": 0.0, "gain_ci": (0.0, 0.0)}

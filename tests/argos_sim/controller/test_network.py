@@ -76,6 +76,9 @@ def test_actor_is_the_controller_it_started_from() -> None:
     assert torch.allclose(actor.to_controller(LIMIT)(*x), controller(*x), atol=1e-6)
     flat = torch.cat([observation(x)[name] for name in ("proprio", "vision", "target_vision")], -1)
     assert torch.allclose(actor.as_onnx()(flat), controller.action(*x), atol=1e-6)
+    # `isaaclab play` scripts the actor for TorchScript before it plays it.
+    scripted = torch.jit.script(actor.as_jit())
+    assert torch.allclose(scripted(flat), controller.action(*x), atol=1e-6)
 
 
 def test_saved_controller_comes_back_and_refuses_other_latents(tmp_path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 import tasks  # noqa: F401
 from argos_sim.demos import environment_state, expert_rollout
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.evaluation import PerfectTracking, judge
 from argos_sim.experts import ExpertCfg
 from argos_sim.mdp.events import write_joints, write_object
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, task_spec
@@ -122,6 +123,38 @@ def test_way_to_a_target_begins_where_the_arm_is_and_is_planned_for_the_time_lef
     ahead = target.start_raw.clone()
     env.step(rest(env))
     assert torch.equal(target.start_raw, ahead)  # the way stays until the target is due
+
+
+class LiftedTargets(StillTargets):
+    """Targets 0.3 rad from the present in every joint, with the present's vision."""
+
+    def targets(self, env, ids, horizon) -> LatentState:
+        state, raw = env.perception.state()[ids], env.perception.true_proprio()[ids].clone()
+        raw[:, :6] += 0.3 * torch.tensor([1.0, 1, -1, -1, 1, 1])
+        raw[:, 6:] = 0.0
+        return LatentState(state.vision, env.perception.encoder.encode_proprio(raw), horizon)
+
+
+def test_perfect_tracking_arrives_whatever_the_dynamics(env: LatentTrackingEnv) -> None:
+    env.set_ranges(get_ranges("unseen"))
+    errors = {}
+    for name, policy in (("perfect", PerfectTracking(env)), ("limp", Limp())):
+        env.target.source = LiftedTargets()
+        records = judge(env, policy, N, 0, name)
+        assert len(records["joint_error"]) == env.cfg.plans_per_episode * N
+        errors[name] = records["joint_error"]
+    env.target.source = StillTargets()
+    env.set_ranges(get_ranges("train"))
+    assert errors["perfect"].max() < 0.02 and errors["limp"].median() > 0.2
+
+
+class Limp:
+    """No torque."""
+
+    torque_limit = torch.zeros(6)
+
+    def act(self, obs: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.zeros(N, 6)
 
 
 def test_random_ages_are_rounded_to_frames(env: LatentTrackingEnv) -> None:

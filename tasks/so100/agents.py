@@ -44,7 +44,7 @@ class ReachPPOCfg(RslRlOnPolicyRunnerCfg):
     critic = RslRlMLPModelCfg(hidden_dims=list(PPO.critic_hidden), activation="elu", obs_normalization=True)
     algorithm = RslRlPpoAlgorithmCfg(
         value_loss_coef=1.0,
-        use_clipped_value_loss=True,
+        use_clipped_value_loss=False,
         clip_param=PPO.clip,
         entropy_coef=PPO.entropy,
         num_learning_epochs=PPO.epochs,

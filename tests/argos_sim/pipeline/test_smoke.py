@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = (
@@ -41,7 +43,7 @@ def test_smoke_preset_runs_every_stage_and_reuses_them(tmp_path: Path) -> None:
         [sys.executable, "scripts/train_planner.py", *command[2:]], cwd=ROOT, capture_output=True, text=True
     )
     assert "[planner] reused" in again.stdout
-    killed_ppo_goes_on_from_its_checkpoint(tmp_path, command[2:])
+    killed_ppo_ends_as_one_that_was_not(tmp_path, command[2:])
 
 
 def iterations(run: Path) -> list[dict[str, float]]:
@@ -49,11 +51,19 @@ def iterations(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "ppo" / "curves.jsonl").read_text().splitlines()]
 
 
-def killed_ppo_goes_on_from_its_checkpoint(run: Path, settings: list[str]) -> None:
+def weights(folder: Path) -> torch.Tensor:
+    """All parameters of a saved controller, in one vector."""
+    return torch.cat([v.flatten() for _, v in sorted(load_file(folder / "controller.safetensors").items())])
+
+
+def killed_ppo_ends_as_one_that_was_not(run: Path, settings: list[str]) -> None:
     """Train the run's controller again, kill it after its first checkpoint, start it once more.
 
-    That the result is the same to the bit is tested on an environment in memory (``test_ppo.py``).
+    To the bit this is tested on an environment in memory (``test_ppo.py``). A physics engine keeps the contacts of the
+    blocks with the table beyond a reset: their heights differ by 5 µm, the critic sees it, and the rest is rounding.
     """
+    whole, begin = weights(run / "ppo"), weights(run / "imitation")
+    before = iterations(run)
     shutil.rmtree(run / "ppo")
     command = [sys.executable, "scripts/train_controller.py", *settings]
     first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -63,12 +73,15 @@ def killed_ppo_goes_on_from_its_checkpoint(run: Path, settings: list[str]) -> No
     first.kill()
     first.wait()
     assert not (run / "ppo" / "stage.json").exists(), "training ended before it could be killed"
-    before = iterations(run)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     after = iterations(run)
-    assert [row["step"] for row in after] == [0, 1] and after[0] == before[0]
-    assert (run / "ppo" / "controller.safetensors").exists()
+    assert [row["step"] for row in after] == [0, 1]
+    assert all(row == pytest.approx(same, rel=1e-2, abs=1e-4) for row, same in zip(after, before, strict=True))
+    moved, apart = (whole - begin).norm(), (weights(run / "ppo") - whole).norm()
+    assert moved > 0 and apart < 0.02 * moved, (
+        f"the resumed run ended {apart / moved:.3f} of the way from the whole one"
+    )
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,26 @@ def test_only_the_critic_learns_while_it_warms_up(tmp_path: Path) -> None:
     assert all(torch.equal(weights[k], v) for k, v in start.items() if k in weights)
 
 
+class SteadyEnv(PointEnv):
+    """Pays 0.01 for ever, whatever is done: every state is worth 0.01 / (1 − γ)."""
+
+    def step(self, action: torch.Tensor):
+        obs, reward, done, _ = super().step(action)
+        return obs, torch.full_like(reward, 0.01), torch.zeros_like(done), {}
+
+
+def test_critic_learns_the_whole_future_in_one_warm_up(tmp_path: Path) -> None:
+    truth, missing = 0.01 / (1 - CFG.gamma), {}
+    for rounds in (1, 60):
+        changes = {"iterations": 1, "warmup_rounds": rounds, "critic_epochs": 8, "critic_learning_rate": 3e-3}
+        env, cfg = SteadyEnv(), PPOConfig(**{**vars(CFG), **changes})
+        algorithm = make_ppo(env, prior(), cfg, "cpu")
+        train_ppo(env, algorithm, cfg, tmp_path / str(rounds), RunLogger(tmp_path, "none"))
+        with torch.no_grad():
+            missing[rounds] = float((algorithm.critic(env.get_observations()) - truth).abs().mean()) / truth
+    assert missing[60] < 0.2 < 0.5 < missing[1]
+
+
 def test_strong_pull_keeps_the_actor_nearer_to_imitation(tmp_path: Path) -> None:
     distance = {}
     for pull in (0.0, 100.0):

@@ -70,7 +70,8 @@ class ControllerPolicy:
 class PerfectTracking:
     """No policy but a yardstick: the joints are *put* on the way to the target, whatever the dynamics.
 
-    What then fails is the planner's and the encoder's: no controller that tracks the planner's joints can do better.
+    What then fails is not the dynamics' doing but the planner's and the encoder's. It is no bound: where a planner is
+    weak its own targets lead it astray, and a controller that keeps to what demonstrations did reaches more.
     """
 
     def __init__(self, env: LatentTrackingEnv) -> None:

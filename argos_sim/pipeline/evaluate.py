@@ -68,7 +68,7 @@ def evaluate_planner_stage(settings: Settings) -> dict[str, Any]:
 def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -> dict[str, Any]:
     """Judge both controllers, the planner live, under every randomization, or on the engine not trained on.
 
-    Beside them stands perfect tracking, which no controller can much exceed (see ``PerfectTracking``).
+    Beside them stands perfect tracking, to tell the controller's failures from the planner's (``PerfectTracking``).
     """
     records = {name: require_stage(settings.folder / name, name, "train_controller.py") for name in CONTROLLERS}
     count = settings.evaluation.other_engine_episodes if other_engine else settings.evaluation.episodes

@@ -111,7 +111,7 @@ class LatentTargetCommand(CommandTerm):
 
     def forget(self) -> None:
         """Drop all targets, unjudged; the next look plans anew, for the episodes' present ages."""
-        self._given_at[:] = -1
+        self._resample_command(slice(None))
 
     def ensure_ready(self) -> None:
         """See, judge and plan for the present control step, once; also outside ``compute``, as after a reset."""
@@ -183,6 +183,8 @@ class LatentTargetCommand(CommandTerm):
 
     def _resample_command(self, env_ids: Sequence[int] | slice) -> None:
         self._given_at[env_ids] = -1
+        for outcome in self.just.values():  # a new episode is not rewarded for the last one's target
+            outcome[env_ids] = 0.0
 
     def _update_command(self) -> None:
         self.ensure_ready()

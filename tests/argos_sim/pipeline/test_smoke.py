@@ -77,9 +77,10 @@ def killed_ppo_ends_as_one_that_was_not(run: Path, settings: list[str]) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     after = iterations(run)
     assert [row["step"] for row in after] == [0, 1]
-    assert all(row == pytest.approx(same, rel=1e-2, abs=1e-4) for row, same in zip(after, before, strict=True))
+    for row, same in zip(after, before, strict=True):
+        assert row == pytest.approx(same, rel=1e-2, abs=1e-4)
     moved, apart = (whole - begin).norm(), (weights(run / "ppo") - whole).norm()
-    assert moved > 0 and apart < 0.02 * moved, (
+    assert moved > 0 and apart < 1e-3 * moved, (
         f"the resumed run ended {apart / moved:.3f} of the way from the whole one"
     )
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -18,11 +18,13 @@ from tqdm import tqdm
 
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.experts import TorqueExpert
-from argos_sim.lerobot_io import EpisodeWriter, RecordedEpisode
 from argos_sim.mdp.events import write_joints
 from argos_sim.perception import canonical_image
 from argos_sim.randomization.ranges import get_ranges
 from argos_wm.checkpoint import save_json, save_tensors
+
+if TYPE_CHECKING:
+    from argos_sim.lerobot_io import RecordedEpisode
 
 VIEW_CAMERAS = {"a": "train", "b": "train", "canonical": "nominal"}
 """Views of a state, by the randomization preset of their camera."""
@@ -99,6 +101,9 @@ def expert_rollout(env: LatentTrackingEnv, expert: TaskExpert) -> Rollout:
 
 def episodes_of(rollout: Rollout) -> Iterator[RecordedEpisode]:
     """The successful episodes of a rollout."""
+    # lerobot takes seconds to import, and every stage imports this module.
+    from argos_sim.lerobot_io import RecordedEpisode
+
     for i in rollout.success.nonzero().squeeze(-1).tolist():
         yield RecordedEpisode(
             images=rollout.images[:, i].permute(0, 2, 3, 1).cpu().numpy(),
@@ -117,6 +122,8 @@ def record_demonstrations(env: LatentTrackingEnv, expert: TaskExpert, root: Path
     Returns:
         attempted, recorded, failed_wrong_object, failed_nothing_touched.
     """
+    from argos_sim.lerobot_io import EpisodeWriter
+
     rates = env.cfg.rates
     env.reset()
     counts: Counter[str] = Counter(recorded=0, attempted=0, failed_wrong_object=0, failed_nothing_touched=0)

@@ -1,36 +1,32 @@
 """The whole pipeline, from nothing to a report.  Example: python scripts/demo.py preset=smoke
 
-Each stage is its own process: two physics engines do not share one, and a stage that was killed resumes by itself.
+With names before the settings it does only those stages: python scripts/demo.py evaluate_planner export preset=smoke
 """
 
-import subprocess
 import sys
 import time
-from pathlib import Path
 
-STAGES = (
-    ("collect_demos.py",),
-    ("train_encoder.py",),
-    ("train_planner.py",),
-    ("train_controller.py",),
-    ("evaluate.py", "planner"),
-    ("evaluate.py", "controllers"),
-    ("evaluate.py", "other_engine"),
-    ("export.py",),
-    ("play.py",),
-    ("report.py",),
-)
+import hydra
+from omegaconf import DictConfig
+
+from argos_sim.pipeline.command_line import run, run_processes
+from argos_sim.pipeline.stages import PROCESSES, STAGES
+
+CHOSEN: list[str] = []
+while len(sys.argv) > 1 and sys.argv[1] in STAGES:
+    CHOSEN.append(sys.argv.pop(1))
 
 
-def main() -> None:
-    """Run every stage with the overrides given; stop at the first that fails."""
-    scripts, begin = Path(__file__).parent, time.monotonic()
-    for name, *part in STAGES:
-        code = subprocess.run([sys.executable, str(scripts / name), *part, *sys.argv[1:]]).returncode
-        if code:
-            sys.exit(code)
-    print(f"The whole pipeline took {(time.monotonic() - begin) / 60:.1f} minutes.")
+@hydra.main(config_path="config", config_name="config", version_base=None)
+def main(config: DictConfig) -> None:
+    """Parse, do the chosen stages."""
+    run(lambda settings: [STAGES[name](settings) for name in CHOSEN], config)
 
 
 if __name__ == "__main__":
-    main()
+    if CHOSEN:
+        main()
+    else:
+        begin = time.monotonic()
+        run_processes(__file__, PROCESSES)
+        print(f"The whole pipeline took {(time.monotonic() - begin) / 60:.1f} minutes.")

@@ -4,15 +4,13 @@ import hydra
 from omegaconf import DictConfig
 
 from argos_sim.pipeline.command_line import run
+from argos_sim.pipeline.stages import STAGES
 
 
 @hydra.main(config_path="config", config_name="config", version_base=None)
 def main(config: DictConfig) -> None:
     """Parse, write metrics.json and report.html."""
-    from argos_sim.pipeline.evaluate import write_metrics
-    from argos_sim.pipeline.report import write_report
-
-    run(lambda settings: (write_metrics(settings), print(f"The report is {write_report(settings)}")), config)
+    run(STAGES["report"], config)
 
 
 if __name__ == "__main__":

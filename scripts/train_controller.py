@@ -4,14 +4,13 @@ import hydra
 from omegaconf import DictConfig
 
 from argos_sim.pipeline.command_line import run
+from argos_sim.pipeline.stages import STAGES
 
 
 @hydra.main(config_path="config", config_name="config", version_base=None)
 def main(config: DictConfig) -> None:
     """Parse, run both stages."""
-    from argos_sim.pipeline.controller import train_imitation, train_ppo_stage
-
-    run(lambda settings: (train_imitation(settings), train_ppo_stage(settings)), config)
+    run(STAGES["controller"], config)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,13 @@ import hydra
 from omegaconf import DictConfig
 
 from argos_sim.pipeline.command_line import run
+from argos_sim.pipeline.stages import STAGES
 
 
 @hydra.main(config_path="config", config_name="config", version_base=None)
 def main(config: DictConfig) -> None:
     """Parse, run the stage."""
-    from argos_sim.pipeline.encoder import prepare_encoder
-
-    run(prepare_encoder, config)
+    run(STAGES["encoder"], config)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -39,6 +40,14 @@ def run(function: Callable[[Settings], Any], config: DictConfig) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def run_processes(script: str, processes: Iterable[tuple[str, ...]]) -> None:
+    """Run ``script`` with each of ``processes``' words and this command line's settings; end at the first failure."""
+    for words in processes:
+        code = subprocess.run([sys.executable, script, *words, *sys.argv[1:]]).returncode
+        if code:
+            sys.exit(code)
 
 
 def refuse(sentence: str) -> NoReturn:

@@ -1,0 +1,98 @@
+"""Every stage by the name under which ``scripts/demo.py`` starts it; each script in ``scripts/`` does one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from argos_sim.pipeline.settings import Settings
+
+
+def _demos(settings: Settings) -> None:
+    from argos_sim.pipeline.collect import collect_demos  # lerobot, which it imports, takes five seconds
+
+    collect_demos(settings)
+
+
+def _encoder(settings: Settings) -> None:
+    from argos_sim.pipeline.encoder import prepare_encoder
+
+    prepare_encoder(settings)
+
+
+def _planner(settings: Settings) -> None:
+    from argos_sim.pipeline.planner import train_planner_stage
+
+    train_planner_stage(settings)
+
+
+def _controller(settings: Settings) -> None:
+    from argos_sim.pipeline.controller import train_imitation, train_ppo_stage
+
+    train_imitation(settings)
+    train_ppo_stage(settings)
+
+
+def _evaluate_planner(settings: Settings) -> None:
+    from argos_sim.pipeline.evaluate import evaluate_planner_stage, write_metrics
+
+    evaluate_planner_stage(settings)
+    write_metrics(settings)
+
+
+def _evaluate_controllers(settings: Settings) -> None:
+    from argos_sim.pipeline.evaluate import evaluate_controllers_stage, write_metrics
+
+    evaluate_controllers_stage(settings)
+    write_metrics(settings)
+
+
+def _evaluate_other_engine(settings: Settings) -> None:
+    from argos_sim.pipeline.evaluate import evaluate_controllers_stage, write_metrics
+
+    evaluate_controllers_stage(settings, other_engine=True)
+    write_metrics(settings)
+
+
+def _export(settings: Settings) -> None:
+    from argos_sim.pipeline.export import export_stage
+
+    export_stage(settings)
+
+
+def _play(settings: Settings) -> None:
+    from argos_sim.pipeline.play import play
+
+    play(settings)
+
+
+def _report(settings: Settings) -> None:
+    from argos_sim.pipeline.evaluate import write_metrics
+    from argos_sim.pipeline.report import write_report
+
+    write_metrics(settings)
+    print(f"The report is {write_report(settings)}")
+
+
+STAGES: dict[str, Callable[[Settings], None]] = {
+    "demos": _demos,
+    "encoder": _encoder,
+    "planner": _planner,
+    "evaluate_planner": _evaluate_planner,
+    "controller": _controller,
+    "evaluate_controllers": _evaluate_controllers,
+    "export": _export,
+    "evaluate_other_engine": _evaluate_other_engine,
+    "play": _play,
+    "report": _report,
+}
+
+PROCESSES = (
+    ("demos",),
+    ("encoder", "planner", "evaluate_planner"),
+    ("controller",),
+    ("evaluate_controllers", "export"),
+    ("evaluate_other_engine",),
+    ("play", "report"),
+)
+"""The whole pipeline in order. A process opens at most one simulator: two physics engines do not share one, and Isaac
+Sim starts only once in each."""

@@ -33,7 +33,7 @@ ACTOR_GROUPS = [PROPRIO, VISION, TARGET_VISION]
 class PPOConfig:
     """Settings of the reinforcement-learning stage."""
 
-    iterations: int = 40
+    iterations: int = 50
     num_envs: int = 256
     steps: int = 40
     """Control steps of each environment an iteration: one planner period, so that every target falls due in one."""

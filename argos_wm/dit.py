@@ -27,6 +27,7 @@ from argos_wm.conditioning import Conditioning, Shapes
 from argos_wm.encoders.text import TextFeatures
 from argos_wm.flow import Parts
 from argos_wm.latents import LatentState
+from argos_wm.memory import MemoryTokens
 
 
 class Size(NamedTuple):
@@ -57,6 +58,7 @@ class Context:
         rotation: places of the target's P + 1 tokens.
         keys_values: for each block, keys and values of the context.
         bias: (B, 1, 1, K), what hides context tokens that are not there.
+        target_bias: (B, 1, 1, P + 1), what hides the target's proprioception where there is none, or None.
     """
 
     current: LatentState
@@ -64,6 +66,7 @@ class Context:
     rotation: Rotation
     keys_values: list[tuple[Tensor, Tensor]]
     bias: Tensor
+    target_bias: Tensor | None = None
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -165,6 +168,11 @@ class DiT(nn.Module):
         text: TextFeatures,
         actions: Tensor,
         has_actions: Tensor,
+        *,
+        goal: LatentState | None = None,
+        has_goal: Tensor | None = None,
+        has_proprio: Tensor | None = None,
+        memory: MemoryTokens | None = None,
     ) -> Context:
         """Read everything that does not change while a plan is sampled.
 
@@ -175,27 +183,40 @@ class DiT(nn.Module):
             text: rows without a token are the null condition.
             actions: (B, A, J), mean torque over A equal parts of the horizon, in units of each joint's limit.
             has_actions: (B,) bool; where False, the actions are the null condition.
+            goal: (B, …) a state to come, ``time`` (B,) in seconds from now; it is read like a remembered one.
+            has_goal: (B,) bool; where False, the goal is as if it were not there.
+            has_proprio: (B,) bool; where False, so is all proprioception.
+            memory: further tokens to read.
         """
-        batch, states = history_mask.shape
+        batch = len(history_mask)
         vector = self.condition.vector(horizon, text, actions, has_actions)
         words, words_mask = self.condition.text_tokens(text)
-        place = self._places(torch.cat([history.time, _middles(horizon, actions.shape[1])], 1), states)
-        past = self._tokens(self.past_vision(history.vision), self.past_proprio(history.proprio)).flatten(1, 2)
-        x = torch.cat([past, self.condition.action_token(actions)], 1)
-        rotation, unplaced = self.rotary(place), self.rotary.nowhere(words.shape[1])
-        per_state = history_mask.repeat_interleave(self.shapes.rows * self.shapes.cols + 1, 1)
-        mask = torch.cat([per_state, has_actions[:, None].expand(-1, actions.shape[1])], 1)
-        words_bias, bias = visible(words_mask), visible(mask)
+        states, mask = history, history_mask
+        if goal is not None:
+            told = mask.new_ones(batch) if has_goal is None else has_goal
+            states, mask = LatentState.cat([states, goal[:, None]], dim=1), torch.cat([mask, told[:, None]], 1)
+        tokens = [self._tokens(self.past_vision(states.vision), self.past_proprio(states.proprio)).flatten(1, 2)]
+        places, masks = [self._places(states.time)], [self._per_token(mask, has_proprio)]
+        if memory is not None:
+            tokens.append(self.past_vision(memory.vision) + self._where(memory.place[..., 1:]))
+            places, masks = [*places, memory.place], [*masks, memory.mask]
+        tokens.append(self.condition.action_token(actions))
+        places.append(self._centred(_middles(horizon, actions.shape[1])))
+        masks.append(has_actions[:, None].expand(-1, actions.shape[1]))
+        x = torch.cat(tokens, 1)
+        rotation, unplaced = self.rotary(torch.cat(places, 1)), self.rotary.nowhere(words.shape[1])
+        words_bias, bias = visible(words_mask), visible(torch.cat(masks, 1))
         for block in self.context_blocks:
             x = block(x, vector, rotation, block.cross.keys_values(words, unplaced), words_bias, bias)
-        context = torch.cat([self.norm(x), words], 1)
+        context, always = torch.cat([self.norm(x), words], 1), mask.new_ones(batch, 1)
         everywhere = Rotation.cat([rotation, unplaced], batch)
         return Context(
             current=history[:, -1],
             vector=vector,
-            rotation=self.rotary(self._places(horizon[:, None], 1)),
+            rotation=self.rotary(self._places(horizon[:, None])),
             keys_values=[block.cross.keys_values(context, everywhere) for block in self.blocks],
             bias=torch.cat([bias, words_bias], -1),
+            target_bias=None if has_proprio is None else visible(self._per_token(always, has_proprio)),
         )
 
     def forward(self, noisy: Parts, t: Tensor, context: Context) -> Parts:
@@ -215,7 +236,7 @@ class DiT(nn.Module):
         )
         vector = context.vector + self.flow_time(t)
         for block, keys_values in zip(self.blocks, context.keys_values, strict=True):
-            x = block(x, vector, context.rotation, keys_values, context.bias)
+            x = block(x, vector, context.rotation, keys_values, context.bias, context.target_bias)
         vector = F.silu(vector)
         shift, scale = self.modulation(vector).unsqueeze(1).chunk(2, -1)
         x = modulate(self.norm(x), shift, scale)
@@ -226,20 +247,28 @@ class DiT(nn.Module):
 
     def _tokens(self, vision: Tensor, proprio: Tensor) -> Tensor:
         """Join embedded vision (…, P, W) and proprio (…, W) to (…, P + 1, W), and tell each patch where it is."""
-        where = self.place(self.place_sinusoids(self.grid).flatten(-2))
-        return torch.cat([vision + where, proprio.unsqueeze(-2)], -2)
+        return torch.cat([vision + self._where(self.grid), proprio.unsqueeze(-2)], -2)
 
-    def _places(self, time: Tensor, states: int) -> Tensor:
-        """Places (B, N, 3) of ``states`` states' tokens, then of one token at the grid's centre for each further time.
+    def _where(self, cells: Tensor) -> Tensor:
+        """Embedding (…, W) of rows and columns (…, 2)."""
+        return self.place(self.place_sinusoids(cells).flatten(-2))
 
-        Args:
-            time: (B, states + further) seconds from now.
-        """
-        batch = time.shape[0]
-        centre = self.grid.new_tensor([(self.shapes.rows - 1) / 2, (self.shapes.cols - 1) / 2])[None]
-        cells = torch.cat([self.grid, centre])
-        of_states = _placed(time[:, :states], cells).reshape(batch, -1, 3)
-        return torch.cat([of_states, _placed(time[:, states:], centre).reshape(batch, -1, 3)], 1)
+    def _per_token(self, mask: Tensor, has_proprio: Tensor | None) -> Tensor:
+        """Mask (B, S (P + 1)) of the tokens of states (B, S)."""
+        patches = self.shapes.rows * self.shapes.cols
+        felt = mask if has_proprio is None else mask & has_proprio[:, None]
+        return torch.cat([mask[..., None].expand(-1, -1, patches), felt[..., None]], -1).flatten(1)
+
+    def _places(self, time: Tensor) -> Tensor:
+        """Places (B, S (P + 1), 3) of the tokens of states at ``time`` (B, S); joints are at the grid's centre."""
+        return _placed(time, torch.cat([self.grid, self._centre()])).flatten(1, 2)
+
+    def _centred(self, time: Tensor) -> Tensor:
+        """Places (B, N, 3) at the grid's centre at ``time`` (B, N)."""
+        return _placed(time, self._centre()).flatten(1, 2)
+
+    def _centre(self) -> Tensor:
+        return self.grid.new_tensor([(self.shapes.rows - 1) / 2, (self.shapes.cols - 1) / 2])[None]
 
 
 def _placed(time: Tensor, cells: Tensor) -> Tensor:

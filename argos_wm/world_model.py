@@ -22,6 +22,7 @@ from argos_wm.dit import SIZES, DiT, Size
 from argos_wm.encoders.text import TextFeatures
 from argos_wm.flow import Parts, Solver
 from argos_wm.latents import LatentSpec, LatentState
+from argos_wm.memory import MemoryTokens
 
 WEIGHTS, SETTINGS = "planner.safetensors", "planner.json"
 CHOICES = {"objective": ("flow", "mean"), "precision": ("auto", "fp32", "bf16"), "size": tuple(SIZES)}
@@ -106,6 +107,8 @@ class WorldModel(nn.Module):
         device = windows.horizon.device
         keep_text = torch.rand(batch, device=device) >= cfg.text_dropout
         has_actions = torch.rand(batch, device=device) >= cfg.action_dropout
+        if windows.has_actions is not None:
+            has_actions = has_actions & windows.has_actions
         text = TextFeatures(text.tokens, text.mask & keep_text[:, None])
         x0 = (target.vision, target.proprio)
         noise = tuple(torch.randn_like(x) for x in x0)
@@ -116,17 +119,28 @@ class WorldModel(nn.Module):
         history = self._disturbed(windows.history)
         with self._autocast(device):
             context = self.dit.encode_context(
-                history, windows.history_mask, windows.horizon, text, windows.actions, has_actions
+                history,
+                windows.history_mask,
+                windows.horizon,
+                text,
+                windows.actions,
+                has_actions,
+                goal=windows.goal,
+                has_goal=windows.has_goal,
+                has_proprio=windows.has_proprio,
+                memory=windows.memory,
             )
             guess = self.dit(flow.interpolate(x0, noise, t), t, context)
-        vision, proprio = (flow.velocity_loss(g.float(), x, t).mean() for g, x in zip(guess, x0, strict=True))
-        errors = [(g.detach().float() - x).square().mean().sqrt() for g, x in zip(guess, x0, strict=True)]
+        felt = torch.ones_like(t) if windows.has_proprio is None else windows.has_proprio.to(t.dtype)
+        vision, proprio = (flow.velocity_loss(g.float(), x, t) for g, x in zip(guess, x0, strict=True))
+        vision, proprio = vision.mean(), (felt * proprio).mean()
+        errors = [(g.detach().float() - x).square().flatten(1).mean(1) for g, x in zip(guess, x0, strict=True)]
         return {
             "loss": (vision + cfg.proprio_weight * proprio) / (1 + cfg.proprio_weight),
             "vision_loss": vision.detach(),
             "proprio_loss": proprio.detach(),
-            "vision_error": errors[0],
-            "proprio_error": errors[1],
+            "vision_error": errors[0].mean().sqrt(),
+            "proprio_error": ((felt * errors[1]).sum() / felt.sum().clamp_min(1)).sqrt(),
         }
 
     @torch.no_grad()
@@ -138,6 +152,10 @@ class WorldModel(nn.Module):
         horizon: Tensor,
         actions: Tensor | None = None,
         *,
+        goal: LatentState | None = None,
+        has_goal: Tensor | None = None,
+        has_proprio: Tensor | None = None,
+        memory: MemoryTokens | None = None,
         steps: int = 6,
         solver: Solver = "heun",
         guidance_scale: float = 1.0,
@@ -154,6 +172,9 @@ class WorldModel(nn.Module):
             text: B instructions, or None for none.
             horizon: (B,) [s].
             actions: (B, A, J) as in ``Windows``, or None for none.
+            goal: (B, …) a state to come, on the history's clock, or None; ``has_goal`` (B,) bool says for whom.
+            has_proprio: (B,) bool, False where nothing is known of joints; what is then sampled of them means nothing.
+            memory: (B, M, …) further tokens, their times in seconds from now.
             steps, solver: of the flow; the objective ``mean`` needs and uses one evaluation.
             guidance_scale: 1 is the conditional model; only the instruction is guided, actions are kept.
             guidance_interval: flow times at which guidance applies.
@@ -167,13 +188,26 @@ class WorldModel(nn.Module):
         batch, device = now.shape[0], now.device
         relative = LatentState(history.vision, history.proprio, history.time - now[:, None])
         has_actions = torch.full((batch,), actions is not None, device=device)
+        if goal is not None:
+            goal = LatentState(goal.vision, goal.proprio, goal.time - now)
         if actions is None:
             actions = torch.zeros(batch, self.config.action_steps, self.action_dim, device=device)
         known = no_text(batch, self.text_dim, device) if text is None else text
         with self._autocast(device):
 
             def predictor(text: TextFeatures) -> flow.Predict:
-                context = self.dit.encode_context(relative, history_mask, horizon, text, actions, has_actions)
+                context = self.dit.encode_context(
+                    relative,
+                    history_mask,
+                    horizon,
+                    text,
+                    actions,
+                    has_actions,
+                    goal=goal,
+                    has_goal=has_goal,
+                    has_proprio=has_proprio,
+                    memory=memory,
+                )
                 return lambda x, t: _in_float(self.dit(x, t, context))
 
             predict = predictor(known)

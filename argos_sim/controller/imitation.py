@@ -50,6 +50,8 @@ class ImitationData:
         cfg: ImitationConfig,
     ) -> None:
         self.cfg, self.history, self.period = cfg, controller.cfg.history, period_frames
+        if cache.control_state is None or cache.control_action is None:
+            raise ValueError("These demonstrations hold no states and torques between their frames to imitate.")
         frames, self.rate, _ = cache.control_state.shape
         self.proprio = encode_proprio(cache.control_state.flatten(0, 1))  # (F R, D)
         self.action = (cache.control_action.flatten(0, 1) / controller.torque_limit.cpu()).clamp(-1, 1)

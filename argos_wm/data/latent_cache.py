@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -40,9 +40,11 @@ class LatentCache:
         positions: (F, J) sensed joint positions [rad].
         actions: (F, J) mean torque from this frame to the next, in units of each joint's limit.
         time: (F,) seconds from the episode's start.
-        control_state: (F, R, 2J) raw proprioception at the R control steps that start at each frame [rad, rad/s].
-        control_action: (F, R, J) torque at those steps [N·m].
+        control_state: (F, R, 2J) raw proprioception at the R control steps that start at each frame [rad, rad/s], or
+            None where nobody is to imitate them.
+        control_action: (F, R, J) torque at those steps [N·m], or None.
         environment_state: (F, E) privileged state, or None.
+        has_proprio, has_actions: whether the recordings have them; where not, their columns mean nothing.
     """
 
     spec: LatentSpec
@@ -54,9 +56,11 @@ class LatentCache:
     positions: Tensor
     actions: Tensor
     time: Tensor
-    control_state: Tensor
-    control_action: Tensor
+    control_state: Tensor | None = None
+    control_action: Tensor | None = None
     environment_state: Tensor | None = None
+    has_proprio: bool = True
+    has_actions: bool = True
 
     def __post_init__(self) -> None:
         self.episode_of = torch.repeat_interleave(torch.arange(len(self)), self.starts.diff())
@@ -71,7 +75,8 @@ class LatentCache:
         """Write ``latents.safetensors`` and ``latents.json``."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
         save_tensors(folder / WEIGHTS, {k: v for k, v in tensors.items() if isinstance(v, Tensor)})
-        save_json(folder / SETTINGS, {"spec": self.spec.to_json(), "fps": self.fps, "instructions": self.instructions})
+        settings = {name: getattr(self, name) for name in ("fps", "instructions", "has_proprio", "has_actions")}
+        save_json(folder / SETTINGS, {"spec": self.spec.to_json()} | settings)
 
     @staticmethod
     def load(folder: Path, spec: LatentSpec | None = None) -> LatentCache:
@@ -84,7 +89,8 @@ class LatentCache:
         missing = {f.name for f in fields(LatentCache) if f.type == "Tensor"} - set(tensors)
         if missing:
             raise CheckpointError(f"{folder / WEIGHTS} lacks {', '.join(sorted(missing))}. Encode the dataset again.")
-        return LatentCache(own, settings["fps"], settings["instructions"], **tensors)
+        columns: dict[str, Any] = {name: settings.get(name, True) for name in ("has_proprio", "has_actions")} | tensors
+        return LatentCache(own, settings["fps"], settings["instructions"], **columns)
 
     def split(self, validation_share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Episodes to train on and to validate on, at least one of each, as sorted index tensors."""
@@ -107,7 +113,14 @@ class LatentCache:
         later = torch.minimum(frames + ahead, self.end(frames))
         return (self.positions[later] - self.positions[frames]).square().mean(-1).sqrt()
 
-    def windows(self, frames: Tensor, ahead: Tensor, history: Sequence[float], action_steps: int) -> Windows:
+    def windows(
+        self,
+        frames: Tensor,
+        ahead: Tensor,
+        history: Sequence[float],
+        action_steps: int,
+        goal_ahead: Tensor | None = None,
+    ) -> Windows:
         """Cut windows.
 
         Args:
@@ -115,6 +128,7 @@ class LatentCache:
             ahead: (B,) frames from now to the target.
             history: offsets of the S history states [s], oldest first, ending in 0.
             action_steps: A, equal parts of the horizon over which actions are averaged.
+            goal_ahead: (B,) frames from now to the goal that is told, 0 where none is; None tells none.
         """
         target = frames + ahead
         if bool((target > self.end(frames)).any()):
@@ -127,6 +141,9 @@ class LatentCache:
         future = self.states(target)
         future.time = future.time - now
         edges = frames[:, None] + ahead[:, None] * torch.linspace(0, 1, action_steps + 1, dtype=torch.float64)
+        goal = None if goal_ahead is None else self.states(frames + goal_ahead)
+        if goal is not None:
+            goal.time = goal.time - now
         return Windows(
             history=past,
             history_mask=wanted >= first,
@@ -135,6 +152,10 @@ class LatentCache:
             actions=self._mean_actions(edges),
             episode=self.episode_of[frames],
             frame=frames,
+            has_proprio=None if self.has_proprio else torch.zeros(len(frames), dtype=torch.bool),
+            has_actions=None if self.has_actions else torch.zeros(len(frames), dtype=torch.bool),
+            goal=goal,
+            has_goal=None if goal_ahead is None else goal_ahead > 0,
         )
 
     def _mean_actions(self, edges: Tensor) -> Tensor:
@@ -175,7 +196,11 @@ class WindowSampler:
         left = self.cache.end(frames) - frames
         anywhere = self.shortest + (torch.rand(batch) * (left - self.shortest + 1)).long()
         ahead = torch.where(torch.rand(batch) < cfg.period_share, torch.full_like(left, self.period), anywhere)
-        return self.cache.windows(frames, torch.minimum(ahead, left), self.history, self.action_steps)
+        ahead, goal = torch.minimum(ahead, left), None
+        if cfg.goal_share > 0:
+            goal = ahead + (torch.rand(batch) * (left - ahead + 1)).long()
+            goal = torch.where(torch.rand(batch) < cfg.goal_share, goal, torch.zeros_like(goal))
+        return self.cache.windows(frames, ahead, self.history, self.action_steps, goal)
 
 
 def _pick(values: Tensor, count: int) -> Tensor:
@@ -216,5 +241,5 @@ def encode_episodes(
     if fps is None:
         raise ValueError("The dataset holds no episodes; record demonstrations first.")
     lengths = torch.tensor([0, *(len(time) for time in rows["time"])])
-    columns = {k: torch.cat(v) for k, v in rows.items() if len(v) == len(instructions)}
+    columns: dict[str, Any] = {k: torch.cat(v) for k, v in rows.items() if len(v) == len(instructions)}
     return LatentCache(encoder.spec, fps, instructions, starts=lengths.cumsum(0), **columns)

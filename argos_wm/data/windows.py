@@ -1,11 +1,12 @@
 """Windows of demonstrations: what was, what is, and what will be.
 
 A window is one training example of the planner: a history of latent states that ends now, a horizon, the latent
-state at that horizon, and the actions in between.
+state at that horizon, and the actions in between. What a recording lacks is marked as absent, never invented.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from argos_wm.latents import LatentState
+from argos_wm.memory import MemoryTokens
 
 
 @dataclass
@@ -27,6 +29,11 @@ class Windows:
         actions: (B, A, J) mean torque over A equal parts of the horizon, in units of each joint's limit.
         episode: (B,) index of the episode.
         frame: (B,) index of the current frame among all frames of the cache.
+        has_actions: (B,) bool, False where the recording has none; None if all have them.
+        has_proprio: (B,) bool, False where nothing is known of joints, as in people's videos; None if all have it.
+        goal: (B, …) a state at or after the target that the episode goes on to; ``time`` (B,) in seconds from now.
+        has_goal: (B,) bool, False where no goal is told; None if all have one, or there is no ``goal``.
+        memory: tokens of states older than the history, their times in seconds from now.
     """
 
     history: LatentState
@@ -36,16 +43,25 @@ class Windows:
     actions: Tensor
     episode: Tensor
     frame: Tensor
+    has_actions: Tensor | None = None
+    has_proprio: Tensor | None = None
+    goal: LatentState | None = None
+    has_goal: Tensor | None = None
+    memory: MemoryTokens | None = None
 
     def __len__(self) -> int:
         return self.horizon.shape[0]
 
     def __getitem__(self, index: Any) -> Windows:
         """Index the batch."""
-        return Windows(**{name: value[index] for name, value in vars(self).items()})
+        return self._map(lambda value: value[index])
 
     def to(self, device: torch.device | str) -> Windows:
-        return Windows(**{name: value.to(device) for name, value in vars(self).items()})
+        return self._map(lambda value: value.to(device))
+
+    def _map(self, f: Callable[[Any], Any]) -> Windows:
+        mapped: dict[str, Any] = {name: None if value is None else f(value) for name, value in vars(self).items()}
+        return Windows(**mapped)
 
 
 @dataclass(frozen=True)
@@ -64,5 +80,8 @@ class WindowConfig:
     """What counts as the start [s]."""
     static_share: float = 0.1
     """Share of windows drawn from all frames; the rest begin where the arm moves within a period."""
+    goal_share: float = 0.0
+    """Share of windows that are told where their episode goes on to: a state anywhere from the target to the end. A
+    planner trained so can fill the way between two states."""
     motion: float = 0.05
     """RMS change of the joint positions over a period that counts as moving [rad]."""

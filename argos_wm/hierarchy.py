@@ -1,0 +1,105 @@
+"""Far goals: fill the way to a goal with states in between, each drawn between two that are known.
+
+A planner that was trained with goals (``WindowConfig.goal_share``) draws the state half-way between now and the goal;
+that state is the nearer goal, and so on until the nearest is within one step's reach. Both ends of every draw are
+clamped, as in LeFlow and in ARGOS's roadmap, so that errors do not add up along the way as they do in a roll-out.
+Several ways are drawn, and the one whose states follow from each other best is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from argos_wm.encoders.text import TextFeatures
+from argos_wm.latents import LatentState
+from argos_wm.planner import SamplerConfig
+from argos_wm.world_model import WorldModel
+
+
+@dataclass
+class Bridge:
+    """The way from now to a goal.
+
+    Attributes:
+        states: (B, T, …) from the nearest to the goal itself, ``time`` on the clock of the current state.
+        spread: (B,) RMS distance of the candidates' nearest states from their mean, in standardised units: how sure
+            the planner is of what comes next. 0 for a single candidate.
+    """
+
+    states: LatentState
+    spread: Tensor
+
+
+@torch.no_grad()
+def bridge(
+    model: WorldModel,
+    history: LatentState,
+    history_mask: Tensor,
+    text: TextFeatures | None,
+    goal: LatentState,
+    reach: float,
+    generator: torch.Generator,
+    sampler: SamplerConfig,
+    candidates: int = 1,
+) -> Bridge:
+    """Draw the way to a goal.
+
+    Args:
+        history, history_mask: (B, S, …) as in ``WorldModel.sample``.
+        goal: (B, …), all at the same time after now, on the history's clock.
+        reach: seconds; a goal that is at most so far needs no state in between.
+        candidates: ways drawn for each; the most plausible is kept.
+    """
+    batch, count = len(history_mask), candidates
+    rows = torch.arange(batch, device=history.time.device).repeat_interleave(count)
+    said = None if text is None else text[rows]
+    states, nearest = [goal[rows]], goal[rows]
+    now = history.time[rows, -1]
+    while bool((nearest.time - now > reach * 1.001).any()):
+        horizon = _half_way(nearest.time - now, reach)
+        nearest = model.sample(
+            history[rows],
+            history_mask[rows],
+            said,
+            horizon,
+            goal=nearest,
+            steps=sampler.steps,
+            solver=sampler.solver,
+            temperature=sampler.temperature,
+            generator=generator,
+        )
+        states.insert(0, nearest)
+    way = LatentState.stack(states)
+    if count == 1:
+        return Bridge(way, torch.zeros(batch, device=now.device))
+    best = implausibility(model, way, said).unflatten(0, (batch, count)).argmin(1)
+    first = nearest.vision.unflatten(0, (batch, count))
+    spread = (first - first.mean(1, keepdim=True)).square().flatten(1).mean(1).sqrt()
+    return Bridge(way[torch.arange(batch, device=best.device) * count + best], spread)
+
+
+def implausibility(model: WorldModel, way: LatentState, text: TextFeatures | None) -> Tensor:
+    """How far each way (B, T, …) is from what the model expects of it (B,): its states, each predicted from the one
+    before and the one after, by the conditional mean; the mean squared difference over the inner states."""
+    steps = way.time.shape[1]
+    if steps < 3:
+        return torch.zeros(len(way), device=way.time.device)
+    total = torch.zeros(len(way), device=way.time.device)
+    known = torch.ones(len(way), 1, dtype=torch.bool, device=way.time.device)
+    noise = tuple(torch.zeros_like(x) for x in (way.vision[:, 0], way.proprio[:, 0]))
+    for i in range(1, steps - 1):
+        horizon = way.time[:, i] - way.time[:, i - 1]
+        guess = model.sample(
+            way[:, i - 1 : i], known, text, horizon, goal=way[:, i + 1], steps=1, solver="euler", noise=noise
+        )
+        total += (guess.vision - way.vision[:, i]).square().flatten(1).mean(1)
+    return total / (steps - 2)
+
+
+def _half_way(left: Tensor, reach: float) -> Tensor:
+    """Half of the time that is left, in whole steps of ``reach``: (B,) seconds."""
+    steps = (left / reach).round().clamp_min(2)
+    return (steps / 2).floor() * reach

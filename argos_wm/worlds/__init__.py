@@ -1,0 +1,1 @@
+"""Small worlds in which a planner's every answer can be checked: batched, exact, drawn in milliseconds."""

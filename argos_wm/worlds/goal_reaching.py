@@ -1,0 +1,264 @@
+"""Reaching goals in a small world, with ARGOS's two parts and with search over actions, on the same data.
+
+Both see a picture of the start and one of the goal, which a recorded episode reached ``ahead`` steps later, and have
+``budget`` steps. ARGOS's way: the planner draws the next state on the way to the goal, and a small network that
+imitates the recorded play turns "here" and "there next" into an action, step by step. The other way, DINO-WM's: a
+deterministic predictor of the same size, and the cross-entropy method over actions.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from argos_wm.cem import CEMConfig, CEMPlanner
+from argos_wm.data.latent_cache import LatentCache, WindowSampler
+from argos_wm.data.windows import WindowConfig
+from argos_wm.hierarchy import bridge
+from argos_wm.latents import LatentState
+from argos_wm.planner import SamplerConfig
+from argos_wm.training.logger import RunLogger
+from argos_wm.training.loop import LoopConfig, fit
+from argos_wm.world_model import WorldModel, WorldModelConfig, no_text
+from argos_wm.worlds.pixels import PixelCodec
+from argos_wm.worlds.world import Episodes, World
+
+STEP = 0.1
+"""Seconds of a step, so that the planner's clock is in the range that it was made for."""
+PROPRIO_STD = 0.25
+TEXT_DIM = 1
+TARGET_NOISE = 0.1
+"""Standard deviation added to the vision of what is followed in training, since a planner's states are not exact."""
+
+
+@dataclass(frozen=True)
+class GoalConfig:
+    """How planners are trained and judged in one world."""
+
+    patch: int = 8
+    episodes: int = 1500
+    """Of play, recorded once for both."""
+    length: int = 61
+    """States of an episode."""
+    period: int = 5
+    """Steps that one step of the world model takes, DINO-WM's frameskip."""
+    ahead: int = 25
+    """Steps between start and goal in the recording that they come from."""
+    budget: int = 50
+    """Steps that a planner has."""
+    tasks: int = 200
+    model: WorldModelConfig = field(
+        default_factory=lambda: WorldModelConfig(history=(0.0,), action_dropout=0.5, context_noise=0.1, time_mean=1.0)
+    )
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(steps=3000, batch_size=128, learning_rate=1e-3, ema_decay=0.998)
+    )
+    follower_loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(steps=3000, batch_size=512, learning_rate=1e-3, ema_decay=0.995)
+    )
+    sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=2))
+    candidates: int = 1
+    cem: CEMConfig = field(default_factory=lambda: CEMConfig(samples=64, elites=8, iterations=8))
+    replan: int = 10
+    """Steps after which the search over actions begins anew, around the rest of its last plan."""
+
+
+class Senses:
+    """Pictures and what the agent feels of itself, as latent states."""
+
+    def __init__(self, world: World, patch: int) -> None:
+        self.world, self.codec = world, PixelCodec(world.image_size, patch)
+        names = tuple(f"x{i}" for i in range(world.proprio_dim))
+        self.spec = self.codec.spec(world.name, names)
+
+    def __call__(self, state: Tensor, seconds: float | Tensor = 0.0) -> LatentState:
+        """States (N, S) of the world as latent states (N, …) at a time."""
+        proprio = (self.world.proprio(state) - 0.5) / PROPRIO_STD
+        return LatentState(
+            self.codec.encode(self.world.render(state)), proprio, torch.as_tensor(seconds).expand(len(state)).float()
+        )
+
+
+def encode(world: World, episodes: Episodes, patch: int) -> LatentCache:
+    """Recorded play as a latent cache at one frame a step."""
+    senses, (count, length) = Senses(world, patch), episodes.states.shape[:2]
+    states = episodes.states.flatten(0, 1)
+    parts = [senses(chunk) for chunk in states.split(2048)]
+    actions = F.pad(episodes.actions, (0, 0, 0, 1)).flatten(0, 1)
+    return LatentCache(
+        spec=senses.spec,
+        fps=1 / STEP,
+        instructions=[""] * count,
+        starts=torch.arange(count + 1) * length,
+        vision=torch.cat([part.vision.half() for part in parts]),
+        proprio=torch.cat([part.proprio for part in parts]),
+        positions=world.proprio(states),
+        actions=actions,
+        time=(torch.arange(length) * STEP).repeat(count),
+        environment_state=states,
+    )
+
+
+def train_world_model(
+    cache: LatentCache, cfg: GoalConfig, objective: Literal["flow", "mean"], out_dir: Path, logger: RunLogger
+) -> WorldModel:
+    """A planner with goals (``flow``), or DINO-WM's predictor that always knows the actions and no goal (``mean``)."""
+    torch.manual_seed(cfg.loop.seed)
+    draws = objective == "flow"
+    config = replace(
+        cfg.model,
+        objective=objective,
+        action_steps=cfg.period,
+        action_dropout=cfg.model.action_dropout if draws else 0.0,
+    )
+    windows = WindowConfig(
+        period=cfg.period * STEP,
+        period_share=0.5 if draws else 1.0,
+        start_share=0.0,
+        static_share=1.0,
+        goal_share=0.9 if draws else 0.0,
+    )
+    model = WorldModel(config, cache.spec, TEXT_DIM, cache.actions.shape[1])
+    sampler = WindowSampler(cache, torch.arange(len(cache)), windows, config.history, config.action_steps)
+    text = no_text(cfg.loop.batch_size, TEXT_DIM, "cpu")
+    trained = fit(
+        model, lambda step: model.loss(sampler(cfg.loop.batch_size), text), cfg.loop, out_dir, logger, f"{objective}"
+    )
+    assert isinstance(trained, WorldModel)
+    return trained
+
+
+class Follower(nn.Module):
+    """What takes a state to the next that is wanted: an action for "here", "there", and the seconds between."""
+
+    def __init__(self, cache: LatentCache, width: int = 256, per_patch: int = 16) -> None:
+        super().__init__()
+        spec = cache.spec
+        self.patch = nn.Linear(2 * spec.channels, per_patch)
+        inputs = spec.patches * per_patch + 2 * spec.proprio_dim + 1
+        self.head = nn.Sequential(
+            nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        )
+        self.action = nn.Linear(width, cache.actions.shape[1])
+
+    def forward(self, here: LatentState, there: LatentState) -> Tensor:
+        """Actions (B, A) for latent states (B, …), ``there`` being due at its time."""
+        vision = F.silu(self.patch(torch.cat([here.vision, there.vision], -1))).flatten(1)
+        left = (there.time - here.time)[:, None]
+        return self.action(self.head(torch.cat([vision, here.proprio, there.proprio - here.proprio, left], 1)))
+
+
+def train_follower(
+    cache: LatentCache, cfg: GoalConfig, out_dir: Path, logger: RunLogger, noise: float = 0.1
+) -> Follower:
+    """Imitate recorded play: the action that was done between a state and one that came at most a period later."""
+    torch.manual_seed(cfg.follower_loop.seed)
+    follower = Follower(cache)
+    frames = torch.arange(len(cache.episode_of))
+    usable = frames[cache.end(frames) > frames]
+
+    def loss(step: int) -> dict[str, Tensor]:
+        now = usable[torch.randint(len(usable), (cfg.follower_loop.batch_size,))]
+        ahead = 1 + torch.randint(cfg.period, now.shape)
+        then = torch.minimum(now + ahead, cache.end(now))
+        here, there = cache.states(now), cache.states(then)
+        there.vision = there.vision + TARGET_NOISE * torch.randn_like(there.vision)
+        return {"loss": F.mse_loss(follower(here, there), cache.actions[now].clamp(-1, 1))}
+
+    trained = fit(follower, loss, cfg.follower_loop, out_dir, logger, "follower")
+    assert isinstance(trained, Follower)
+    return trained
+
+
+class StatePlanner:
+    """ARGOS's way: draw the next state toward the goal, then follow it."""
+
+    def __init__(self, model: WorldModel, follower: Follower, senses: Senses, cfg: GoalConfig, seed: int = 0) -> None:
+        self.model, self.follower, self.senses, self.cfg = model, follower, senses, cfg
+        self.generator = torch.Generator().manual_seed(seed)
+
+    @torch.no_grad()
+    def act(self, state: Tensor, goal: LatentState, step: int) -> Tensor:
+        """The action (N, A) at ``step`` of the budget."""
+        cfg = self.cfg
+        if step % cfg.period == 0:
+            self.target = self.plan(self.senses(state), goal, step)
+        here = self.senses(state, (step % cfg.period) * STEP)
+        return self.follower(here, self.target).clamp(-1, 1)
+
+    def plan(self, here: LatentState, goal: LatentState, step: int) -> LatentState:
+        """The state wanted a period from now."""
+        cfg = self.cfg
+        left = max(cfg.period, cfg.ahead - step)
+        goal = LatentState(goal.vision, goal.proprio, torch.full((len(goal),), left * STEP))
+        known = torch.ones(len(goal), 1, dtype=torch.bool)
+        way = bridge(
+            self.model,
+            here[:, None],
+            known,
+            None,
+            goal,
+            cfg.period * STEP,
+            self.generator,
+            cfg.sampler,
+            cfg.candidates,
+        )
+        return way.states[:, 0]
+
+
+class ActionSearch:
+    """DINO-WM's way: search for actions whose predicted outcome is the goal."""
+
+    def __init__(self, model: WorldModel, senses: Senses, cfg: GoalConfig, seed: int = 0) -> None:
+        self.search, self.senses, self.cfg = CEMPlanner(model, cfg.period * STEP, cfg.cem), senses, cfg
+        self.generator = torch.Generator().manual_seed(seed)
+        self.last: Tensor | None = None
+
+    @torch.no_grad()
+    def act(self, state: Tensor, goal: LatentState, step: int) -> Tensor:
+        """The action (N, A) at ``step`` of the budget."""
+        cfg = self.cfg
+        if step % cfg.replan == 0:
+            self.last = self.plan(self.senses(state), goal, step)
+            self.actions = self.last.flatten(1, 2)
+        return self.actions[:, step % cfg.replan]
+
+    def plan(self, here: LatentState, goal: LatentState, step: int) -> Tensor:
+        """Actions (N, H, period, A) until the goal is due, at least as many as are done before the next search."""
+        cfg = self.cfg
+        periods = max(cfg.replan, cfg.ahead - step) // cfg.period
+        start = None
+        if self.last is not None and step > 0:
+            rest = self.last[:, cfg.replan // cfg.period :]
+            start = F.pad(rest, (0, 0, 0, 0, 0, max(0, periods - rest.shape[1])))[:, :periods]
+        return self.search.plan(here, goal, periods, self.generator, start)
+
+
+def judge(planner: StatePlanner | ActionSearch, start: Tensor, goal: Tensor, label: str) -> dict[str, Any]:
+    """Share of tasks that are solved at some step of the budget, with their number."""
+    world, cfg = planner.senses.world, planner.cfg
+    state, wanted = start, planner.senses(goal)
+    solved = torch.zeros(len(start), dtype=torch.bool)
+    for step in tqdm(range(cfg.budget), desc=label, leave=False):
+        state = world.step(state, planner.act(state, wanted, step))
+        solved |= world.solved(state, goal)
+    return {"tasks": len(start), "solved": float(solved.float().mean()), "solved_each": solved}
+
+
+def seconds_per_plan(planner: StatePlanner | ActionSearch, start: Tensor, goal: Tensor, repeats: int = 5) -> float:
+    """Median time of the first plan of one task [s]."""
+    here, wanted = planner.senses(start[:1]), planner.senses(goal[:1])
+    times = []
+    with torch.no_grad():
+        for _ in range(repeats + 1):
+            begin = time.perf_counter()
+            planner.plan(here, wanted, 0)
+            times.append(time.perf_counter() - begin)
+    return float(torch.tensor(times[1:]).median())

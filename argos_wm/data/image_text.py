@@ -81,9 +81,11 @@ class ImageText:
             yield picture, caption
 
     def _downloaded(self) -> Iterator[tuple[np.ndarray, str]]:
+        column = self.columns.url or ""
+
         def addresses() -> Iterator[tuple[str, str]]:
             for row in self._rows():
-                yield str(row[self.columns.url] or ""), clean_caption(row[self.columns.text])
+                yield str(row[column] or ""), clean_caption(row[self.columns.text])
 
         with ImageFetcher(self.cfg.fetch) as fetcher:
             rows = FetchedRows(addresses(), fetcher, self._require_words)

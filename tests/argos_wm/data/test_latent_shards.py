@@ -61,9 +61,9 @@ def test_another_encoders_latents_are_refused(tmp_path: Path) -> None:
     writer = LatentShardWriter(tmp_path / "b", SPEC, source="bridge")
     writer.add(ROWS)
     writer.finish()
-    for settings, what in (({"source": "droid"}, "source"), ({"source": "bridge", "dtype": "bfloat16"}, "dtype")):
+    for source, dtype, what in (("droid", "float16", "source"), ("bridge", "bfloat16", "dtype")):
         with pytest.raises(CheckpointError, match=f"another {what}"):
-            LatentShardWriter(tmp_path / "b", SPEC, **settings)
+            LatentShardWriter(tmp_path / "b", SPEC, dtype=dtype, source=source)
     with pytest.raises(CheckpointError, match="another spec"):
         LatentShardWriter(tmp_path / "b", other, source="bridge")
 

@@ -6,7 +6,6 @@ episodes for targets, since those of one episode are not independent.
 
 from __future__ import annotations
 
-import math
 from typing import Any, Protocol, cast
 
 import torch
@@ -16,18 +15,11 @@ from tqdm import tqdm
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.mdp.events import write_joints
+from argos_wm.evaluation import wilson_interval
 
 MOVING = 0.10
 """A target whose joints are further away than this [rad RMS] when it is given asks for a movement; nearer ones are
 within the tolerance already."""
-
-
-def wilson_interval(successes: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's (1927) 95 % interval of a share."""
-    share = successes / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return centre - half, centre + half
 
 
 def cluster_bootstrap(value: Tensor, cluster: Tensor, draws: int = 1000, seed: int = 0) -> tuple[float, float]:

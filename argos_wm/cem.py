@@ -70,7 +70,7 @@ class CEMPlanner:
             drawn[:, 0] = mean  # the best guess so far is never lost
             cost = self.cost(state, goal, drawn)
             best = drawn[rows, cost.topk(cfg.elites, dim=1, largest=False).indices]
-            mean, std = best.mean(1), best.std(1)
+            mean, std = best.mean(1), best.std(1, correction=0)
         return mean
 
     def cost(self, state: LatentState, goal: LatentState, actions: Tensor) -> Tensor:

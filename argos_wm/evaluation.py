@@ -184,6 +184,14 @@ def bootstrap(
     return float(statistic(sums.sum(0))), [float(x) for x in interval]
 
 
+def wilson_interval(successes: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's (1927) 95 % interval of a share."""
+    share = successes / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return centre - half, centre + half
+
+
 def _rms(squared: Tensor, episode: Tensor, cfg: EvaluationConfig) -> tuple[float, list[float]]:
     rows = torch.stack([squared, torch.ones_like(squared)], 1)
     return bootstrap(lambda s: (s[..., 0] / s[..., 1]).sqrt(), rows, episode, cfg.resamples, cfg.seed)

@@ -19,6 +19,8 @@ from argos_wm.data.windows import WindowConfig
 from argos_wm.planner import SamplerConfig
 from argos_wm.training.loop import LoopConfig
 from argos_wm.world_model import WorldModelConfig
+from argos_wm.worlds.forecasting import ForecastConfig
+from argos_wm.worlds.goal_reaching import GoalConfig
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,15 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class WorldsSettings:
+    """Small worlds that the planner's design is judged in; apart from the pipeline."""
+
+    bouncing_shapes: ForecastConfig = field(default_factory=ForecastConfig)
+    two_room: GoalConfig = field(default_factory=GoalConfig)
+    push_t: GoalConfig = field(default_factory=lambda: GoalConfig(patch=12))
+
+
+@dataclass(frozen=True)
 class Settings:
     """One run."""
 
@@ -126,6 +137,7 @@ class Settings:
     planner: PlannerSettings = field(default_factory=PlannerSettings)
     controller: ControllerSettings = field(default_factory=ControllerSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    worlds: WorldsSettings = field(default_factory=WorldsSettings)
 
     @property
     def folder(self) -> Path:

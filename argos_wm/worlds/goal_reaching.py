@@ -21,6 +21,7 @@ from tqdm import tqdm
 from argos_wm.cem import CEMConfig, CEMPlanner
 from argos_wm.data.latent_cache import LatentCache, WindowSampler
 from argos_wm.data.windows import WindowConfig
+from argos_wm.evaluation import wilson_interval
 from argos_wm.hierarchy import bridge
 from argos_wm.latents import LatentState
 from argos_wm.planner import SamplerConfig
@@ -242,14 +243,15 @@ class ActionSearch:
 
 
 def judge(planner: StatePlanner | ActionSearch, start: Tensor, goal: Tensor, label: str) -> dict[str, Any]:
-    """Share of tasks that are solved at some step of the budget, with their number."""
+    """Share of tasks that are solved at some step of the budget, with their number and a 95 % interval."""
     world, cfg = planner.senses.world, planner.cfg
     state, wanted = start, planner.senses(goal)
     solved = torch.zeros(len(start), dtype=torch.bool)
     for step in tqdm(range(cfg.budget), desc=label, leave=False):
         state = world.step(state, planner.act(state, wanted, step))
         solved |= world.solved(state, goal)
-    return {"tasks": len(start), "solved": float(solved.float().mean()), "solved_each": solved}
+    count = int(solved.sum())
+    return {"tasks": len(start), "solved": count / len(start), "solved_ci": wilson_interval(count, len(start))}
 
 
 def seconds_per_plan(planner: StatePlanner | ActionSearch, start: Tensor, goal: Tensor, repeats: int = 5) -> float:

@@ -1,0 +1,126 @@
+"""Stages that judge the planner's design in small worlds, where every answer can be checked.
+
+Each trains what it compares on the same data, for the same number of steps, and writes its figures and a picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.utils import make_grid, save_image
+
+from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.stage import run_stage
+from argos_wm.training.logger import RunLogger
+from argos_wm.worlds import bouncing_shapes, forecasting, goal_reaching
+from argos_wm.worlds.push_t import PushT
+from argos_wm.worlds.two_room import TwoRoom
+from argos_wm.worlds.world import World, record, tasks
+
+SHOWN = 8
+"""Scenes or tasks in a picture."""
+RECORD_SEED, TASK_SEED = 0, 1
+"""Tasks come from episodes that nothing was trained on."""
+
+
+def forecast_stage(settings: Settings) -> dict[str, Any]:
+    """Bouncing Shapes: which futures a planner draws, and what is left of them in the mean."""
+    cfg = settings.worlds.bouncing_shapes
+
+    def work(folder: Path) -> dict[str, Any]:
+        figures: dict[str, Any] = {}
+        for objective in ("flow", "mean"):
+            logger = RunLogger(folder / objective, settings.logger, f"bouncing-{objective}", settings.to_dict())
+            model = forecasting.train_forecaster(cfg, objective, folder / objective, logger)
+            logger.close()
+            scored = forecasting.score_forecaster(model, cfg)
+            print(
+                f"  {objective}: precision {scored['precision']:.3f}, recall {scored['recall']:.3f}, F1 error "
+                f"{scored['f1_error']:.1f} points ({scored['scenes']} scenes)"
+            )
+            figures |= {f"{objective}.{k}": v for k, v in scored.items()}
+            save_image(future_sheet(model, cfg), folder / f"{objective}.png")
+        figures["f1_error_ratio"] = figures["flow.f1_error"] / figures["mean.f1_error"]
+        return figures
+
+    return run_stage(
+        settings.folder / "worlds" / "bouncing_shapes",
+        "bouncing_shapes",
+        dataclasses.asdict(cfg),
+        work,
+        settings.overwrite,
+    )
+
+
+def future_sheet(model: Any, cfg: forecasting.ForecastConfig, samples: int = 7) -> Tensor:
+    """A picture (3, H, W): a scene a row; before, now, all true futures laid over each other, and draws."""
+    windows, scene = forecasting.draw_windows(SHOWN, cfg, torch.Generator().manual_seed(2))
+    codec = cfg.codec()
+    truth, _ = bouncing_shapes.futures(scene)
+    options = [bouncing_shapes.render(truth[:, :, i], cfg.image_size).float() / 255 for i in range(truth.shape[2])]
+    draws = forecasting.sample_futures(model, windows, dataclasses.replace(cfg, samples=samples), seed=2)
+    columns = [
+        codec.decode(windows.history.vision[:, 0]),
+        codec.decode(windows.history.vision[:, 1]),
+        torch.stack(options).amax(0),
+        *(codec.decode(vision) for vision in draws),
+    ]
+    return make_grid(torch.stack(columns, 1).flatten(0, 1).clamp(0, 1), nrow=len(columns), padding=2, pad_value=0.5)
+
+
+def goal_stage(settings: Settings, name: str) -> dict[str, Any]:
+    """Two Room or Push T: goals reached by drawing states, and by search over actions, on the same data."""
+    cfg: goal_reaching.GoalConfig = getattr(settings.worlds, name)
+    world: World = TwoRoom() if name == "two_room" else PushT()
+
+    def work(folder: Path) -> dict[str, Any]:
+        cache = goal_reaching.encode(world, record(world, cfg.episodes, cfg.length, RECORD_SEED), cfg.patch)
+        models = {}
+        for objective in ("flow", "mean"):
+            logger = RunLogger(folder / objective, settings.logger, f"{name}-{objective}", settings.to_dict())
+            models[objective] = goal_reaching.train_world_model(cache, cfg, objective, folder / objective, logger)
+            logger.close()
+        logger = RunLogger(folder / "follower", settings.logger, f"{name}-follower", settings.to_dict())
+        follower = goal_reaching.train_follower(cache, cfg, folder / "follower", logger)
+        logger.close()
+        del cache
+        held_out = record(world, 4 * cfg.tasks, cfg.length, TASK_SEED)
+        start, goal = tasks(world, held_out, cfg.ahead, cfg.tasks, TASK_SEED)
+        senses = goal_reaching.Senses(world, cfg.patch)
+        planners = {
+            "states": goal_reaching.StatePlanner(models["flow"], follower, senses, cfg),
+            "actions": goal_reaching.ActionSearch(models["mean"], senses, cfg),
+        }
+        figures: dict[str, Any] = {}
+        for label, planner in planners.items():
+            result = goal_reaching.judge(planner, start, goal, f"{name} by {label}")
+            seconds = goal_reaching.seconds_per_plan(planner, start, goal)
+            print(
+                f"  {label}: {100 * result['solved']:.1f} % of {result['tasks']} tasks solved "
+                f"{[round(100 * x, 1) for x in result['solved_ci']]}, {seconds:.3f} s a plan"
+            )
+            figures |= {f"{label}.{k}": v for k, v in result.items()} | {f"{label}.seconds_per_plan": seconds}
+        figures["gain"] = figures["states.solved"] - figures["actions.solved"]
+        figures["time_ratio"] = figures["actions.seconds_per_plan"] / figures["states.seconds_per_plan"]
+        save_image(task_sheet(planners["states"], start[:SHOWN], goal[:SHOWN]), folder / "states.png")
+        return figures
+
+    folder = settings.folder / "worlds" / name
+    return run_stage(folder, name, dataclasses.asdict(cfg), work, settings.overwrite)
+
+
+def task_sheet(planner: Any, start: Tensor, goal: Tensor) -> Tensor:
+    """A picture (3, H, W): a task a row; goal, start, and for every second period what was wanted and what came."""
+    cfg, senses = planner.cfg, planner.senses
+    world, codec = senses.world, senses.codec
+    state, wanted = start, senses(goal)
+    columns = [world.render(goal).float() / 255, world.render(start).float() / 255]
+    for step in range(cfg.ahead):
+        state = world.step(state, planner.act(state, wanted, step))
+        if (step + 1) % cfg.period == 0:
+            columns += [codec.decode(planner.target.vision), world.render(state).float() / 255]
+    return make_grid(torch.stack(columns, 1).flatten(0, 1).clamp(0, 1), nrow=len(columns), padding=2, pad_value=0.5)

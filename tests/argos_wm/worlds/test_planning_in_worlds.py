@@ -1,0 +1,96 @@
+"""The benchmarks run from data to figures; what they measure is measured elsewhere, at size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from argos_wm.cem import CEMConfig
+from argos_wm.training.logger import RunLogger
+from argos_wm.training.loop import LoopConfig
+from argos_wm.worlds import forecasting, goal_reaching
+from argos_wm.worlds.bouncing_shapes import SHAPES
+from argos_wm.worlds.pixels import PixelCodec
+from argos_wm.worlds.push_t import PushT
+from argos_wm.worlds.two_room import TwoRoom
+from argos_wm.worlds.world import World, record, tasks
+
+LOOP = LoopConfig(steps=2, batch_size=4, warmup_steps=1)
+SIZE = {"width": 32, "depth": 1, "context_depth": 1, "heads": 2}
+
+
+def test_pixels_come_back() -> None:
+    images = torch.randint(0, 256, (3, 3, 24, 24), dtype=torch.uint8)
+    codec = PixelCodec(24, 6)
+    latents = codec.encode(images)
+    assert latents.shape == (3, 16, 108)
+    assert torch.allclose(codec.decode(latents), images.float() / 255, atol=1e-5)
+    with pytest.raises(ValueError, match="cannot be cut"):
+        PixelCodec(24, 7)
+
+
+def test_a_perfect_forecaster_scores_without_error_and_one_that_repeats_does_not(tmp_path: Path) -> None:
+    base = forecasting.ForecastConfig()
+    cfg = replace(base, model=replace(base.model, **SIZE), loop=LOOP, scenes=20, samples=2, steps=2)
+    model = forecasting.train_forecaster(cfg, "flow", tmp_path, RunLogger(tmp_path))
+    figures = forecasting.score_forecaster(model, cfg)
+    assert figures["scenes"] == 20 and figures["f1_error"] > 50
+    windows, scene = forecasting.draw_windows(20, cfg, torch.Generator().manual_seed(1))
+    place, sharp = forecasting.world.read(cfg.codec().decode(windows.target.vision))
+    truth, bounces = forecasting.world.futures(scene)
+    scored = forecasting.world.score(place[:, None], sharp[:, None], truth, bounces)
+    assert place.shape == (20, SHAPES, 2) and (scored["precision"] == 1).all()
+
+
+@pytest.mark.parametrize("world", [TwoRoom(), PushT()])
+def test_goals_are_sought_by_states_and_by_actions(tmp_path: Path, world: World) -> None:
+    base = goal_reaching.GoalConfig(patch=12 if world.name == "push-t" else 8)
+    cfg = replace(
+        base,
+        episodes=10,
+        tasks=6,
+        budget=10,
+        model=replace(base.model, **SIZE),
+        loop=LOOP,
+        follower_loop=LOOP,
+        candidates=2,
+        cem=CEMConfig(samples=6, elites=2, iterations=2),
+    )
+    episodes = record(world, cfg.episodes, cfg.length, 0)
+    cache = goal_reaching.encode(world, episodes, cfg.patch)
+    assert cache.vision.shape[0] == 10 * cfg.length and (cache.actions.abs() <= 1).all()
+    logger = RunLogger(tmp_path)
+    draws = goal_reaching.train_world_model(cache, cfg, "flow", tmp_path / "a", logger)
+    predicts = goal_reaching.train_world_model(cache, cfg, "mean", tmp_path / "b", logger)
+    follower = goal_reaching.train_follower(cache, cfg, tmp_path / "c", logger)
+    start, goal = tasks(world, episodes, cfg.ahead, cfg.tasks, 0)
+    senses = goal_reaching.Senses(world, cfg.patch)
+    for planner in (
+        goal_reaching.StatePlanner(draws, follower, senses, cfg),
+        goal_reaching.ActionSearch(predicts, senses, cfg),
+    ):
+        figures = goal_reaching.judge(planner, start, goal, "test")
+        assert figures["tasks"] == 6 and 0 <= figures["solved"] <= 1
+        assert goal_reaching.seconds_per_plan(planner, start, goal, repeats=1) > 0
+
+
+def test_a_planner_that_knows_the_actions_solves_everything() -> None:
+    """The measure itself: replaying what the recording did reaches its goal."""
+    world = TwoRoom()
+    cfg = goal_reaching.GoalConfig(budget=25)
+    episodes = record(world, 30, 61, 0)
+    start, goal = episodes.states[:, 0], episodes.states[:, 25]
+
+    class Replay:
+        senses = goal_reaching.Senses(world, cfg.patch)
+
+        def __init__(self) -> None:
+            self.cfg = cfg
+
+        def act(self, state: torch.Tensor, wanted: object, step: int) -> torch.Tensor:
+            return episodes.actions[:, step]
+
+    assert goal_reaching.judge(Replay(), start, goal, "replay")["solved"] == 1.0  # pyright: ignore[reportArgumentType]

@@ -97,6 +97,10 @@ class WorldModel(nn.Module):
         dimensions = spec.patches * spec.channels
         self.shift = flow.dimension_shift(dimensions) if config.time_shift is None else config.time_shift
 
+    def forward(self, windows: Windows, text: TextFeatures) -> dict[str, Tensor]:
+        """``loss``, as it is called through a wrapper that exchanges gradients."""
+        return self.loss(windows, text)
+
     def loss(self, windows: Windows, text: TextFeatures) -> dict[str, Tensor]:
         """Training loss of B windows and their instructions.
 

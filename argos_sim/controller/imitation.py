@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from argos_sim.controller.network import Controller
 from argos_wm.data.latent_cache import LatentCache
 from argos_wm.training.logger import RunLogger
-from argos_wm.training.loop import LoopConfig, fit
+from argos_wm.training.loop import Forward, LoopConfig, fit
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def imitate(
     """Train ``controller`` on ``data``; returns the averaged weights."""
     device = controller.torque_limit.device
 
-    def loss(step: int) -> dict[str, Tensor]:
+    def loss(_: Forward, step: int) -> dict[str, Tensor]:
         inputs, action = data.batch(cfg.loop.batch_size)
         predicted = controller.action(*(x.to(device) for x in inputs))
         error = predicted - action.to(device)

@@ -19,7 +19,7 @@ from argos_wm.data.views import Augment, EncoderViews, seen_blocks
 from argos_wm.decoder import CLASSES, LatentDecoder
 from argos_wm.encoders.vision import SmallViT
 from argos_wm.training.logger import RunLogger
-from argos_wm.training.loop import LoopConfig, fit
+from argos_wm.training.loop import Forward, LoopConfig, fit
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def train_encoder(
     objective = weights or EncoderObjective()
     task = EncoderTask(vision or SmallViT(), decoder or LatentDecoder(), views)
 
-    def loss_fn(step: int) -> dict[str, Tensor]:
+    def loss_fn(_: Forward, step: int) -> dict[str, Tensor]:
         ids = torch.randint(len(views), (cfg.batch_size,))
         return task.losses(views, ids, augment, objective)
 

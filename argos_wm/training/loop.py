@@ -1,7 +1,8 @@
 """The training loop of every stage: AdamW, cosine decay, EMA, and a checkpoint that resumes exactly.
 
-All randomness of a step comes from torch's default generator, seeded from (seed, step) just before the step. A run
-that was killed therefore continues from its last checkpoint to the same weights as one that was not.
+All randomness of a step comes from torch's default generator, seeded from (seed, step, part) just before each part of
+the batch. A run that was killed therefore continues from its last checkpoint to the same weights as one that was not,
+and several processes take the steps that one would (``parallel.py``).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tqdm import tqdm
 
 from argos_wm.checkpoint import CheckpointError, load_into, load_tensors, save_tensors
 from argos_wm.training.logger import RunLogger
+from argos_wm.training.parallel import Parallel, like, whole
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -31,6 +33,9 @@ class LoopConfig:
 
     steps: int = 1000
     batch_size: int = 128
+    """Of a step, over all micro-batches and processes."""
+    micro_batches: int = 1
+    """Parts of the batch that are drawn and differentiated one by one, or by one process each; gradients add up."""
     learning_rate: float = 1e-3
     """Peak, after the warm-up; cosine decay takes it to a hundredth of this."""
     warmup_steps: int = 50
@@ -42,57 +47,136 @@ class LoopConfig:
     """Decay of the averaged weights, 0 for none. Ramped up at the start, so that short runs forget their noise."""
     checkpoint_every: int = 200
     log_every: int = 20
+    compile: bool = False
+    """Compile the module's forward pass with ``torch.compile``; pays on a GPU."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.micro_batches < 1 or self.batch_size % self.micro_batches:
+            raise ValueError(
+                f"A batch of {self.batch_size} cannot be cut into {self.micro_batches} micro-batches of equal size."
+            )
+
+    @property
+    def rows(self) -> int:
+        """Rows of one micro-batch."""
+        return self.batch_size // self.micro_batches
+
+
+Forward = Callable[..., Any]
 
 
 def fit(
     module: nn.Module,
-    loss_fn: Callable[[int], dict[str, Tensor]],
+    loss_fn: Callable[[Forward, int], dict[str, Tensor]],
     cfg: LoopConfig,
     out_dir: Path,
     logger: RunLogger,
     label: str,
+    parallel: Parallel | None = None,
 ) -> nn.Module:
     """Train ``module`` in place and return the weights to use.
 
     Args:
         module: what ``loss_fn`` computes with; parameters that need no gradient are left alone.
-        loss_fn: called with the step, 0 … steps - 1, under a generator seeded from (seed, step). Returns ``loss`` and
-            any scalars to log; scalars are averaged between log steps and may be absent from most steps.
+        loss_fn: called with what to call in the module's place and the step, 0 … steps - 1, for each micro-batch of
+            ``cfg.rows`` rows, under a generator seeded for it. Returns ``loss`` and any scalars to log; scalars are
+            averaged between log steps and may be absent from most steps.
         cfg: settings; a checkpoint of other settings is refused.
         out_dir: folder of ``checkpoint.safetensors``, from which an interrupted run resumes by itself.
         logger: receives every scalar as ``label/name``.
         label: name of the stage in progress bar, curves and errors.
+        parallel: the run's processes; None is one alone.
 
     Returns:
-        the averaged module if ``ema_decay > 0``, else ``module``; in evaluation mode.
+        the trained module, whole, with averaged weights if ``ema_decay > 0``; in evaluation mode.
     """
-    ema = copy.deepcopy(module).requires_grad_(False) if cfg.ema_decay > 0 else None
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = _adamw(parameters, cfg)
-    path = Path(out_dir) / CHECKPOINT
-    start = _resume(path, module, ema, optimizer, cfg, label)
-    logger.drop_after(start, f"{label}/")
+    parallel = parallel or Parallel()
+    parts, path = parallel.parts(cfg.micro_batches), Path(out_dir) / CHECKPOINT
+    stored = _read(path, cfg, label)
+    if stored is not None:
+        load_into(module, stored.under("module."), path)
+    result = module if parallel.ranks == 1 else copy.deepcopy(module)
+    plain_optimizer = _adamw(module, cfg)
+    forward, optimizer = parallel.prepare(module, plain_optimizer)
+    if cfg.compile:
+        forward = torch.compile(forward)
+    average = Average(module) if cfg.ema_decay > 0 else None
+    start = 0
+    if stored is not None:
+        start = stored.step
+        _restore(stored, module, plain_optimizer, average)
+    if parallel.main:
+        logger.drop_after(start, f"{label}/")
     module.train()
     meter = _Meter()
-    bar = tqdm(range(start, cfg.steps), initial=start, total=cfg.steps, desc=label, mininterval=1.0)
+    bar = tqdm(
+        range(start, cfg.steps),
+        initial=start,
+        total=cfg.steps,
+        desc=label,
+        mininterval=1.0,
+        disable=None if parallel.main else True,
+    )
+    parameters = [p for p in module.parameters() if p.requires_grad]
     for step in bar:
-        torch.manual_seed(cfg.seed * 1_000_003 + step)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, cfg)
-        values = loss_fn(step)
-        _descend(values["loss"], optimizer, parameters, cfg, f"{label}, step {step}")
-        if ema is not None:
-            _average(ema, module, min(cfg.ema_decay, (1 + step) / (10 + step)))
-        meter.add(values)
+        optimizer.zero_grad(set_to_none=True)
+        for part in parts:
+            torch.manual_seed(part_seed(cfg.seed, step, part))
+            last = part == parts[-1]
+            with parallel.without_sync(forward, last):
+                values = loss_fn(forward, step)
+                parallel.backward(values["loss"] / len(parts))
+            meter.add(values)
+        _require_finite(parallel.mean({"loss": values["loss"]})["loss"], cfg, f"{label}, step {step}")
+        parallel.clip(parameters, cfg.grad_clip)
+        optimizer.step()
+        if average is not None:
+            average.update(module, min(cfg.ema_decay, (1 + step) / (10 + step)))
         done = step + 1
         if done % cfg.log_every == 0 or done == cfg.steps:
-            means = meter.flush()
-            bar.set_postfix(loss=f"{means['loss']:.4g}")
-            logger.log({f"{label}/{k}": v for k, v in means.items()}, done)
+            means = {k: float(v) for k, v in parallel.mean(meter.flush()).items()}
+            if parallel.main:
+                bar.set_postfix(loss=f"{means['loss']:.4g}")
+                logger.log({f"{label}/{k}": v for k, v in means.items()}, done)
         if done % cfg.checkpoint_every == 0 or done == cfg.steps:
-            save_tensors(path, _pack(module, ema, optimizer, done, cfg))
-    return (ema if ema is not None else module).eval()
+            tensors = _pack(module, average, plain_optimizer, done, cfg)
+            if parallel.main:
+                save_tensors(path, tensors)
+            parallel.wait()
+    final = average.tensors if average is not None else module.state_dict()
+    result.load_state_dict({k: whole(v).to(result_device(result)) for k, v in final.items()})
+    return result.eval()
+
+
+def part_seed(seed: int, step: int, part: int) -> int:
+    """The seed of one micro-batch of one step."""
+    return seed * 1_000_003 + step + part * 7_368_787_981
+
+
+def result_device(module: nn.Module) -> torch.device | None:
+    """Where a module's parameters are."""
+    first = next(module.parameters(), None)
+    return None if first is None else first.device
+
+
+class Average:
+    """Exponential moving average of a module's parameters; buffers (running statistics) are copied."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.tensors = {k: v.detach().clone() for k, v in module.state_dict().items()}
+        self.moving = {name for name, _ in module.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, decay: float) -> None:
+        """Move toward the module's weights."""
+        for name, new in module.state_dict().items():
+            if name in self.moving:
+                self.tensors[name].lerp_(new, 1 - decay)
+            else:
+                self.tensors[name].copy_(new)
 
 
 def learning_rate(step: int, cfg: LoopConfig) -> float:
@@ -103,35 +187,21 @@ def learning_rate(step: int, cfg: LoopConfig) -> float:
     return cfg.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def _adamw(parameters: list[nn.Parameter], cfg: LoopConfig) -> torch.optim.AdamW:
+def _adamw(module: nn.Module, cfg: LoopConfig) -> torch.optim.AdamW:
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": cfg.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": cfg.weight_decay},
+        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=cfg.learning_rate, betas=(0.9, 0.99), fused=True)
 
 
-def _descend(
-    loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], cfg: LoopConfig, where: str
-) -> None:
+def _require_finite(loss: Tensor, cfg: LoopConfig, where: str) -> None:
     if not torch.isfinite(loss):
         raise FloatingPointError(
             f"{where}: the loss is {loss.item()}. Lower the learning rate ({cfg.learning_rate}) or look for NaN in the "
             "data."
         )
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(parameters, cfg.grad_clip)
-    optimizer.step()
-
-
-@torch.no_grad()
-def _average(ema: nn.Module, module: nn.Module, decay: float) -> None:
-    """Move the averaged parameters toward the trained ones; buffers (running statistics) are copied."""
-    for kept, new in zip(ema.parameters(), module.parameters(), strict=True):
-        kept.lerp_(new, 1 - decay)
-    for kept, new in zip(ema.buffers(), module.buffers(), strict=True):
-        kept.copy_(new)
 
 
 class _Meter:
@@ -147,58 +217,74 @@ class _Meter:
             self.sums[key] = self.sums.get(key, 0.0) + float(value.detach())
             self.counts[key] = self.counts.get(key, 0) + 1
 
-    def flush(self) -> dict[str, float]:
+    def flush(self) -> dict[str, Tensor]:
         means = {k: s / self.counts[k] for k, s in self.sums.items()}
         pace = self.counts["loss"] / max(1e-9, time.perf_counter() - self.since)
         self.__init__()
-        return means | {"steps_per_s": pace}
+        return {k: torch.tensor(v) for k, v in (means | {"steps_per_s": pace}).items()}
 
 
 def _settings(cfg: LoopConfig) -> dict[str, Any]:
-    """The settings that decide the weights; how often to log or save does not."""
-    return {k: v for k, v in asdict(cfg).items() if k not in ("checkpoint_every", "log_every")}
+    """The settings that decide the weights; how often to log or save, and how to compute, does not."""
+    return {k: v for k, v in asdict(cfg).items() if k not in ("checkpoint_every", "log_every", "compile")}
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A checkpoint as it was read."""
+
+    step: int
+    tensors: dict[str, Tensor]
+
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
 
 
 def _pack(
-    module: nn.Module, ema: nn.Module | None, optimizer: torch.optim.Optimizer, step: int, cfg: LoopConfig
+    module: nn.Module, average: Average | None, optimizer: torch.optim.Optimizer, step: int, cfg: LoopConfig
 ) -> dict[str, Tensor]:
-    """Everything that the next step needs, as named tensors; settings and step as JSON in bytes."""
+    """Everything that the next step needs, as named whole tensors; settings and step as JSON in bytes.
+
+    Gathering shards is work for all processes, though only one writes.
+    """
     text = json.dumps({"step": step, "settings": _settings(cfg)})
     tensors = {"meta": torch.tensor(list(text.encode()), dtype=torch.uint8)}
-    tensors |= {f"module.{k}": v for k, v in module.state_dict().items()}
-    if ema is not None:
-        tensors |= {f"ema.{k}": v for k, v in ema.state_dict().items()}
+    tensors |= {f"module.{k}": whole(v) for k, v in module.state_dict().items()}
+    if average is not None:
+        tensors |= {f"ema.{k}": whole(v) for k, v in average.tensors.items()}
     for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
+        tensors |= {f"optimizer.{index}.{k}": whole(v) for k, v in state.items()}
     return tensors
 
 
-def _resume(
-    path: Path, module: nn.Module, ema: nn.Module | None, optimizer: torch.optim.Optimizer, cfg: LoopConfig, label: str
-) -> int:
-    """Load the checkpoint, if there is one; return the number of steps already done."""
+def _read(path: Path, cfg: LoopConfig, label: str) -> _Stored | None:
+    """The checkpoint, if there is one; refused if it was made with other settings."""
     if not path.is_file():
-        return 0
+        return None
     tensors = load_tensors(path)
     if "meta" not in tensors:
         raise CheckpointError(f"{path} is not a checkpoint of the training loop. Move it away and start {label} again.")
     meta = json.loads(bytes(tensors.pop("meta").tolist()))
     for key, value in _settings(cfg).items():
-        if meta["settings"].get(key) != value:
+        if meta["settings"].get(key, LoopConfig.__dataclass_fields__[key].default) != value:
             raise CheckpointError(
                 f"{path} was made with {key}={meta['settings'].get(key)!r}, and {label} now has {key}={value!r}. "
                 "Use the same settings to resume, or another folder (or delete the file) to start again."
             )
-    load_into(module, _under("module.", tensors), path)
-    if ema is not None:
-        load_into(ema, _under("ema.", tensors), path)
+    return _Stored(int(meta["step"]), tensors)
+
+
+def _restore(stored: _Stored, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None) -> None:
+    """Optimizer and average as they were; the module's own weights are loaded before it is sharded."""
+    if average is not None:
+        kept = stored.under("ema.")
+        average.tensors = {k: like(kept[k], v) for k, v in average.tensors.items()}
     states: dict[int, dict[str, Tensor]] = {}
-    for key, value in _under("optimizer.", tensors).items():
+    for key, value in stored.under("optimizer.").items():
         index, name = key.split(".")
         states.setdefault(int(index), {})[name] = value
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for index, state in states.items():
+        sharded = {k: v for k, v in state.items() if v.shape == parameters[index].shape}
+        state |= {k: like(v, parameters[index]) for k, v in sharded.items()}
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-    return int(meta["step"])
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -21,7 +21,8 @@ from argos_wm.data.windows import WindowConfig, Windows
 from argos_wm.encoders.text import TextEncoder, TextFeatures
 from argos_wm.latents import LatentState
 from argos_wm.training.logger import RunLogger
-from argos_wm.training.loop import LoopConfig, fit
+from argos_wm.training.loop import Forward, LoopConfig, fit
+from argos_wm.training.parallel import Parallel
 from argos_wm.world_model import WorldModel, WorldModelConfig
 
 VALIDATION_SHARE = 0.1
@@ -42,6 +43,7 @@ def train_planner(
     groups: Mapping[str, Hashable] | None = None,
     device: torch.device | str = "cpu",
     label: str = "planner",
+    parallel: Parallel | None = None,
 ) -> WorldModel:
     """Train a world model; resumes by itself, as ``fit`` does.
 
@@ -50,6 +52,7 @@ def train_planner(
         config, windows, loop: settings of the model, the windows and the optimisation.
         out_dir: folder of the checkpoint.
         groups: what each instruction asks for, see ``Instructions``; needed to choose wrong ones.
+        parallel: the run's processes, each with its own ``device``; None is one alone.
 
     Returns:
         the averaged weights, in evaluation mode; the caller saves them.
@@ -61,13 +64,13 @@ def train_planner(
     instructions = Instructions(cache.instructions, text_encoder, groups)
     probe = Probe(cache, validation, windows, config, instructions)
 
-    def loss_fn(step: int) -> dict[str, Tensor]:
-        batch = sampler(loop.batch_size)
-        values = model.loss(batch.to(device), instructions.right(batch.episode).to(device))
+    def loss_fn(forward: Forward, step: int) -> dict[str, Tensor]:
+        batch = sampler(loop.rows)
+        values = forward(batch.to(device), instructions.right(batch.episode).to(device))
         looks = (step + 1) % (PROBE_EVERY * loop.log_every) == 0
         return values | (probe(model) if looks or step + 1 == min(loop.log_every, loop.steps) else {})
 
-    trained = fit(model, loss_fn, loop, out_dir, logger, label)
+    trained = fit(model, loss_fn, loop, out_dir, logger, label, parallel)
     assert isinstance(trained, WorldModel)
     return trained
 

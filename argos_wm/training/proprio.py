@@ -9,7 +9,7 @@ from torch import Tensor
 
 from argos_wm.encoders.proprio import ProprioEncoder
 from argos_wm.training.logger import RunLogger
-from argos_wm.training.loop import LoopConfig, fit
+from argos_wm.training.loop import Forward, LoopConfig, fit
 
 LATENT_NOISE = 0.1
 """Standard deviation of the noise on latents: about the error of a planner that is worth following."""
@@ -25,7 +25,7 @@ def train_proprio(
     """
     encoder.set_scale(raw)
 
-    def loss_fn(step: int) -> dict[str, Tensor]:
+    def loss_fn(_: Forward, step: int) -> dict[str, Tensor]:
         data = raw[torch.randint(len(raw), (cfg.batch_size // 2,))]
         wide = encoder.centre + 2.0 * encoder.scale * torch.randn(cfg.batch_size // 2, 2 * encoder.joints)
         batch = torch.cat([data, wide])

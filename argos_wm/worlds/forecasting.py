@@ -15,7 +15,7 @@ from torch import Tensor
 from argos_wm.data.windows import Windows
 from argos_wm.latents import LatentState
 from argos_wm.training.logger import RunLogger
-from argos_wm.training.loop import LoopConfig, fit
+from argos_wm.training.loop import Forward, LoopConfig, fit
 from argos_wm.world_model import WorldModel, WorldModelConfig, no_text
 from argos_wm.worlds import bouncing_shapes as world
 from argos_wm.worlds.pixels import PixelCodec
@@ -83,9 +83,9 @@ def train_forecaster(
     model = WorldModel(config, cfg.codec().spec("bouncing-shapes", ()), TEXT_DIM, 1)
     text = no_text(cfg.loop.batch_size, TEXT_DIM, "cpu")
 
-    def loss(step: int) -> dict[str, Tensor]:
+    def loss(forward: Forward, step: int) -> dict[str, Tensor]:
         windows, _ = draw_windows(cfg.loop.batch_size, cfg, torch.default_generator)
-        return model.loss(windows, text)
+        return forward(windows, text)
 
     trained = fit(model, loss, cfg.loop, out_dir, logger, f"bouncing_{objective}")
     assert isinstance(trained, WorldModel)

@@ -26,7 +26,7 @@ from argos_wm.hierarchy import bridge
 from argos_wm.latents import LatentState
 from argos_wm.planner import SamplerConfig
 from argos_wm.training.logger import RunLogger
-from argos_wm.training.loop import LoopConfig, fit
+from argos_wm.training.loop import Forward, LoopConfig, fit
 from argos_wm.world_model import WorldModel, WorldModelConfig, no_text
 from argos_wm.worlds.pixels import PixelCodec
 from argos_wm.worlds.world import Episodes, World
@@ -130,7 +130,12 @@ def train_world_model(
     sampler = WindowSampler(cache, torch.arange(len(cache)), windows, config.history, config.action_steps)
     text = no_text(cfg.loop.batch_size, TEXT_DIM, "cpu")
     trained = fit(
-        model, lambda step: model.loss(sampler(cfg.loop.batch_size), text), cfg.loop, out_dir, logger, f"{objective}"
+        model,
+        lambda forward, step: forward(sampler(cfg.loop.batch_size), text),
+        cfg.loop,
+        out_dir,
+        logger,
+        f"{objective}",
     )
     assert isinstance(trained, WorldModel)
     return trained
@@ -165,7 +170,7 @@ def train_follower(
     frames = torch.arange(len(cache.episode_of))
     usable = frames[cache.end(frames) > frames]
 
-    def loss(step: int) -> dict[str, Tensor]:
+    def loss(_: Forward, step: int) -> dict[str, Tensor]:
         now = usable[torch.randint(len(usable), (cfg.follower_loop.batch_size,))]
         ahead = 1 + torch.randint(cfg.period, now.shape)
         then = torch.minimum(now + ahead, cache.end(now))

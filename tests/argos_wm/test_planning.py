@@ -26,14 +26,14 @@ class Straight:
     action_dim = 3
 
     def __init__(self, noise: float = 0.0) -> None:
-        self.noise_scale, self.asked = noise, []
+        self.noise_scale = noise
 
-    def sample(self, history, mask, text, horizon, actions=None, *, goal=None, generator=None, noise=None, **_):
+    def sample(self, history, mask, text, horizon, actions=None, *, goal=None, generator=None, noise=None, **_) -> Any:
         now = history[:, -1]
         if actions is not None:
             moved = actions.sum(1)
             return LatentState(now.vision + moved[:, None], now.proprio + moved, now.time + horizon)
-        self.asked.append(horizon)
+        assert goal is not None
         share = horizon / (goal.time - now.time)
         vision = torch.lerp(now.vision, goal.vision, share[:, None, None])
         if noise is None:

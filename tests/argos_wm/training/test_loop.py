@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from argos_wm.checkpoint import CheckpointError
 from argos_wm.training.logger import RunLogger
-from argos_wm.training.loop import CHECKPOINT, LoopConfig, fit, learning_rate
+from argos_wm.training.loop import CHECKPOINT, Forward, LoopConfig, fit, learning_rate
 
 CFG = LoopConfig(steps=12, learning_rate=1e-2, warmup_steps=3, ema_decay=0.9, checkpoint_every=5, log_every=2)
 
@@ -24,11 +24,11 @@ def network() -> nn.Module:
 def train(out: Path, stop_at: int | None = None, cfg: LoopConfig = CFG, nan_at: int | None = None) -> nn.Module:
     module = network()
 
-    def loss_fn(step: int) -> dict[str, Tensor]:
+    def loss_fn(forward: Forward, step: int) -> dict[str, Tensor]:
         if step == stop_at:
             raise KeyboardInterrupt
         x = torch.randn(16, 3)
-        loss = (module(x).squeeze(-1) - x.sum(-1)).square().mean()
+        loss = (forward(x).squeeze(-1) - x.sum(-1)).square().mean()
         return {"loss": loss * float("nan") if step == nan_at else loss, "extra": loss.detach()}
 
     return fit(module, loss_fn, cfg, out, RunLogger(out), "toy")

@@ -1,0 +1,115 @@
+"""One training step on many processes: DDP or FSDP2 by Hugging Face's Accelerate, and nothing of it for one process.
+
+A run that was started by ``accelerate launch`` or ``torchrun`` finds itself here. The parts of a batch (micro-batches)
+are dealt to the processes, and each part draws from randomness of its own; so many processes, or one that accumulates
+as many parts, take the same steps up to rounding. Checkpoints hold whole tensors, whoever wrote them, so that a run may
+be resumed with another number of processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Parallel:
+    """The processes of a run, seen from one of them.
+
+    Attributes:
+        rank: this process, from 0.
+        ranks: how many there are.
+    """
+
+    def __init__(self, accelerator: Any = None) -> None:
+        """``accelerator``: an ``accelerate.Accelerator``, or None for a process alone."""
+        self.accelerator = accelerator
+        self.rank = 0 if accelerator is None else accelerator.process_index
+        self.ranks = 1 if accelerator is None else accelerator.num_processes
+
+    @staticmethod
+    def launched(device: str = "cpu") -> Parallel:
+        """As the environment says, which ``accelerate launch`` and ``torchrun`` set; FSDP2 too is asked for there."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return Parallel()
+        from accelerate import Accelerator  # takes seconds to import
+
+        return Parallel(Accelerator(cpu=device == "cpu"))
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes files and logs."""
+        return self.rank == 0
+
+    @property
+    def device(self) -> torch.device | None:
+        """Where this process computes; None leaves it to the caller."""
+        return None if self.accelerator is None else self.accelerator.device
+
+    def parts(self, count: int) -> range:
+        """Which of ``count`` micro-batches are this process's."""
+        if count % self.ranks:
+            raise ValueError(
+                f"{count} micro-batches cannot be dealt to {self.ranks} processes evenly; set micro_batches to a "
+                f"multiple of {self.ranks}."
+            )
+        return range(self.rank, count, self.ranks)
+
+    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Callable[..., Any], Any]:
+        """What to call in the module's place, and the optimizer to step."""
+        if self.accelerator is None:
+            return module, optimizer
+        return self.accelerator.prepare(module, optimizer)
+
+    def without_sync(self, forward: Any, last: bool) -> AbstractContextManager[Any]:
+        """Gradients are exchanged only with the last micro-batch of a step."""
+        if self.accelerator is None or last:
+            return nullcontext()
+        return self.accelerator.no_sync(forward)
+
+    def backward(self, loss: Tensor) -> None:
+        """Differentiate; gradients are averaged over processes."""
+        if self.accelerator is None:
+            loss.backward()
+        else:
+            self.accelerator.backward(loss)
+
+    def clip(self, parameters: Iterable[nn.Parameter], norm: float) -> None:
+        """Clip the norm of the gradient, over all processes' shards."""
+        if self.accelerator is None:
+            nn.utils.clip_grad_norm_(parameters, norm)
+        else:
+            self.accelerator.clip_grad_norm_(parameters, norm)
+
+    def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scalars averaged over processes; all must bring the same names."""
+        if self.accelerator is None or not values:
+            return values
+        names = sorted(values)
+        stacked = torch.stack([values[name].detach().float().to(self.accelerator.device) for name in names])
+        return dict(zip(names, self.accelerator.reduce(stacked, "mean").unbind(), strict=True))
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.accelerator is not None:
+            self.accelerator.wait_for_everyone()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that may be sharded, in full."""
+    gather = getattr(tensor, "full_tensor", None)
+    return tensor if gather is None else gather()
+
+
+def like(value: Tensor, model: Tensor) -> Tensor:
+    """A full tensor, sharded as ``model`` is."""
+    mesh = getattr(model, "device_mesh", None)
+    if mesh is None:
+        return value.to(model.device, model.dtype)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(model.device, model.dtype), mesh, model.placements)  # pyright: ignore

@@ -189,7 +189,7 @@ def wilson_interval(successes: int, count: int, z: float = 1.96) -> tuple[float,
     share = successes / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return centre - half, centre + half
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _rms(squared: Tensor, episode: Tensor, cfg: EvaluationConfig) -> tuple[float, list[float]]:

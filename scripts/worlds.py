@@ -1,4 +1,4 @@
-"""Judge the planner's design where every answer is known: worlds.py [bouncing_shapes|two_room|push_t] preset=demo"""
+"""Judge the planner in small worlds: worlds.py [bouncing_shapes|curtain|two_room|push_t] preset=demo"""
 
 import sys
 
@@ -6,8 +6,9 @@ import hydra
 from omegaconf import DictConfig
 
 from argos_sim.pipeline.command_line import run
+from argos_sim.pipeline.settings import Settings
 
-WORLDS = ("bouncing_shapes", "two_room", "push_t")
+WORLDS = ("bouncing_shapes", "curtain", "two_room", "push_t")
 CHOSEN: list[str] = []
 while len(sys.argv) > 1 and sys.argv[1] in WORLDS:
     CHOSEN.append(sys.argv.pop(1))
@@ -16,15 +17,18 @@ while len(sys.argv) > 1 and sys.argv[1] in WORLDS:
 @hydra.main(config_path="config", config_name="config", version_base=None)
 def main(config: DictConfig) -> None:
     """Parse, run the chosen worlds, or all in turn."""
-    from argos_sim.pipeline.worlds import forecast_stage, goal_stage
+    from argos_sim.pipeline.worlds import forecast_stage, goal_stage, memory_stage
 
-    run(
-        lambda settings: [
-            forecast_stage(settings) if name == "bouncing_shapes" else goal_stage(settings, name)
-            for name in CHOSEN or WORLDS
-        ],
-        config,
-    )
+    apart = {"bouncing_shapes": forecast_stage, "curtain": memory_stage}
+
+    def work(settings: Settings) -> None:
+        for name in CHOSEN or WORLDS:
+            if name in apart:
+                apart[name](settings)
+            else:
+                goal_stage(settings, name)
+
+    run(work, config)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from argos_wm.data.windows import WindowConfig
 from argos_wm.planner import SamplerConfig
 from argos_wm.training.loop import LoopConfig
 from argos_wm.world_model import WorldModelConfig
+from argos_wm.worlds.curtain import CurtainConfig
 from argos_wm.worlds.forecasting import ForecastConfig
 from argos_wm.worlds.goal_reaching import GoalConfig
 
@@ -110,6 +111,7 @@ class WorldsSettings:
     """Small worlds that the planner's design is judged in; apart from the pipeline."""
 
     bouncing_shapes: ForecastConfig = field(default_factory=ForecastConfig)
+    curtain: CurtainConfig = field(default_factory=CurtainConfig)
     two_room: GoalConfig = field(default_factory=GoalConfig)
     push_t: GoalConfig = field(default_factory=lambda: GoalConfig(patch=12))
 

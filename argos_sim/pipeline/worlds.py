@@ -16,7 +16,7 @@ from torchvision.utils import make_grid, save_image
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
 from argos_wm.training.logger import RunLogger
-from argos_wm.worlds import bouncing_shapes, forecasting, goal_reaching
+from argos_wm.worlds import bouncing_shapes, curtain, forecasting, goal_reaching
 from argos_wm.worlds.push_t import PushT
 from argos_wm.worlds.two_room import TwoRoom
 from argos_wm.worlds.world import World, record, tasks
@@ -70,6 +70,29 @@ def future_sheet(model: Any, cfg: forecasting.ForecastConfig, samples: int = 7) 
         *(codec.decode(vision) for vision in draws),
     ]
     return make_grid(torch.stack(columns, 1).flatten(0, 1).clamp(0, 1), nrow=len(columns), padding=2, pad_value=0.5)
+
+
+def memory_stage(settings: Settings) -> dict[str, Any]:
+    """Behind the curtain: what a memory of tokens knows and the last states do not."""
+    cfg = settings.worlds.curtain
+
+    def work(folder: Path) -> dict[str, Any]:
+        figures: dict[str, Any] = {}
+        for label in ("memory", "window"):
+            logger = RunLogger(folder / label, settings.logger, f"curtain-{label}", settings.to_dict())
+            model = curtain.train(cfg, label == "memory", folder / label, logger)
+            logger.close()
+            scored = curtain.score(model, cfg, label == "memory")
+            print(
+                f"  {label}: disc found in {100 * scored['found']:.1f} % of {scored['scenes']} scenes "
+                f"{[round(100 * x, 1) for x in scored['found_ci']]}, error {scored['error']:.3f}"
+            )
+            figures |= {f"{label}.{k}": v for k, v in scored.items()}
+        return figures
+
+    return run_stage(
+        settings.folder / "worlds" / "curtain", "curtain", dataclasses.asdict(cfg), work, settings.overwrite
+    )
 
 
 def goal_stage(settings: Settings, name: str) -> dict[str, Any]:

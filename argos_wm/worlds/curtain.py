@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from argos_wm.data.windows import Windows
+from argos_wm.evaluation import wilson_interval
 from argos_wm.latents import LatentState
 from argos_wm.memory import ChangeComponents, remember
 from argos_wm.training.logger import RunLogger
@@ -145,9 +146,11 @@ def score(model: WorldModel, cfg: CurtainConfig, memory: bool, seed: int = 1) ->
     )
     away = (find_disc(cfg.codec().decode(drawn.vision)) - disc).norm(dim=1)
     error = (drawn.vision - windows.target.vision).square().flatten(1).mean(1)
+    found = int((away <= TOLERANCE).sum())
     return {
         "scenes": len(disc),
-        "found": float((away <= TOLERANCE).float().mean()),
+        "found": found / len(disc),
+        "found_ci": wilson_interval(found, len(disc)),
         "median_distance": float(away.median()),
         "error": float(error.mean().sqrt()),
     }

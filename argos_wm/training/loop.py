@@ -116,7 +116,7 @@ def fit(
         total=cfg.steps,
         desc=label,
         mininterval=1.0,
-        disable=None if parallel.main else True,
+        disable=not parallel.main,
     )
     parameters = [p for p in module.parameters() if p.requires_grad]
     for step in bar:

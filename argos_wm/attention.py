@@ -98,9 +98,14 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
+HIDDEN = -1e4
+"""Added to the logit of a hidden key: its share is exactly zero. It is finite, so that a query to which everything is
+hidden, which nothing then listens to, is no NaN."""
+
+
 def visible(mask: Tensor) -> Tensor:
     """(B, K) bool, True where a key may be seen, as what is added to attention's logits, (B, 1, 1, K)."""
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, -torch.inf)[:, None, None]
+    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, HIDDEN)[:, None, None]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:

@@ -178,7 +178,8 @@ class DiT(nn.Module):
 
         Args:
             history: (B, S, …), oldest first; ``time`` (B, S) in seconds from now, the last one 0.
-            history_mask: (B, S) bool; the last state, the current one, is always there.
+            history_mask: (B, S) bool. Where not even the last state, the current one, is known, as when a picture is
+                to be imagined from words alone, it is as if it were the mean of all states.
             horizon: (B,) seconds from now to the target.
             text: rows without a token are the null condition.
             actions: (B, A, J), mean torque over A equal parts of the horizon, in units of each joint's limit.
@@ -210,8 +211,13 @@ class DiT(nn.Module):
             x = block(x, vector, rotation, block.cross.keys_values(words, unplaced), words_bias, bias)
         context, always = torch.cat([self.norm(x), words], 1), mask.new_ones(batch, 1)
         everywhere = Rotation.cat([rotation, unplaced], batch)
+        known = history_mask[:, -1].to(history.vision.dtype)
         return Context(
-            current=history[:, -1],
+            current=LatentState(
+                history.vision[:, -1] * known[:, None, None],
+                history.proprio[:, -1] * known[:, None],
+                history.time[:, -1],
+            ),
             vector=vector,
             rotation=self.rotary(self._places(horizon[:, None])),
             keys_values=[block.cross.keys_values(context, everywhere) for block in self.blocks],

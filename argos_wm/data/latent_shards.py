@@ -5,7 +5,7 @@ shard's rows, bytes and SHA-256. Shards are read through memory maps, so that a 
 A shard that was cut off is found when the folder is opened, one that was altered when it is first touched.
 
 Rows are of any shape and kept in float16 or bfloat16; with a ``ChannelCodec`` only the leading principal components of
-their channels are kept.
+their channels are kept. Each row may have a note, such as its caption, in a JSON-lines file beside its shard.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,20 +104,31 @@ class LatentShardWriter:
         elif codec is not None:
             save_tensors(folder / CODEC, {"mean": codec.mean, "components": codec.components})
         self._pending: list[Tensor] = []
+        self._notes: list[Any] = []
 
     @property
     def rows(self) -> int:
         """Rows that are safely on disk."""
         return sum(shard["rows"] for shard in self.index["shards"])
 
-    def add(self, rows: Tensor) -> None:
-        """Append rows (N, …)."""
+    def add(self, rows: Tensor, notes: Sequence[Any] | None = None) -> None:
+        """Append rows (N, …), each with a note of plain values; either all rows of a folder have notes or none."""
+        if notes is not None and len(notes) != len(rows):
+            raise ValueError(f"{len(rows)} rows came with {len(notes)} notes; each needs its own.")
         kept = rows if self.codec is None else self.codec.encode(rows)
         self._pending.append(kept.to(DTYPES[self.index["dtype"]]).cpu())
+        self._notes += [] if notes is None else notes
         while sum(map(len, self._pending)) >= self.rows_per_shard:
             joined = torch.cat(self._pending)
             self._write(joined[: self.rows_per_shard])
             self._pending = [joined[self.rows_per_shard :]]
+
+    def last_note(self) -> Any:
+        """The note of the last row that is safely on disk, or None."""
+        if not self.rows:
+            return None
+        lines = (self.folder / _notes_name(len(self.index["shards"]) - 1)).read_text().splitlines()
+        return json.loads(lines[-1])
 
     def finish(self, extra: dict[str, Any] | None = None) -> None:
         """Write what is left and mark the folder complete; ``extra`` is kept in the index."""
@@ -132,6 +143,10 @@ class LatentShardWriter:
         name = f"shard-{len(self.index['shards']):05d}.safetensors"
         path = self.folder / name
         save_tensors(path, {ROWS: rows})
+        if self._notes:
+            mine, self._notes = self._notes[: len(rows)], self._notes[len(rows) :]
+            text = "".join(json.dumps(note, ensure_ascii=False) + "\n" for note in mine)
+            (self.folder / _notes_name(len(self.index["shards"]))).write_text(text)
         self.index["shards"].append(
             {"file": name, "rows": len(rows), "bytes": path.stat().st_size, "sha256": _sha256(path)}
         )
@@ -173,6 +188,7 @@ class LatentShards:
         if self.index["codec"] is not None:
             self.codec = ChannelCodec(**load_tensors(folder / CODEC), kept=self.index["codec"]["kept"])
         self._maps: dict[int, np.ndarray] = {}
+        self._notes: dict[int, list[Any]] = {}
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -196,6 +212,23 @@ class LatentShards:
             raise IndexError("No rows were asked for.")
         decoded = out if self.codec is None else self.codec.decode(out)
         return decoded.unflatten(0, rows.shape) if rows.ndim != 1 else decoded
+
+    def notes(self, rows: Tensor) -> list[Any]:
+        """The notes of rows (N,)."""
+        flat = rows.numpy()
+        which = np.searchsorted(self.starts, flat, side="right") - 1
+        return [self._notes_of(int(n))[int(row - self.starts[n])] for n, row in zip(which, flat, strict=True)]
+
+    def _notes_of(self, number: int) -> list[Any]:
+        if number not in self._notes:
+            path = self.folder / _notes_name(number)
+            lines = path.read_text().splitlines() if path.is_file() else []
+            if len(lines) != self.index["shards"][number]["rows"]:
+                raise CheckpointError(
+                    f"{path} has {len(lines)} of {self.index['shards'][number]['rows']} notes. Encode the data again."
+                )
+            self._notes[number] = [json.loads(line) for line in lines]
+        return self._notes[number]
 
     def _map(self, number: int) -> np.ndarray:
         """A shard's rows as 16-bit integers, mapped, its checksum compared on first touch."""
@@ -250,6 +283,10 @@ def _map_rows(path: Path) -> np.ndarray:
         header = json.loads(file.read(length))
     entry = header[ROWS]
     return np.memmap(path, np.int16, "r", 8 + length + entry["data_offsets"][0], tuple(entry["shape"]))
+
+
+def _notes_name(number: int) -> str:
+    return f"shard-{number:05d}.jsonl"
 
 
 def _sha256(path: Path) -> str:

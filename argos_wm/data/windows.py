@@ -6,7 +6,7 @@ state at that horizon, and the actions in between. What a recording lacks is mar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,12 +56,39 @@ class Windows:
         """Index the batch."""
         return self._map(lambda value: value[index])
 
+    @staticmethod
+    def cat(parts: Sequence[Windows]) -> Windows:
+        """Join batches of one history length; what some parts have and others lack is marked as absent there."""
+        sizes = [len(part) for part in parts]
+        joined: dict[str, Any] = {}
+        for name in ("history", "target"):
+            joined[name] = LatentState.cat([getattr(part, name) for part in parts])
+        for name in ("history_mask", "horizon", "actions", "episode", "frame"):
+            joined[name] = torch.cat([getattr(part, name) for part in parts])
+        for name in ("has_actions", "has_proprio"):
+            flags = [getattr(part, name) for part in parts]
+            if any(flag is not None for flag in flags):
+                full = [torch.ones(n, dtype=torch.bool) if f is None else f for n, f in zip(sizes, flags, strict=True)]
+                joined[name] = torch.cat(full)
+        if any(part.goal is not None for part in parts):
+            joined["goal"] = LatentState.cat([part.target if part.goal is None else part.goal for part in parts])
+            joined["has_goal"] = torch.cat([_has_goal(part) for part in parts])
+        if any(part.memory is not None for part in parts):
+            raise ValueError("Windows with memory cannot be joined with others; give all of a batch the same memory.")
+        return Windows(**joined)
+
     def to(self, device: torch.device | str) -> Windows:
         return self._map(lambda value: value.to(device))
 
     def _map(self, f: Callable[[Any], Any]) -> Windows:
         mapped: dict[str, Any] = {name: None if value is None else f(value) for name, value in vars(self).items()}
         return Windows(**mapped)
+
+
+def _has_goal(windows: Windows) -> Tensor:
+    if windows.goal is None:
+        return torch.zeros(len(windows), dtype=torch.bool)
+    return torch.ones(len(windows), dtype=torch.bool) if windows.has_goal is None else windows.has_goal
 
 
 @dataclass(frozen=True)

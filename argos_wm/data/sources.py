@@ -1,0 +1,106 @@
+"""Training windows from latents on disk: of pictures with captions, and of clips of video.
+
+A picture is a window without a past: words in, the picture's latents out, at a horizon of zero. A clip is a window
+whose past and future are its own frames; nobody's joints or actions are known. Both fit in one batch with robots'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from argos_wm.data.caching import clip_rows
+from argos_wm.data.latent_shards import LatentShards
+from argos_wm.data.windows import WindowConfig, Windows
+from argos_wm.latents import LatentState
+
+
+class _Shards:
+    """What both share: the shapes of the world model that is trained."""
+
+    def __init__(self, shards: LatentShards, kind: str, history: Sequence[float], action_steps: int) -> None:
+        made_of = shards.index["extra"].get("kind")
+        if made_of != kind:
+            raise ValueError(f"{shards.folder} holds {made_of or 'something else'}, and {kind} were asked for.")
+        self.shards, self.history, self.action_steps = shards, history, action_steps
+        self.spec = shards.spec
+
+    def _windows(self, history: LatentState, mask: Tensor, target: LatentState, rows: Tensor) -> Windows:
+        count, joints = len(rows), len(self.spec.joint_names)
+        absent = torch.zeros(count, dtype=torch.bool)
+        return Windows(
+            history=history,
+            history_mask=mask,
+            target=target,
+            horizon=target.time,
+            actions=torch.zeros(count, self.action_steps, joints),
+            episode=rows,
+            frame=rows,
+            has_actions=absent,
+            has_proprio=absent,
+        )
+
+    def _state(self, rows: Tensor, time: Tensor) -> LatentState:
+        """States at rows of any shape; their joints are zeros that mean nothing."""
+        return LatentState(self.shards[rows].float(), torch.zeros(*rows.shape, self.spec.proprio_dim), time)
+
+
+class PictureWindows(_Shards):
+    """Windows of single pictures; a sample is a row of the cache."""
+
+    def __init__(self, shards: LatentShards, history: Sequence[float], action_steps: int) -> None:
+        super().__init__(shards, "pictures", history, action_steps)
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __call__(self, sample: Tensor) -> tuple[Windows, list[str]]:
+        """Windows of samples (B,) and their captions."""
+        target = self._state(sample, torch.zeros(len(sample)))
+        shape = (len(sample), len(self.history))
+        time = torch.tensor(self.history).expand(shape)
+        past = LatentState(
+            torch.zeros(*shape, *target.vision.shape[1:]), torch.zeros(*shape, self.spec.proprio_dim), time.clone()
+        )
+        mask = torch.zeros(shape, dtype=torch.bool)
+        return self._windows(past, mask, target, sample), [note["text"] for note in self.shards.notes(sample)]
+
+
+class ClipWindows(_Shards):
+    """Windows of clips; a sample is a clip, its moment and horizon are drawn by torch's default generator."""
+
+    def __init__(
+        self, shards: LatentShards, windows: WindowConfig, history: Sequence[float], action_steps: int
+    ) -> None:
+        super().__init__(shards, "clips", history, action_steps)
+        self.cfg, self.fps = windows, float(shards.index["extra"]["fps"])
+        self.shortest = max(1, round(windows.shortest_horizon * self.fps))
+        notes: list[dict[str, Any]] = shards.notes(torch.arange(len(shards)))
+        clips = [clip for clip in clip_rows(notes) if clip[1] > self.shortest]
+        if not clips:
+            raise ValueError(f"None of the clips in {shards.folder} lasts {windows.shortest_horizon} s.")
+        self.first = torch.tensor([first for first, _, _ in clips])
+        self.length = torch.tensor([length for _, length, _ in clips])
+        self.texts = [text for _, _, text in clips]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __call__(self, sample: Tensor) -> tuple[Windows, list[str]]:
+        """Windows of samples (B,) and what is said of them."""
+        count, length = len(sample), self.length[sample]
+        now = (torch.rand(count) * (length - self.shortest)).long()
+        left = length - 1 - now
+        period = torch.full_like(left, max(1, round(self.cfg.period * self.fps)))
+        anywhere = self.shortest + (torch.rand(count) * (left - self.shortest + 1)).long()
+        ahead = torch.where(torch.rand(count) < self.cfg.period_share, period, anywhere)
+        ahead = torch.minimum(ahead, left)
+        offsets = torch.tensor([round(offset * self.fps) for offset in self.history])
+        wanted = now[:, None] + offsets
+        rows = self.first[sample][:, None] + wanted.clamp_min(0)
+        past = self._state(rows, (offsets / self.fps).expand(count, -1).clone())
+        target = self._state(self.first[sample] + now + ahead, ahead / self.fps)
+        return self._windows(past, wanted >= 0, target, sample), [self.texts[i] for i in sample.tolist()]

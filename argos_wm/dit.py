@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from argos_wm.attention import CrossAttention, RotaryPositions, Rotation, SelfAttention, Sinusoids, visible
 from argos_wm.conditioning import Conditioning, Shapes
@@ -132,6 +133,9 @@ class DiT(nn.Module):
         self.past_vision, self.past_proprio = nn.Linear(shapes.channels, width), nn.Linear(shapes.proprio_dim, width)
         self.now_vision, self.now_proprio = nn.Linear(shapes.channels, width), nn.Linear(shapes.proprio_dim, width)
         self.noisy_vision, self.noisy_proprio = nn.Linear(shapes.channels, width), nn.Linear(shapes.proprio_dim, width)
+        self.checkpoint_activations = False
+        """Compute blocks' activations again in the backward pass instead of keeping them: less memory, a third more
+        time. Set by the training loop."""
         self.context_blocks = Blocks(size.context_depth, width, size.heads)
         self.blocks = Blocks(size.depth, width, size.heads)
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
@@ -208,7 +212,7 @@ class DiT(nn.Module):
         rotation, unplaced = self.rotary(torch.cat(places, 1)), self.rotary.nowhere(words.shape[1])
         words_bias, bias = visible(words_mask), visible(torch.cat(masks, 1))
         for block in self.context_blocks:
-            x = block(x, vector, rotation, block.cross.keys_values(words, unplaced), words_bias, bias)
+            x = self._run(block, x, vector, rotation, block.cross.keys_values(words, unplaced), words_bias, bias)
         context, always = torch.cat([self.norm(x), words], 1), mask.new_ones(batch, 1)
         everywhere = Rotation.cat([rotation, unplaced], batch)
         known = history_mask[:, -1].to(history.vision.dtype)
@@ -242,7 +246,7 @@ class DiT(nn.Module):
         )
         vector = context.vector + self.flow_time(t)
         for block, keys_values in zip(self.blocks, context.keys_values, strict=True):
-            x = block(x, vector, context.rotation, keys_values, context.bias, context.target_bias)
+            x = self._run(block, x, vector, context.rotation, keys_values, context.bias, context.target_bias)
         vector = F.silu(vector)
         shift, scale = self.modulation(vector).unsqueeze(1).chunk(2, -1)
         x = modulate(self.norm(x), shift, scale)
@@ -254,6 +258,11 @@ class DiT(nn.Module):
     def _tokens(self, vision: Tensor, proprio: Tensor) -> Tensor:
         """Join embedded vision (…, P, W) and proprio (…, W) to (…, P + 1, W), and tell each patch where it is."""
         return torch.cat([vision + self._where(self.grid), proprio.unsqueeze(-2)], -2)
+
+    def _run(self, block: Block, *inputs: Any) -> Tensor:
+        if self.checkpoint_activations and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
 
     def _where(self, cells: Tensor) -> Tensor:
         """Embedding (…, W) of rows and columns (…, 2)."""

@@ -97,15 +97,16 @@ class WorldModel(nn.Module):
         dimensions = spec.patches * spec.channels
         self.shift = flow.dimension_shift(dimensions) if config.time_shift is None else config.time_shift
 
-    def forward(self, windows: Windows, text: TextFeatures) -> dict[str, Tensor]:
+    def forward(self, windows: Windows, text: TextFeatures, per_row: bool = False) -> dict[str, Tensor]:
         """``loss``, as it is called through a wrapper that exchanges gradients."""
-        return self.loss(windows, text)
+        return self.loss(windows, text, per_row)
 
-    def loss(self, windows: Windows, text: TextFeatures) -> dict[str, Tensor]:
+    def loss(self, windows: Windows, text: TextFeatures, per_row: bool = False) -> dict[str, Tensor]:
         """Training loss of B windows and their instructions.
 
         Returns:
-            ``loss``, its two halves, and the RMS errors of the clean guess in standardised units.
+            ``loss``, its two halves, and the RMS errors of the clean guess in standardised units; with ``per_row`` also
+            ``row_loss`` (B,), without its gradient.
         """
         cfg, target, batch = self.config, windows.target, len(windows)
         device = windows.horizon.device
@@ -137,6 +138,7 @@ class WorldModel(nn.Module):
             guess = self.dit(flow.interpolate(x0, noise, t), t, context)
         felt = torch.ones_like(t) if windows.has_proprio is None else windows.has_proprio.to(t.dtype)
         vision, proprio = (flow.velocity_loss(g.float(), x, t) for g, x in zip(guess, x0, strict=True))
+        row_loss = ((vision + cfg.proprio_weight * felt * proprio) / (1 + cfg.proprio_weight)).detach()
         vision, proprio = vision.mean(), (felt * proprio).mean()
         errors = [(g.detach().float() - x).square().flatten(1).mean(1) for g, x in zip(guess, x0, strict=True)]
         return {
@@ -145,7 +147,7 @@ class WorldModel(nn.Module):
             "proprio_loss": proprio.detach(),
             "vision_error": errors[0].mean().sqrt(),
             "proprio_error": ((felt * errors[1]).sum() / felt.sum().clamp_min(1)).sqrt(),
-        }
+        } | ({"row_loss": row_loss} if per_row else {})
 
     @torch.no_grad()
     def sample(

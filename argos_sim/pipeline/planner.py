@@ -17,6 +17,7 @@ from argos_wm.data.latent_cache import LatentCache, encode_episodes
 from argos_wm.encoders.text import load_text_encoder
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.planner import train_planner
+from argos_wm.training.self_forcing import SelfForcingConfig
 from argos_wm.world_model import WorldModel
 
 
@@ -64,15 +65,17 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
     mean_model = dataclasses.replace(cfg.model, objective="mean")
     mean_loop = dataclasses.replace(cfg.loop, steps=cfg.mean_steps)
     for name, model, loop in (("planner_mean", mean_model, mean_loop), ("planner", cfg.model, cfg.loop)):
+        forcing = cfg.self_forcing if model.objective == "flow" else SelfForcingConfig()
         inputs = {
             "latents": latents["fingerprint"],
             "model": dataclasses.asdict(model),
             "loop": dataclasses.asdict(loop),
             "windows": dataclasses.asdict(cfg.windows),
             "text_encoder": cfg.text_encoder,
+            "self_forcing": dataclasses.asdict(forcing),
         }
 
-        def work(folder: Path, name=name, model=model, loop=loop) -> dict[str, Any]:
+        def work(folder: Path, name=name, model=model, loop=loop, forcing=forcing) -> dict[str, Any]:
             logger = RunLogger(folder, settings.logger, f"{settings.preset}-{name}", settings.to_dict())
             trained = train_planner(
                 load_cache(settings),
@@ -85,6 +88,7 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
                 instruction_groups(settings),
                 settings.resolved_device(),
                 name,
+                self_forcing=forcing,
             )
             logger.close()
             trained.save(folder, {"text_encoder": cfg.text_encoder, "settings": settings.to_dict()})

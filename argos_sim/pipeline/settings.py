@@ -18,6 +18,7 @@ from argos_sim.experts import ExpertCfg
 from argos_wm.data.windows import WindowConfig
 from argos_wm.planner import SamplerConfig
 from argos_wm.training.loop import LoopConfig
+from argos_wm.training.self_forcing import SelfForcingConfig
 from argos_wm.world_model import WorldModelConfig
 from argos_wm.worlds.curtain import CurtainConfig
 from argos_wm.worlds.forecasting import ForecastConfig
@@ -73,6 +74,7 @@ class PlannerSettings:
     mean_steps: int = 500
     """Training steps of the baseline that predicts the mean: half of the planner's, to
     keep the demo short; it learns faster (held-out ratio 0.30 after 600 of 1,000 steps, 0.28 at the end)."""
+    self_forcing: SelfForcingConfig = field(default_factory=SelfForcingConfig)
     sampling: SamplerConfig = field(default_factory=SamplerConfig)
     """With which it is judged."""
 

@@ -1,4 +1,4 @@
-"""Training windows from latents on disk: of pictures with captions, and of clips of video.
+"""Training windows of every kind of data: robots' episodes, clips of video, pictures with captions.
 
 A picture is a window without a past: words in, the picture's latents out, at a horizon of zero. A clip is a window
 whose past and future are its own frames; nobody's joints or actions are known. Both fit in one batch with robots'.
@@ -7,15 +7,77 @@ whose past and future are its own frames; nobody's joints or actions are known. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from argos_wm.data.caching import clip_rows
+from argos_wm.data.latent_cache import LatentCache
 from argos_wm.data.latent_shards import LatentShards
 from argos_wm.data.windows import WindowConfig, Windows
 from argos_wm.latents import LatentState
+
+
+class Source(Protocol):
+    """Samples that are windows; what else must be chosen is drawn by torch's default generator."""
+
+    def __len__(self) -> int:
+        """Samples an epoch."""
+        ...
+
+    def __call__(self, sample: Tensor) -> tuple[Windows, list[str]]:
+        """Windows of samples (B,) and what is said of them."""
+        ...
+
+
+class RobotWindows:
+    """Windows of an encoded dataset; a sample is an episode, its moment is drawn as ``WindowConfig`` says."""
+
+    def __init__(
+        self, cache: LatentCache, episodes: Tensor, windows: WindowConfig, history: Sequence[float], action_steps: int
+    ) -> None:
+        self.cache, self.cfg, self.history, self.action_steps = cache, windows, history, action_steps
+        self.period = max(1, round(windows.period * cache.fps))
+        self.shortest = max(1, round(windows.shortest_horizon * cache.fps))
+        lengths = cache.starts.diff()[episodes]
+        self.episodes = episodes[lengths > self.shortest]
+        if not len(self.episodes):
+            raise ValueError(
+                f"None of {len(episodes)} episodes lasts {windows.shortest_horizon} s; record longer ones."
+            )
+        self.weights = self._weights()
+
+    def _weights(self) -> Tensor:
+        """How likely each moment of each episode is, (N, longest)."""
+        cfg, cache = self.cfg, self.cache
+        first, length = cache.starts[self.episodes], cache.starts.diff()[self.episodes]
+        moment = torch.arange(int(length.max()))
+        usable = moment < (length - self.shortest)[:, None]
+        frames = torch.minimum(first[:, None] + moment, (first + length - 1)[:, None])
+        start = usable & (cache.time[frames] <= cfg.start_length)
+        moving = usable & (cache.motion(frames, self.period) > cfg.motion)
+        moving = torch.where(moving.any(1, keepdim=True), moving, usable)
+        rest = 1 - cfg.static_share - cfg.start_share
+        return cfg.static_share * _evenly(usable) + cfg.start_share * _evenly(start) + rest * _evenly(moving)
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+    def __call__(self, sample: Tensor) -> tuple[Windows, list[str]]:
+        """See ``Source``."""
+        cfg, count = self.cfg, len(sample)
+        frames = self.cache.starts[self.episodes[sample]] + torch.multinomial(self.weights[sample], 1).squeeze(1)
+        left = self.cache.end(frames) - frames
+        anywhere = self.shortest + (torch.rand(count) * (left - self.shortest + 1)).long()
+        ahead = torch.where(torch.rand(count) < cfg.period_share, torch.full_like(left, self.period), anywhere)
+        windows = self.cache.windows(frames, torch.minimum(ahead, left), self.history, self.action_steps)
+        return windows, [self.cache.instructions[i] for i in self.episodes[sample].tolist()]
+
+
+def _evenly(mask: Tensor) -> Tensor:
+    """Each row's weight of 1 spread over where mask (N, T) is True."""
+    return mask / mask.sum(1, keepdim=True).clamp_min(1)
 
 
 class _Shards:
@@ -58,7 +120,7 @@ class PictureWindows(_Shards):
         return len(self.shards)
 
     def __call__(self, sample: Tensor) -> tuple[Windows, list[str]]:
-        """Windows of samples (B,) and their captions."""
+        """See ``Source``."""
         target = self._state(sample, torch.zeros(len(sample)))
         shape = (len(sample), len(self.history))
         time = torch.tensor(self.history).expand(shape)
@@ -90,7 +152,7 @@ class ClipWindows(_Shards):
         return len(self.texts)
 
     def __call__(self, sample: Tensor) -> tuple[Windows, list[str]]:
-        """Windows of samples (B,) and what is said of them."""
+        """See ``Source``."""
         count, length = len(sample), self.length[sample]
         now = (torch.rand(count) * (length - self.shortest)).long()
         left = length - 1 - now

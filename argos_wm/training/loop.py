@@ -25,6 +25,8 @@ from argos_wm.training.logger import RunLogger
 from argos_wm.training.parallel import Parallel, like, whole
 
 CHECKPOINT = "checkpoint.safetensors"
+INDIFFERENT = ("checkpoint_every", "log_every", "compile", "checkpoint_activations")
+"""Settings of ``LoopConfig`` that do not decide the weights."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class LoopConfig:
     log_every: int = 20
     compile: bool = False
     """Compile the module's forward pass with ``torch.compile``; pays on a GPU."""
+    checkpoint_activations: bool = False
+    """Recompute activations in the backward pass where the module can: less memory, more time."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -79,9 +83,9 @@ def fit(
 
     Args:
         module: what ``loss_fn`` computes with; parameters that need no gradient are left alone.
-        loss_fn: called with what to call in the module's place and the step, 0 … steps - 1, for each micro-batch of
-            ``cfg.rows`` rows, under a generator seeded for it. Returns ``loss`` and any scalars to log; scalars are
-            averaged between log steps and may be absent from most steps.
+        loss_fn: called with what to call in the module's place and the number of a micro-batch, counted over steps and
+            processes, under a generator seeded for it; it draws ``cfg.rows`` rows. Returns ``loss`` and any scalars to
+            log; scalars are averaged between log steps and may be absent from most.
         cfg: settings; a checkpoint of other settings is refused.
         out_dir: folder of ``checkpoint.safetensors``, from which an interrupted run resumes by itself.
         logger: receives every scalar as ``label/name``.
@@ -98,6 +102,9 @@ def fit(
         load_into(module, stored.under("module."), path)
     result = module if parallel.ranks == 1 else copy.deepcopy(module)
     plain_optimizer = _adamw(module, cfg)
+    for layer in module.modules():
+        if hasattr(layer, "checkpoint_activations"):
+            vars(layer)["checkpoint_activations"] = cfg.checkpoint_activations
     forward, optimizer = parallel.prepare(module, plain_optimizer)
     if cfg.compile:
         forward = torch.compile(forward)
@@ -127,7 +134,7 @@ def fit(
             torch.manual_seed(part_seed(cfg.seed, step, part))
             last = part == parts[-1]
             with parallel.without_sync(forward, last):
-                values = loss_fn(forward, step)
+                values = loss_fn(forward, step * cfg.micro_batches + part)
                 parallel.backward(values["loss"] / len(parts))
             meter.add(values)
         _require_finite(parallel.mean({"loss": values["loss"]})["loss"], cfg, f"{label}, step {step}")
@@ -226,7 +233,11 @@ class _Meter:
 
 def _settings(cfg: LoopConfig) -> dict[str, Any]:
     """The settings that decide the weights; how often to log or save, and how to compute, does not."""
-    return {k: v for k, v in asdict(cfg).items() if k not in ("checkpoint_every", "log_every", "compile")}
+    return {
+        k: v
+        for k, v in asdict(cfg).items()
+        if k not in ("checkpoint_every", "log_every", "compile", "checkpoint_activations")
+    }
 
 
 @dataclass(frozen=True)

@@ -86,12 +86,18 @@ class Parallel:
             self.accelerator.clip_grad_norm_(parameters, norm)
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scalars averaged over processes; all must bring the same names."""
-        if self.accelerator is None or not values:
+        """Scalars averaged over the processes that bring them."""
+        if self.accelerator is None:
             return values
-        names = sorted(values)
-        stacked = torch.stack([values[name].detach().float().to(self.accelerator.device) for name in names])
-        return dict(zip(names, self.accelerator.reduce(stacked, "mean").unbind(), strict=True))
+        from torch import distributed
+
+        brought: list[dict[str, float]] = [{} for _ in range(self.ranks)]
+        distributed.all_gather_object(brought, {k: float(v) for k, v in values.items()})
+        every: dict[str, list[float]] = {}
+        for mine in brought:
+            for name, value in mine.items():
+                every.setdefault(name, []).append(value)
+        return {name: torch.tensor(sum(v) / len(v)) for name, v in every.items()}
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -23,6 +23,7 @@ from argos_wm.latents import LatentState
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import Forward, LoopConfig, fit
 from argos_wm.training.parallel import Parallel
+from argos_wm.training.self_forcing import SelfForcingConfig, self_forced
 from argos_wm.world_model import WorldModel, WorldModelConfig
 
 VALIDATION_SHARE = 0.1
@@ -44,6 +45,7 @@ def train_planner(
     device: torch.device | str = "cpu",
     label: str = "planner",
     parallel: Parallel | None = None,
+    self_forcing: SelfForcingConfig | None = None,
 ) -> WorldModel:
     """Train a world model; resumes by itself, as ``fit`` does.
 
@@ -53,10 +55,12 @@ def train_planner(
         out_dir: folder of the checkpoint.
         groups: what each instruction asks for, see ``Instructions``; needed to choose wrong ones.
         parallel: the run's processes, each with its own ``device``; None is one alone.
+        self_forcing: how much is trained on imagined histories; None is nothing.
 
     Returns:
         the averaged weights, in evaluation mode; the caller saves them.
     """
+    forcing = self_forcing or SelfForcingConfig()
     torch.manual_seed(loop.seed)
     model = WorldModel(config, cache.spec, text_encoder.dim, cache.actions.shape[1]).to(device)
     training, validation = cache.split(VALIDATION_SHARE)
@@ -64,9 +68,13 @@ def train_planner(
     instructions = Instructions(cache.instructions, text_encoder, groups)
     probe = Probe(cache, validation, windows, config, instructions)
 
-    def loss_fn(forward: Forward, step: int) -> dict[str, Tensor]:
-        batch = sampler(loop.rows)
-        values = forward(batch.to(device), instructions.right(batch.episode).to(device))
+    def loss_fn(forward: Forward, number: int) -> dict[str, Tensor]:
+        step = number // loop.micro_batches
+        batch = sampler(loop.rows).to(device)
+        text = instructions.right(batch.episode.cpu()).to(device)
+        if forcing.share > 0 and step >= forcing.start * loop.steps:
+            batch = self_forced(model, batch, text, cache, windows.period, forcing)
+        values = forward(batch, text)
         looks = (step + 1) % (PROBE_EVERY * loop.log_every) == 0
         return values | (probe(model) if looks or step + 1 == min(loop.log_every, loop.steps) else {})
 

@@ -101,6 +101,18 @@ def test_losses_are_finite_and_reach_every_parameter_that_is_used() -> None:
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
 
 
+def test_recomputed_activations_give_the_same_gradients() -> None:
+    windows, text = batch()
+    gradients = []
+    for again in (False, True):
+        model = toy_model()
+        model.dit.checkpoint_activations = again
+        torch.manual_seed(1)
+        model.loss(windows, text)["loss"].backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert torch.allclose(*gradients, atol=1e-6)
+
+
 def test_bf16_is_near_fp32() -> None:
     _, text = batch()
     exact, rough = (draw(toy_model(replace(SMALL, precision=p)), text) for p in ("fp32", "bf16"))

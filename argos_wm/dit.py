@@ -261,7 +261,8 @@ class DiT(nn.Module):
 
     def _run(self, block: Block, *inputs: Any) -> Tensor:
         if self.checkpoint_activations and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False)
+            again: Any = checkpoint(block, *inputs, use_reentrant=False)
+            return again
         return block(*inputs)
 
     def _where(self, cells: Tensor) -> Tensor:

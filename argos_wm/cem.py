@@ -37,7 +37,13 @@ class CEMPlanner:
     """Searches for actions that bring a world model's state to a goal."""
 
     def __init__(self, world_model: WorldModel, period: float, cfg: CEMConfig = CEMConfig()) -> None:
-        """``period``: seconds that one step of the world model takes, over which its ``action_steps`` are spread."""
+        """
+        Args:
+            world_model: deterministic (``objective="mean"``), so that a cost belongs to its actions.
+            period: seconds that one step of it takes, over which its ``action_steps`` are spread.
+        """
+        if world_model.config.objective != "mean":
+            raise ValueError("The search over actions needs a world model of the mean; train one with objective=mean.")
         self.world_model, self.period, self.cfg = world_model, period, cfg
 
     @torch.no_grad()
@@ -61,11 +67,12 @@ class CEMPlanner:
         """
         cfg, model, batch = self.cfg, self.world_model, len(state)
         shape = (batch, periods, model.config.action_steps, model.action_dim)
-        mean = torch.zeros(shape) if start is None else start
-        std = torch.full(shape, cfg.std)
-        rows = torch.arange(batch)[:, None]
+        device = state.time.device
+        mean = torch.zeros(shape, device=device) if start is None else start
+        std = torch.full(shape, cfg.std, device=device)
+        rows = torch.arange(batch, device=device)[:, None]
         for _ in range(cfg.iterations):
-            noise = torch.randn(batch, cfg.samples, *shape[1:], generator=generator)
+            noise = torch.randn(batch, cfg.samples, *shape[1:], generator=generator).to(device)
             drawn = (mean[:, None] + std[:, None] * noise).clamp(-1, 1)
             drawn[:, 0] = mean  # the best guess so far is never lost
             cost = self.cost(state, goal, drawn)
@@ -87,8 +94,8 @@ class CEMPlanner:
         for rows in torch.arange(len(state)).split(self.cfg.batch):
             part = state[rows]
             for step in actions[rows].unbind(1):
-                horizon = torch.full((len(part),), self.period)
-                known = torch.ones(len(part), 1, dtype=torch.bool)
+                horizon = torch.full_like(part.time, self.period)
+                known = torch.ones(len(part), 1, dtype=torch.bool, device=part.time.device)
                 part = self.world_model.sample(part[:, None], known, None, horizon, step)
             parts.append(part)
         return LatentState.cat(parts)

@@ -49,9 +49,14 @@ def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
 
 def save_json(path: Path, data: Any) -> None:
     """Write ``data`` to ``path`` as indented JSON, whole or not at all. NaN is refused."""
+    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
+    temporary.write_text(text)
     _replace(path, temporary)
 
 

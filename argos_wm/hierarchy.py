@@ -68,6 +68,8 @@ def bridge(
             goal=nearest,
             steps=sampler.steps,
             solver=sampler.solver,
+            guidance_scale=sampler.guidance_scale,
+            guidance_interval=sampler.guidance_interval,
             temperature=sampler.temperature,
             generator=generator,
         )
@@ -75,15 +77,22 @@ def bridge(
     way = LatentState.stack(states)
     if count == 1:
         return Bridge(way, torch.zeros(batch, device=now.device))
-    best = implausibility(model, way, said).unflatten(0, (batch, count)).argmin(1)
+    best = (
+        implausibility(model, LatentState.cat([history[rows][:, -1:], way], dim=1), said)
+        .unflatten(0, (batch, count))
+        .argmin(1)
+    )
     first = nearest.vision.unflatten(0, (batch, count))
     spread = (first - first.mean(1, keepdim=True)).square().flatten(1).mean(1).sqrt()
     return Bridge(way[torch.arange(batch, device=best.device) * count + best], spread)
 
 
 def implausibility(model: WorldModel, way: LatentState, text: TextFeatures | None) -> Tensor:
-    """How far each way (B, T, …) is from what the model expects of it (B,): its states, each predicted from the one
-    before and the one after, by the conditional mean; the mean squared difference over the inner states."""
+    """How far each way (B, T, …), from now to the goal, is from what the model expects of it (B,).
+
+    Each inner state is predicted from the one before and the one after, by the conditional mean; squared differences
+    are averaged.
+    """
     steps = way.time.shape[1]
     if steps < 3:
         return torch.zeros(len(way), device=way.time.device)

@@ -96,7 +96,7 @@ def imitate(
     device = controller.torque_limit.device
 
     def loss(_: Forward, step: int) -> dict[str, Tensor]:
-        inputs, action = data.batch(cfg.loop.batch_size)
+        inputs, action = data.batch(cfg.loop.rows)
         predicted = controller.action(*(x.to(device) for x in inputs))
         error = predicted - action.to(device)
         torque_rms = (error * controller.torque_limit).square().mean().sqrt()

@@ -58,7 +58,8 @@ def benchmark_planner(settings: Settings) -> dict[str, float]:
     text_encoder = load_text_encoder(settings.planner.text_encoder)
     instructions = Instructions(cache.instructions, text_encoder, instruction_groups(settings))
     trained = settings.folder / "planner"
-    planner = Planner.load(trained if (trained / "planner.json").is_file() else PRETRAINED / "planner")
+    folder = trained if (trained / "planner.json").is_file() else PRETRAINED / "planner"
+    planner = Planner.load(folder, settings.planner.sampling)
     planner.spec.require(cache.spec, "the planner", "the run's latents")
     _, held_out = cache.split(VALIDATION_SHARE)
     windows = moving_windows(planner.world_model, cache, held_out, settings.planner.windows, TARGETS, 256)
@@ -105,8 +106,9 @@ def training_step(model: WorldModel, windows: Windows, text: TextFeatures) -> di
 
     def diffusers() -> None:
         theirs.zero_grad(set_to_none=True)
-        sample = theirs(noisy, encoder_hidden_states=context, timestep=times).sample
-        sample.square().mean().backward()
+        with own._autocast(noisy.device):
+            sample = theirs(noisy, encoder_hidden_states=context, timestep=times).sample
+        sample.float().square().mean().backward()
 
     seconds, reference = in_turns(ours, diffusers)
     return {

@@ -28,6 +28,11 @@ def run(function: Callable[[Settings], Any], config: DictConfig) -> None:
     """
     import tasks  # noqa: F401  registers the gymnasium ids
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        refuse(
+            "The scripts run in one process each, and would overwrite each other's files in several. Train on many "
+            "processes from Python: train_planner(…, parallel=Parallel.launched()), see docs/planner.md."
+        )
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     try:

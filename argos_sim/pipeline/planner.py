@@ -16,6 +16,7 @@ from argos_wm.data.episodes import check_dataset, read_episodes
 from argos_wm.data.latent_cache import LatentCache, encode_episodes
 from argos_wm.encoders.text import load_text_encoder
 from argos_wm.training.logger import RunLogger
+from argos_wm.training.loop import deciding
 from argos_wm.training.planner import train_planner
 from argos_wm.training.self_forcing import SelfForcingConfig
 from argos_wm.world_model import WorldModel
@@ -69,7 +70,7 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
         inputs = {
             "latents": latents["fingerprint"],
             "model": dataclasses.asdict(model),
-            "loop": dataclasses.asdict(loop),
+            "loop": deciding(loop),
             "windows": dataclasses.asdict(cfg.windows),
             "text_encoder": cfg.text_encoder,
             "self_forcing": dataclasses.asdict(forcing),

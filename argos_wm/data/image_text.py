@@ -77,6 +77,9 @@ class ImageText:
             except FetchError as error:
                 self.counts.failed[error.reason] += 1
                 continue
+            except OSError:
+                self.counts.failed["missing file"] += 1
+                continue
             self.counts.fetched += 1
             yield picture, caption
 

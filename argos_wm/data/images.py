@@ -1,8 +1,8 @@
 """Pictures from the web, by their addresses: concurrent, bounded for each host, and never the end of a run.
 
 Links die, hosts stall, servers answer with errors or with something that is no picture. Each such row is counted by
-what went wrong and passed over; nothing waits longer than ``deadline_s`` for one picture, and nothing larger than
-``max_bytes`` is read.
+what went wrong and passed over. A body is read until ``deadline_s`` and ``max_bytes``, and no row is waited for longer
+than twice the deadline, however slowly its host drips.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import httpx
@@ -97,7 +98,10 @@ class ImageFetcher:
     def __init__(self, cfg: FetchConfig | None = None) -> None:
         self.cfg = cfg = cfg or FetchConfig()
         limits = httpx.Limits(max_connections=cfg.workers, max_keepalive_connections=cfg.workers)
-        self._client = httpx.Client(follow_redirects=True, limits=limits, headers={"User-Agent": AGENT})
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # or every request copies all hosts' cookies
+        self._client = httpx.Client(
+            follow_redirects=True, max_redirects=5, limits=limits, headers={"User-Agent": AGENT}, cookies=no_cookies
+        )
         self._hosts: defaultdict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(cfg.per_host))
         self._lock = threading.Lock()
 
@@ -116,9 +120,7 @@ class ImageFetcher:
         return decode_image(self._bytes(url), self.cfg)
 
     def _bytes(self, url: str) -> bytes:
-        host = urlsplit(url).hostname if url.startswith(("http://", "https://")) else None
-        if not host:
-            raise FetchError("bad address", url[:200])
+        host = _host(url)
         end = time.monotonic() + self.cfg.deadline_s
         with self._lock:
             turn = self._hosts[host]
@@ -141,12 +143,13 @@ class ImageFetcher:
         left = end - time.monotonic()
         timeout = httpx.Timeout(max(0.01, left), connect=max(0.01, min(self.cfg.connect_s, left)))
         try:
+            # A time-out of httpx begins anew with each byte; FetchedRows has the last word on a host that drips.
             with self._client.stream("GET", url, timeout=timeout) as answer:
                 self._require_picture(answer)
                 return self._body(answer, end)
         except httpx.TimeoutException as error:
             raise FetchError("timed out", str(error)) from None
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects, UnicodeError) as error:
             raise FetchError("bad address", str(error)) from None
         except httpx.HTTPError as error:
             raise FetchError("no connection", str(error)) from None
@@ -174,6 +177,17 @@ class ImageFetcher:
             if time.monotonic() > end:
                 raise FetchError("timed out", f"after {len(data)} bytes")
         return bytes(data)
+
+
+def _host(url: str) -> str:
+    """The host of an address; ``FetchError`` if it has none."""
+    try:
+        host = urlsplit(url).hostname if url.startswith(("http://", "https://")) else None
+    except ValueError:
+        host = None
+    if not host:
+        raise FetchError("bad address", url[:200])
+    return host
 
 
 class FetchedRows[Row]:
@@ -208,7 +222,7 @@ class FetchedRows[Row]:
                     return
                 future, row = waiting.popleft()
                 try:
-                    picture = future.result()
+                    picture = self._wait(future)
                 except FetchError as error:
                     self.counts.failed[error.reason] += 1
                     self.consumed += 1
@@ -222,4 +236,15 @@ class FetchedRows[Row]:
     def _fetch(self, url: str, row: Row) -> np.ndarray:
         if self.require is not None:
             self.require(row)
-        return self.fetcher.fetch(url)
+        try:
+            return self.fetcher.fetch(url)
+        except FetchError:
+            raise
+        except Exception as error:  # whatever a stranger's bytes bring about, it is one row
+            raise FetchError("unexpected", repr(error)) from None
+
+    def _wait(self, future: Future[np.ndarray]) -> np.ndarray:
+        try:
+            return future.result(timeout=2 * self.fetcher.cfg.deadline_s)
+        except TimeoutError:
+            raise FetchError("timed out", "the host drips") from None

@@ -22,12 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from argos_wm.checkpoint import CheckpointError, load_json, load_tensors, save_json, save_tensors
+from argos_wm.checkpoint import CheckpointError, load_json, load_tensors, save_json, save_tensors, write_text
 from argos_wm.latents import LatentSpec
 
 INDEX, CODEC, ROWS = "index.json", "codec.safetensors", "rows"
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 VERSION = 1
+MOST_MAPS = 256
+"""Shards mapped at once; each holds a file descriptor, of which a process usually has 1,024."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +129,9 @@ class LatentShardWriter:
         """The note of the last row that is safely on disk, or None."""
         if not self.rows:
             return None
-        lines = (self.folder / _notes_name(len(self.index["shards"]) - 1)).read_text().splitlines()
-        return json.loads(lines[-1])
+        path = self.folder / _notes_name(len(self.index["shards"]) - 1)
+        lines = path.read_text().split("\n")[:-1] if path.is_file() else []
+        return json.loads(lines[-1]) if lines else None
 
     def finish(self, extra: dict[str, Any] | None = None) -> None:
         """Write what is left and mark the folder complete; ``extra`` is kept in the index."""
@@ -145,8 +148,8 @@ class LatentShardWriter:
         save_tensors(path, {ROWS: rows})
         if self._notes:
             mine, self._notes = self._notes[: len(rows)], self._notes[len(rows) :]
-            text = "".join(json.dumps(note, ensure_ascii=False) + "\n" for note in mine)
-            (self.folder / _notes_name(len(self.index["shards"]))).write_text(text)
+            text = "".join(json.dumps(note) + "\n" for note in mine)
+            write_text(self.folder / _notes_name(len(self.index["shards"])), text)
         self.index["shards"].append(
             {"file": name, "rows": len(rows), "bytes": path.stat().st_size, "sha256": _sha256(path)}
         )
@@ -189,6 +192,7 @@ class LatentShards:
             self.codec = ChannelCodec(**load_tensors(folder / CODEC), kept=self.index["codec"]["kept"])
         self._maps: dict[int, np.ndarray] = {}
         self._notes: dict[int, list[Any]] = {}
+        self._verified: set[int] = set()
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -222,7 +226,7 @@ class LatentShards:
     def _notes_of(self, number: int) -> list[Any]:
         if number not in self._notes:
             path = self.folder / _notes_name(number)
-            lines = path.read_text().splitlines() if path.is_file() else []
+            lines = path.read_text().split("\n")[:-1] if path.is_file() else []
             if len(lines) != self.index["shards"][number]["rows"]:
                 raise CheckpointError(
                     f"{path} has {len(lines)} of {self.index['shards'][number]['rows']} notes. Encode the data again."
@@ -233,12 +237,15 @@ class LatentShards:
     def _map(self, number: int) -> np.ndarray:
         """A shard's rows as 16-bit integers, mapped, its checksum compared on first touch."""
         if number not in self._maps:
+            if len(self._maps) >= MOST_MAPS:
+                self._maps.pop(next(iter(self._maps)))
             shard = self.index["shards"][number]
             path = self.folder / shard["file"]
-            if self.verify and _sha256(path) != shard["sha256"]:
+            if self.verify and number not in self._verified and _sha256(path) != shard["sha256"]:
                 raise CheckpointError(
                     f"{path} was altered since it was written (its checksum differs). Encode the data again."
                 )
+            self._verified.add(number)
             self._maps[number] = _map_rows(path)
         return self._maps[number]
 

@@ -31,13 +31,19 @@ class Source(Protocol):
         ...
 
 
+def _no_goals(windows: WindowConfig) -> WindowConfig:
+    if windows.goal_share > 0:
+        raise ValueError("Mixtures tell no goals yet; set goal_share to 0, or train on one data set by train_planner.")
+    return windows
+
+
 class RobotWindows:
     """Windows of an encoded dataset; a sample is an episode, its moment is drawn as ``WindowConfig`` says."""
 
     def __init__(
         self, cache: LatentCache, episodes: Tensor, windows: WindowConfig, history: Sequence[float], action_steps: int
     ) -> None:
-        self.cache, self.cfg, self.history, self.action_steps = cache, windows, history, action_steps
+        self.cache, self.cfg, self.history, self.action_steps = cache, _no_goals(windows), history, action_steps
         self.period = max(1, round(windows.period * cache.fps))
         self.shortest = max(1, round(windows.shortest_horizon * cache.fps))
         lengths = cache.starts.diff()[episodes]
@@ -138,7 +144,7 @@ class ClipWindows(_Shards):
         self, shards: LatentShards, windows: WindowConfig, history: Sequence[float], action_steps: int
     ) -> None:
         super().__init__(shards, "clips", history, action_steps)
-        self.cfg, self.fps = windows, float(shards.index["extra"]["fps"])
+        self.cfg, self.fps = _no_goals(windows), float(shards.index["extra"]["fps"])
         self.shortest = max(1, round(windows.shortest_horizon * self.fps))
         notes: list[dict[str, Any]] = shards.notes(torch.arange(len(shards)))
         clips = [clip for clip in clip_rows(notes) if clip[1] > self.shortest]

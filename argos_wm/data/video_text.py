@@ -24,6 +24,9 @@ from argos_wm.data.files import DatasetError
 from argos_wm.data.image_text import clean_caption
 from argos_wm.data.video import VideoReader
 
+AT_ONCE = 8
+"""Pictures held at their full size; half a minute of 4K would take 16 GB."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -89,7 +92,7 @@ def read_spans(path: Path) -> list[Span]:
     spans = []
     if not path.is_file():
         raise DatasetError(f"There is no {path}; it should list spans of videos, one in a line of JSON.")
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_text().split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -153,13 +156,13 @@ class VideoText:
         return [span.start + i / self.cfg.fps for i in range(int(length * self.cfg.fps + 1e-6) + 1)]
 
     def _pictures(self, reader: VideoReader, times: list[float]) -> np.ndarray:
+        few = [times[i : i + AT_ONCE] for i in range(0, len(times), AT_ONCE)]
         try:
-            pictures = reader.read(times)
+            return np.concatenate([square(reader.read(part), self.cfg.image_size) for part in few])
         except (EOFError, LookupError):
             raise _Unusable("beyond the video's end") from None
         except (FFmpegError, OSError, ValueError):
             raise _Unusable("unreadable video") from None
-        return square(pictures, self.cfg.image_size)
 
 
 class _Unusable(Exception):

@@ -134,7 +134,7 @@ def train_encoder(
     task = EncoderTask(vision or SmallViT(), decoder or LatentDecoder(), views)
 
     def loss_fn(_: Forward, step: int) -> dict[str, Tensor]:
-        ids = torch.randint(len(views), (cfg.batch_size,))
+        ids = torch.randint(len(views), (cfg.rows,))
         return task.losses(views, ids, augment, objective)
 
     trained = fit(task, loss_fn, cfg, out_dir, logger, "encoder")

@@ -116,7 +116,7 @@ def fit(
     if parallel.main:
         logger.drop_after(start, f"{label}/")
     module.train()
-    meter = _Meter()
+    meter = _Meter(len(parts))
     bar = tqdm(
         range(start, cfg.steps),
         initial=start,
@@ -130,14 +130,16 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, cfg)
         optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros(())
         for part in parts:
             torch.manual_seed(part_seed(cfg.seed, step, part))
             last = part == parts[-1]
             with parallel.without_sync(forward, last):
                 values = loss_fn(forward, step * cfg.micro_batches + part)
                 parallel.backward(values["loss"] / len(parts))
+            total = total + values["loss"].detach().cpu()
             meter.add(values)
-        _require_finite(parallel.mean({"loss": values["loss"]})["loss"], cfg, f"{label}, step {step}")
+        _require_finite(parallel.mean({"loss": total})["loss"], cfg, f"{label}, step {step}")
         parallel.clip(parameters, cfg.grad_clip)
         optimizer.step()
         if average is not None:
@@ -152,6 +154,7 @@ def fit(
             tensors = _pack(module, average, plain_optimizer, done, cfg)
             if parallel.main:
                 save_tensors(path, tensors)
+            del tensors
             parallel.wait()
     final = average.tensors if average is not None else module.state_dict()
     result.load_state_dict({k: whole(v).to(result_device(result)) for k, v in final.items()})
@@ -214,7 +217,8 @@ def _require_finite(loss: Tensor, cfg: LoopConfig, where: str) -> None:
 class _Meter:
     """Means of scalars between two log steps, and the pace."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: int) -> None:
+        self.parts = parts
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self.since = time.perf_counter()
@@ -226,12 +230,12 @@ class _Meter:
 
     def flush(self) -> dict[str, Tensor]:
         means = {k: s / self.counts[k] for k, s in self.sums.items()}
-        pace = self.counts["loss"] / max(1e-9, time.perf_counter() - self.since)
-        self.__init__()
+        pace = self.counts["loss"] / self.parts / max(1e-9, time.perf_counter() - self.since)
+        self.__init__(self.parts)
         return {k: torch.tensor(v) for k, v in (means | {"steps_per_s": pace}).items()}
 
 
-def _settings(cfg: LoopConfig) -> dict[str, Any]:
+def deciding(cfg: LoopConfig) -> dict[str, Any]:
     """The settings that decide the weights; how often to log or save, and how to compute, does not."""
     return {
         k: v
@@ -258,13 +262,13 @@ def _pack(
 
     Gathering shards is work for all processes, though only one writes.
     """
-    text = json.dumps({"step": step, "settings": _settings(cfg)})
+    text = json.dumps({"step": step, "settings": deciding(cfg)})
     tensors = {"meta": torch.tensor(list(text.encode()), dtype=torch.uint8)}
-    tensors |= {f"module.{k}": whole(v) for k, v in module.state_dict().items()}
+    tensors |= {f"module.{k}": whole(v).cpu() for k, v in module.state_dict().items()}
     if average is not None:
-        tensors |= {f"ema.{k}": whole(v) for k, v in average.tensors.items()}
+        tensors |= {f"ema.{k}": whole(v).cpu() for k, v in average.tensors.items()}
     for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{k}": whole(v) for k, v in state.items()}
+        tensors |= {f"optimizer.{index}.{k}": whole(v).cpu() for k, v in state.items()}
     return tensors
 
 
@@ -276,7 +280,7 @@ def _read(path: Path, cfg: LoopConfig, label: str) -> _Stored | None:
     if "meta" not in tensors:
         raise CheckpointError(f"{path} is not a checkpoint of the training loop. Move it away and start {label} again.")
     meta = json.loads(bytes(tensors.pop("meta").tolist()))
-    for key, value in _settings(cfg).items():
+    for key, value in deciding(cfg).items():
         if meta["settings"].get(key, LoopConfig.__dataclass_fields__[key].default) != value:
             raise CheckpointError(
                 f"{path} was made with {key}={meta['settings'].get(key)!r}, and {label} now has {key}={value!r}. "

@@ -26,8 +26,8 @@ def train_proprio(
     encoder.set_scale(raw)
 
     def loss_fn(_: Forward, step: int) -> dict[str, Tensor]:
-        data = raw[torch.randint(len(raw), (cfg.batch_size // 2,))]
-        wide = encoder.centre + 2.0 * encoder.scale * torch.randn(cfg.batch_size // 2, 2 * encoder.joints)
+        data = raw[torch.randint(len(raw), (cfg.rows // 2,))]
+        wide = encoder.centre + 2.0 * encoder.scale * torch.randn(cfg.rows // 2, 2 * encoder.joints)
         batch = torch.cat([data, wide])
         latent = encoder.encode(batch)
         exact = ((encoder.decode(latent) - batch) / encoder.scale).square().mean()

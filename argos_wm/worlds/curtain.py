@@ -32,6 +32,8 @@ SEEN = 2
 TOLERANCE = 0.06
 """Distance at which the disc counts as found."""
 TEXT_DIM = 1
+JUDGE_SEED = 2**40
+"""Beyond the seeds of training steps, so that no judged scene was trained on."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def train(cfg: CurtainConfig, memory: bool, out_dir: Path, logger: RunLogger) ->
 
 
 @torch.no_grad()
-def score(model: WorldModel, cfg: CurtainConfig, memory: bool, seed: int = 1) -> dict[str, Any]:
+def score(model: WorldModel, cfg: CurtainConfig, memory: bool, seed: int = JUDGE_SEED) -> dict[str, Any]:
     """How often the disc is found when the curtain rises, and the error of the drawn picture in standardised units."""
     windows, disc = draw_windows(cfg.scenes, cfg, torch.Generator().manual_seed(seed), change_components(cfg), memory)
     drawn = model.sample(

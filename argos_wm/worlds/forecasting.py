@@ -23,6 +23,8 @@ from argos_wm.worlds.pixels import PixelCodec
 PAST = 0.4
 """Seconds between the two pictures that are seen."""
 TEXT_DIM = 1
+JUDGE_SEED = 2**40
+"""Beyond the seeds of training steps, so that no judged scene was trained on."""
 """Nothing is said in this world."""
 
 
@@ -81,10 +83,10 @@ def train_forecaster(
     torch.manual_seed(cfg.loop.seed)
     config = replace(cfg.model, objective=objective, action_steps=1)
     model = WorldModel(config, cfg.codec().spec("bouncing-shapes", ()), TEXT_DIM, 1)
-    text = no_text(cfg.loop.batch_size, TEXT_DIM, "cpu")
+    text = no_text(cfg.loop.rows, TEXT_DIM, "cpu")
 
     def loss(forward: Forward, step: int) -> dict[str, Tensor]:
-        windows, _ = draw_windows(cfg.loop.batch_size, cfg, torch.default_generator)
+        windows, _ = draw_windows(cfg.loop.rows, cfg, torch.default_generator)
         return forward(windows, text)
 
     trained = fit(model, loss, cfg.loop, out_dir, logger, f"bouncing_{objective}")
@@ -93,7 +95,7 @@ def train_forecaster(
 
 
 @torch.no_grad()
-def score_forecaster(model: WorldModel, cfg: ForecastConfig, seed: int = 1) -> dict[str, Any]:
+def score_forecaster(model: WorldModel, cfg: ForecastConfig, seed: int = JUDGE_SEED) -> dict[str, Any]:
     """Precision, recall and F1 of a model's futures over ``cfg.scenes`` scenes, and the error of F1 in points.
 
     F1 is that of the mean precision and the mean recall; ``f1_error`` is 100 (1 − F1), with a 95 % bootstrap interval

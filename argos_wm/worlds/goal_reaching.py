@@ -128,10 +128,10 @@ def train_world_model(
     )
     model = WorldModel(config, cache.spec, TEXT_DIM, cache.actions.shape[1])
     sampler = WindowSampler(cache, torch.arange(len(cache)), windows, config.history, config.action_steps)
-    text = no_text(cfg.loop.batch_size, TEXT_DIM, "cpu")
+    text = no_text(cfg.loop.rows, TEXT_DIM, "cpu")
     trained = fit(
         model,
-        lambda forward, step: forward(sampler(cfg.loop.batch_size), text),
+        lambda forward, step: forward(sampler(cfg.loop.rows), text),
         cfg.loop,
         out_dir,
         logger,
@@ -171,7 +171,7 @@ def train_follower(
     usable = frames[cache.end(frames) > frames]
 
     def loss(_: Forward, step: int) -> dict[str, Tensor]:
-        now = usable[torch.randint(len(usable), (cfg.follower_loop.batch_size,))]
+        now = usable[torch.randint(len(usable), (cfg.follower_loop.rows,))]
         ahead = 1 + torch.randint(cfg.period, now.shape)
         then = torch.minimum(now + ahead, cache.end(now))
         here, there = cache.states(now), cache.states(then)

@@ -102,6 +102,11 @@ class Misbehaving(BaseHTTPRequestHandler):
             self.wfile.write(b"x")
             time.sleep(0.1)
 
+    def answer_header(self, name: str, asked: int) -> None:
+        for _ in range(100):  # a header that never ends
+            self.connection.sendall(b"X")
+            time.sleep(0.1)
+
     def answer_loop(self, name: str, asked: int) -> None:
         self.send_response(302)
         self.send_header("Location", f"/{name}")
@@ -163,7 +168,9 @@ def test_every_fault_has_its_name_and_its_end(server: str, name: str, reason: st
     assert time.monotonic() - begin < 3 * CONFIG.deadline_s
 
 
-@pytest.mark.parametrize("url", ["", "ftp://x/y.png", "http://", "not an address", "http://127.0.0.1:1/x.png"])
+@pytest.mark.parametrize(
+    "url", ["", "ftp://x/y.png", "http://", "not an address", "http://[image.jpg", "http://127.0.0.1:1/x.png"]
+)
 def test_bad_addresses_and_closed_ports(url: str) -> None:
     with ImageFetcher(CONFIG) as fetcher, pytest.raises(FetchError, match="bad address|no connection"):
         fetcher.fetch(url)
@@ -192,6 +199,14 @@ def test_one_stalling_picture_does_not_hold_up_the_others(server: str) -> None:
     with ImageFetcher(CONFIG) as fetcher:
         seen = list(FetchedRows(((f"{server}/{name}", name) for name in names), fetcher))
     assert len(seen) == 40 and time.monotonic() - begin < 2 * CONFIG.deadline_s
+
+
+def test_a_host_that_drips_its_header_is_left(server: str) -> None:
+    begin = time.monotonic()
+    with ImageFetcher(CONFIG) as fetcher:
+        rows = FetchedRows([(f"{server}/header", 0), (f"{server}/good_1", 1)], fetcher)
+        assert [row for _, row in rows] == [1]
+    assert rows.counts.failed == {"timed out": 1} and time.monotonic() - begin < 3 * CONFIG.deadline_s
 
 
 def test_pictures_that_are_none_or_bombs(server: str) -> None:

@@ -83,6 +83,41 @@ def test_a_loss_that_is_not_finite_names_its_step(tmp_path: Path) -> None:
         train(tmp_path, nan_at=4)
 
 
+def test_two_micro_batches_are_one_batch_of_both(tmp_path: Path) -> None:
+    plain = LoopConfig(**{**CFG.__dict__, "ema_decay": 0.0, "steps": 4, "batch_size": 8})
+    rows = torch.randn(4, 8, 3, generator=torch.Generator().manual_seed(0))
+
+    def train_on(parts: int) -> nn.Module:
+        torch.manual_seed(1)
+        module = nn.Linear(3, 1)
+
+        def loss_fn(forward: Forward, number: int) -> dict[str, Tensor]:
+            step, part = divmod(number, parts)
+            x = rows[step].chunk(parts)[part]
+            return {"loss": (forward(x).squeeze(-1) - x.sum(-1)).square().mean()}
+
+        cfg = LoopConfig(**{**plain.__dict__, "micro_batches": parts})
+        return fit(module, loss_fn, cfg, tmp_path / str(parts), RunLogger(tmp_path / str(parts)), "toy")
+
+    one, two = train_on(1), train_on(2)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    with pytest.raises(ValueError, match="micro-batches of equal size"):
+        LoopConfig(batch_size=8, micro_batches=3)
+
+
+def test_a_nan_in_the_first_part_of_a_batch_is_found(tmp_path: Path) -> None:
+    cfg = LoopConfig(steps=3, batch_size=4, micro_batches=2)
+    module = nn.Linear(3, 1)
+
+    def loss_fn(forward: Forward, number: int) -> dict[str, Tensor]:
+        loss = forward(torch.ones(2, 3)).mean()
+        return {"loss": loss * float("nan") if number == 2 else loss}
+
+    with pytest.raises(FloatingPointError, match="step 1"):
+        fit(module, loss_fn, cfg, tmp_path, RunLogger(tmp_path), "toy")
+    assert all(torch.isfinite(p).all() for p in module.parameters())
+
+
 def test_the_learning_rate_rises_then_falls() -> None:
     rates = [learning_rate(step, CFG) for step in range(CFG.steps)]
     assert rates[2] == CFG.learning_rate and rates == sorted(rates[:3]) + sorted(rates[3:], reverse=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import argos_wm.training.planner
 from argos_wm.data.windows import WindowConfig, Windows
 from argos_wm.encoders.text import HashedNGramEncoder, TextFeatures
 from argos_wm.training.logger import RunLogger
@@ -49,26 +50,34 @@ def test_no_share_and_no_past_change_nothing() -> None:
     assert self_forced(toy_model(), early, text[:1], CACHE, 0.8, ALWAYS) is early
 
 
-def test_it_trains_and_resumes_exactly(tmp_path: Path) -> None:
+class Kill(Exception):
+    pass
+
+
+def test_it_trains_and_resumes_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = LoopConfig(steps=6, batch_size=8, checkpoint_every=3, log_every=1, warmup_steps=1)
 
     def train(out: Path, forcing: SelfForcingConfig) -> torch.Tensor:
-        model = train_planner(
-            CACHE,
-            HashedNGramEncoder(),
-            SMALL,
-            WindowConfig(),
-            loop,
-            out,
-            RunLogger(out),
-            GROUPS,
-            self_forcing=forcing,
-        )
+        settings = (SMALL, WindowConfig(), loop, out, RunLogger(out), GROUPS)
+        model = train_planner(CACHE, HashedNGramEncoder(), *settings, self_forcing=forcing)
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
-    forced = train(tmp_path / "a", replace(ALWAYS, start=0.5))
-    assert torch.equal(forced, train(tmp_path / "b", replace(ALWAYS, start=0.5)))
+    forcing = replace(ALWAYS, start=0.5)
+    forced = train(tmp_path / "a", forcing)
     assert not torch.equal(forced, train(tmp_path / "c", SelfForcingConfig()))
+    calls = [0]
+
+    def killing(*arguments):
+        calls[0] += 1
+        if calls[0] == 2:  # in the fifth step, after the checkpoint of the third
+            raise Kill
+        return self_forced(*arguments)
+
+    monkeypatch.setattr(argos_wm.training.planner, "self_forced", killing)
+    with pytest.raises(Kill):
+        train(tmp_path / "b", forcing)
+    calls[0] = 10
+    assert torch.equal(forced, train(tmp_path / "b", forcing))
 
 
 def test_nonsense_is_refused() -> None:

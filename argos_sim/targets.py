@@ -57,12 +57,8 @@ class PlannerTargets:
                 mask[ids[part]],
                 text[part],
                 horizon[part],
-                steps=sampler.steps,
-                solver=sampler.solver,
-                guidance_scale=sampler.guidance_scale,
-                guidance_interval=sampler.guidance_interval,
-                temperature=sampler.temperature,
                 generator=self.generator,
+                **sampler.arguments(),
             )
             for part in torch.arange(len(ids), device=env.device).split(self.batch)
         ]

@@ -66,12 +66,8 @@ def bridge(
             said,
             horizon,
             goal=nearest,
-            steps=sampler.steps,
-            solver=sampler.solver,
-            guidance_scale=sampler.guidance_scale,
-            guidance_interval=sampler.guidance_interval,
-            temperature=sampler.temperature,
             generator=generator,
+            **sampler.arguments(),
         )
         states.insert(0, nearest)
     way = LatentState.stack(states)

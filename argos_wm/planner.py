@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,10 @@ class SamplerConfig:
     temperature: float = 0.3
     """Standard deviation of the noise that a sample starts from. 1 draws from all the futures that were learned; a
     controller wants a likely one. It matters while a planner is unsure: the better it is trained, the less."""
+
+    def arguments(self) -> dict[str, Any]:
+        """As keyword arguments of ``WorldModel.sample``."""
+        return dict(vars(self))
 
 
 class Planner:
@@ -122,12 +127,8 @@ def rollout(
             history_mask,
             text,
             horizon,
-            steps=sampler.steps,
-            solver=sampler.solver,
-            guidance_scale=sampler.guidance_scale,
-            guidance_interval=sampler.guidance_interval,
-            temperature=sampler.temperature,
             generator=generator,
+            **sampler.arguments(),
         )
         future.append(state)
         known = LatentState.cat([known, state[:, None]], dim=1)

@@ -119,6 +119,10 @@ def goal_stage(settings: Settings, name: str) -> dict[str, Any]:
             "actions": goal_reaching.ActionSearch(models["mean"], senses, cfg),
         }
         figures: dict[str, Any] = {}
+        for label, play in (("random", False), ("play", True)):
+            result = goal_reaching.judge(goal_reaching.Aimless(senses, cfg, play), start, goal, f"{name} by {label}")
+            print(f"  {label}: {100 * result['solved']:.1f} % of {result['tasks']} tasks solved")
+            figures |= {f"{label}.{k}": v for k, v in result.items()}
         for label, planner in planners.items():
             result = goal_reaching.judge(planner, start, goal, f"{name} by {label}")
             seconds = goal_reaching.seconds_per_plan(planner, start, goal)

@@ -29,7 +29,7 @@ from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import Forward, LoopConfig, fit
 from argos_wm.world_model import WorldModel, WorldModelConfig, no_text
 from argos_wm.worlds.pixels import PixelCodec
-from argos_wm.worlds.world import Episodes, World
+from argos_wm.worlds.world import Episodes, Explorer, World
 
 STEP = 0.1
 """Seconds of a step, so that the planner's clock is in the range that it was made for."""
@@ -247,7 +247,24 @@ class ActionSearch:
         return self.search.plan(here, goal, periods, self.generator, start)
 
 
-def judge(planner: StatePlanner | ActionSearch, start: Tensor, goal: Tensor, label: str) -> dict[str, Any]:
+class Aimless:
+    """What comes of no planning: random actions, or the play that was recorded. Some goals are met by chance."""
+
+    def __init__(self, senses: Senses, cfg: GoalConfig, play: bool, seed: int = 0) -> None:
+        self.senses, self.cfg, self.play = senses, cfg, play
+        self.generator = torch.Generator().manual_seed(seed)
+        self.explorer: Explorer | None = None
+
+    def act(self, state: Tensor, goal: LatentState, step: int) -> Tensor:
+        """The action (N, A), whatever the goal."""
+        if not self.play:
+            return 2 * torch.rand(len(state), self.senses.world.action_dim, generator=self.generator) - 1
+        if self.explorer is None or step == 0:
+            self.explorer = self.senses.world.explorer(len(state), self.generator)
+        return self.explorer.act(state)
+
+
+def judge(planner: StatePlanner | ActionSearch | Aimless, start: Tensor, goal: Tensor, label: str) -> dict[str, Any]:
     """Share of tasks that are solved at some step of the budget, with their number and a 95 % interval."""
     world, cfg = planner.senses.world, planner.cfg
     state, wanted = start, planner.senses(goal)

@@ -75,6 +75,9 @@ def test_goals_are_sought_by_states_and_by_actions(tmp_path: Path, world: World)
         figures = goal_reaching.judge(planner, start, goal, "test")
         assert figures["tasks"] == 6 and 0 <= figures["solved"] <= 1
         assert goal_reaching.seconds_per_plan(planner, start, goal, repeats=1) > 0
+    for play in (False, True):
+        aimless = goal_reaching.judge(goal_reaching.Aimless(senses, cfg, play), start, goal, "test")
+        assert 0 <= aimless["solved"] < 1
 
 
 def test_a_planner_that_knows_the_actions_solves_everything() -> None:

@@ -154,7 +154,9 @@ def roll_out(
     last = []
     for rows in torch.arange(len(batch)).split(cfg.batch):
         part, said = batch[rows].to(device), None if text is None else text[rows].to(device)
-        states = rollout(model, part.history, part.history_mask, said, targets, period, generator, planner.sampler)
+        states = rollout(
+            model, part.history, part.history_mask, said, targets, period, generator, planner.sampler, part.has_proprio
+        )
         last.append(states[:, -1].to("cpu"))
     return LatentState.cat(last)
 

@@ -44,6 +44,7 @@ def bridge(
     generator: torch.Generator,
     sampler: SamplerConfig,
     candidates: int = 1,
+    has_proprio: Tensor | None = None,
 ) -> Bridge:
     """Draw the way to a goal.
 
@@ -52,6 +53,7 @@ def bridge(
         goal: (B, …), all at the same time after now, on the history's clock.
         reach: seconds; a goal that is at most so far needs no state in between.
         candidates: ways drawn for each; the most plausible is kept.
+        has_proprio: (B,) bool, as in ``WorldModel.sample``.
     """
     batch, count = len(history_mask), candidates
     rows = torch.arange(batch, device=history.time.device).repeat_interleave(count)
@@ -66,6 +68,7 @@ def bridge(
             said,
             horizon,
             goal=nearest,
+            has_proprio=None if has_proprio is None else has_proprio[rows],
             generator=generator,
             **sampler.arguments(),
         )

@@ -113,6 +113,7 @@ def rollout(
     period: float,
     generator: torch.Generator,
     sampler: SamplerConfig,
+    has_proprio: Tensor | None = None,
 ) -> LatentState:
     """T states (B, T, …), each predicted ``period`` seconds from the one before, which has joined the history.
 
@@ -127,6 +128,7 @@ def rollout(
             history_mask,
             text,
             horizon,
+            has_proprio=has_proprio,
             generator=generator,
             **sampler.arguments(),
         )

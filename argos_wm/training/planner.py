@@ -135,6 +135,7 @@ def expected(model: WorldModel, windows: Windows, text: TextFeatures, actions: T
         text.to(device),
         windows.horizon,
         None if actions is None else actions.to(device),
+        has_proprio=windows.has_proprio,
         steps=1,
         solver="euler",
         generator=generator,

@@ -62,7 +62,17 @@ def self_forced(
     origin = cache.windows(frame[chosen] - back, ahead, config.history, config.action_steps).to(device)
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
     index = chosen.to(device)
-    future = rollout(model, origin.history, origin.history_mask, text[index], length, period, generator, cfg.sampler)
+    future = rollout(
+        model,
+        origin.history,
+        origin.history_mask,
+        text[index],
+        length,
+        period,
+        generator,
+        cfg.sampler,
+        origin.has_proprio,
+    )
     known = LatentState.cat([origin.history, future], dim=1)
     mask = torch.cat([origin.history_mask, origin.history_mask.new_ones(len(chosen), length)], 1)
     history, seen = recall(known, mask, torch.tensor(config.history, device=device))

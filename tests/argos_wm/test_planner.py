@@ -10,7 +10,7 @@ import torch
 
 from argos_wm.encoders.text import HashedNGramEncoder
 from argos_wm.latents import LatentState
-from argos_wm.planner import Planner, SamplerConfig, recall
+from argos_wm.planner import Planner, SamplerConfig, recall, rollout
 from tests.argos_wm.toy import SMALL, toy_cache, toy_model
 
 SAMPLER = SamplerConfig(steps=2)
@@ -90,3 +90,16 @@ def test_a_planner_comes_back_from_disk(tmp_path: Path) -> None:
 def test_another_text_encoder_is_refused() -> None:
     with pytest.raises(ValueError, match="width 32.*width 64"):
         Planner(toy_model(replace(SMALL)), HashedNGramEncoder(dim=32))
+
+
+def test_where_there_is_no_proprioception_a_roll_out_does_not_see_it() -> None:
+    model = toy_model()
+    known, mask = history()
+    without = torch.zeros(len(mask), dtype=torch.bool)
+
+    def roll(states: LatentState) -> LatentState:
+        generator = torch.Generator().manual_seed(0)
+        return rollout(model, states, mask, None, 2, 0.8, generator, SamplerConfig(steps=2), without)
+
+    other = LatentState(known.vision, known.proprio + 3.0, known.time)
+    assert torch.allclose(roll(known).vision, roll(other).vision, atol=1e-5)

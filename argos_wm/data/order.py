@@ -1,8 +1,8 @@
 """In which order samples are seen: shuffled anew each epoch, shared between ranks, resumable from a number.
 
 An order is a function from positions 0, 1, 2, … to samples, so that nothing has to be remembered: the next sample after
-a kill follows from how many were seen. Positions are dealt to ranks and workers; together they see each sample once an
-epoch, whatever their number, and a run may go on with another number of ranks.
+a kill follows from how many were seen. Positions are dealt to ranks; together they see each sample once an epoch,
+whatever their number, and a run may go on with another number of ranks.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from torch import Tensor
 from argos_sim.mdp import events
 from argos_wm.data.latent_cache import LatentCache
 from argos_wm.latents import LatentSpec, LatentState
-from argos_wm.planner import Planner, SamplerConfig
+from argos_wm.planner import Planner
+from argos_wm.sampler import SamplerConfig
 
 
 class TargetSource(Protocol):

@@ -53,7 +53,8 @@ def geometric(lowest: float, highest: float, count: int) -> Tensor:
 class RotaryPositions(nn.Module):
     """Places in (seconds, row, column) as rotations of a head's channel pairs."""
 
-    def __init__(self, head_dim: int) -> None:
+    def __init__(self, head_dim: int, placed: bool = True) -> None:
+        """Without ``placed`` every rotation is the identity."""
         super().__init__()
         if head_dim % 2 or head_dim < 6:
             raise ValueError(
@@ -66,7 +67,7 @@ class RotaryPositions(nn.Module):
         rates[1, pairs - 2 * space : pairs - space] = geometric(*GRID_RATES, space)
         rates[2, pairs - space :] = geometric(*GRID_RATES, space)
         self.rates: Tensor
-        self.register_buffer("rates", rates, persistent=False)
+        self.register_buffer("rates", rates if placed else torch.zeros_like(rates), persistent=False)
 
     def forward(self, place: Tensor) -> Rotation:
         """Rotation of tokens at ``place`` (B or 1, N, 3): seconds from now, row, column."""

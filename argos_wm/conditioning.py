@@ -33,8 +33,10 @@ class Conditioning(nn.Module):
     leaving it out in sampling are the same thing. One token that is always there keeps attention defined.
     """
 
-    def __init__(self, shapes: Shapes, width: int) -> None:
+    def __init__(self, shapes: Shapes, width: int, seed_design: bool = False) -> None:
+        """``seed_design``: see ``WorldModelConfig.design``; text and actions are then told by tokens alone."""
         super().__init__()
+        self.seed_design = seed_design
         self.words = nn.Linear(shapes.text_dim, width)
         self.word_position = Sinusoids(width, 0.01, 1.0)
         self.always = nn.Parameter(torch.empty(1, 1, width))
@@ -50,11 +52,15 @@ class Conditioning(nn.Module):
         """Tokens (B, 1 + L, W), the first one always visible, and their mask (B, 1 + L)."""
         batch, length = text.mask.shape
         position = self.word_position(torch.arange(length, device=text.mask.device))
-        tokens = torch.cat([self.always.expand(batch, -1, -1), self.words(text.tokens) + position], 1)
+        words = self.words(text.tokens)
+        words = words if self.seed_design else words + position
+        tokens = torch.cat([self.always.expand(batch, -1, -1), words], 1)
         return tokens, torch.cat([text.mask.new_ones(batch, 1), text.mask], 1)
 
     def vector(self, horizon: Tensor, text: TextFeatures, actions: Tensor, has_actions: Tensor) -> Tensor:
         """(B, W) from horizon (B,), text, actions (B, A, J) and has_actions (B,) bool."""
+        if self.seed_design:
+            return self.horizon(horizon)
         weight = text.mask / text.mask.sum(1, keepdim=True).clamp_min(1)
         pooled = torch.einsum("bl,blw->bw", weight.to(text.tokens.dtype), text.tokens)
         has_text = text.mask.any(1, keepdim=True)

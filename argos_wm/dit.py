@@ -117,14 +117,15 @@ class Blocks(nn.ModuleList):
 class DiT(nn.Module):
     """``encode_context`` once a plan, then ``forward`` once a solver evaluation."""
 
-    def __init__(self, size: Size, shapes: Shapes) -> None:
+    def __init__(self, size: Size, shapes: Shapes, seed_design: bool = False) -> None:
+        """``seed_design``: see ``WorldModelConfig.design``."""
         super().__init__()
         if size.width % size.heads:
             raise ValueError(f"A width of {size.width} cannot be split into {size.heads} heads.")
         width = size.width
-        self.shapes = shapes
-        self.rotary = RotaryPositions(width // size.heads)
-        self.condition = Conditioning(shapes, width)
+        self.shapes, self.placed = shapes, not seed_design
+        self.rotary = RotaryPositions(width // size.heads, self.placed)
+        self.condition = Conditioning(shapes, width, seed_design)
         self.flow_time = nn.Sequential(
             Sinusoids(width, 1.0, 200.0), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
         )
@@ -267,7 +268,8 @@ class DiT(nn.Module):
 
     def _where(self, cells: Tensor) -> Tensor:
         """Embedding (…, W) of rows and columns (…, 2)."""
-        return self.place(self.place_sinusoids(cells).flatten(-2))
+        where = self.place(self.place_sinusoids(cells).flatten(-2))
+        return where if self.placed else torch.zeros_like(where)
 
     def _per_token(self, mask: Tensor, has_proprio: Tensor | None) -> Tensor:
         """Mask (B, S (P + 1)) of the tokens of states (B, S)."""

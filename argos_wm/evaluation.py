@@ -17,6 +17,7 @@ from torch import Tensor
 from argos_wm.data.instructions import Instructions
 from argos_wm.data.latent_cache import LatentCache
 from argos_wm.data.windows import WindowConfig, Windows
+from argos_wm.encoders.measure import linear_probe
 from argos_wm.encoders.text import TextFeatures
 from argos_wm.latents import LatentState
 from argos_wm.planner import Planner, rollout
@@ -24,6 +25,8 @@ from argos_wm.world_model import WorldModel
 
 Figures = dict[str, float | list[float]]
 PARTS = ("vision", "proprio", "state")
+PROBED = 8192
+"""Frames that the linear probe of the objects' places is fitted on, at most."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def evaluate_planner(
                 key = f"planner.{name}{'' if part == 'state' else part + '_'}"
                 _add(figures, f"{key}error_{seconds}", *_rms(errors[part], batch.episode, cfg))
                 _add(figures, f"{key}error_ratio_{seconds}", *_ratio(errors[part], repeated[part], batch.episode, cfg))
-    return figures | text_figures(planner, cache, episodes, instructions, windows, cfg, decode)
+    figures |= text_figures(planner, cache, episodes, instructions, windows, cfg, decode)
+    return figures | action_figures(planner, cache, episodes, instructions, windows, cfg)
 
 
 def text_figures(
@@ -119,6 +123,71 @@ def text_figures(
     return figures
 
 
+def action_figures(
+    planner: Planner,
+    cache: LatentCache,
+    episodes: Tensor,
+    instructions: Instructions,
+    windows: WindowConfig,
+    cfg: EvaluationConfig,
+) -> Figures:
+    """Errors one period ahead when the actions are told: the true ones, none, zeros, and those of another window.
+
+    ``planner.action_sensitivity`` is the proprioceptive error with another window's actions ÷ that with the true ones.
+    """
+    batch = moving_windows(planner.world_model, cache, episodes, windows, 1, cfg.windows)
+    if len(batch) < 2 or (batch.has_actions is not None and not batch.has_actions.any()):
+        return {}
+    figures: Figures = {}
+    text, true = instructions.right(batch.episode), batch.actions
+    told = {"true": true, "zero": torch.zeros_like(true), "shuffled": true.roll(len(batch) // 2, 0), "no": None}
+    squared: dict[str, Tensor] = {}
+    for name, actions in told.items():
+        guess = roll_out(planner.world_model, batch, text, 1, windows.period, planner, cfg, actions)
+        errors = squared_errors(guess, batch.target)
+        squared[name] = errors["proprio"]
+        _add(figures, f"planner.actions.error_{name}", *_rms(errors["state"], batch.episode, cfg))
+        _add(figures, f"planner.actions.proprio_error_{name}", *_rms(errors["proprio"], batch.episode, cfg))
+    ratio = _ratio(squared["shuffled"], squared["true"], batch.episode, cfg)
+    _add(figures, "planner.action_sensitivity", *ratio)
+    return figures
+
+
+def object_figures(
+    planner: Planner,
+    cache: LatentCache,
+    training: Tensor,
+    episodes: Tensor,
+    instructions: Instructions,
+    windows: WindowConfig,
+    cfg: EvaluationConfig = EvaluationConfig(),
+) -> Figures:
+    """How well a linear probe reads the objects' places from predicted latents, and from the true ones beside them [m].
+
+    The probe is fitted on the training episodes' own latents. RMS a coordinate in the plane, over objects that the
+    recording tells of (``environment_state``: seven numbers an object, its position first).
+    """
+    if cache.environment_state is None:
+        return {}
+    places = cache.environment_state.unflatten(1, (-1, 7))[..., :2].flatten(1)
+    frames = torch.arange(len(cache.episode_of))[torch.isin(cache.episode_of, training)]
+    frames = frames[torch.linspace(0, len(frames) - 1, min(len(frames), PROBED)).long()]
+    fitted = (cache.vision[frames].float().flatten(1), places[frames])
+    figures: Figures = {}
+    for targets in range(1, cfg.targets + 1):
+        batch = moving_windows(planner.world_model, cache, episodes, windows, targets, cfg.windows)
+        if not len(batch):
+            continue
+        then = batch.frame + round(targets * windows.period * cache.fps)
+        text = instructions.right(batch.episode)
+        guess = roll_out(planner.world_model, batch, text, targets, windows.period, planner, cfg)
+        for name, state in (("predicted", guess), ("true", batch.target)):
+            wrong = linear_probe(fitted, (state.vision.flatten(1), places[then])).square().mean(1)
+            key = f"planner.objects_{name}_m_{targets * windows.period:.1f}s"
+            _add(figures, key, *_rms(wrong, batch.episode, cfg))
+    return figures
+
+
 def moving_windows(
     model: WorldModel, cache: LatentCache, episodes: Tensor, windows: WindowConfig, targets: int, most: int
 ) -> Windows:
@@ -148,14 +217,24 @@ def roll_out(
     period: float,
     planner: Planner,
     cfg: EvaluationConfig,
+    actions: Tensor | None = None,
 ) -> LatentState:
-    """The last of ``targets`` states rolled out from each window, on the CPU, without its actions."""
+    """The last of ``targets`` states rolled out from each window, on the CPU; ``actions`` are those of the first."""
     device, generator = planner.device, torch.Generator().manual_seed(cfg.seed)
     last = []
     for rows in torch.arange(len(batch)).split(cfg.batch):
         part, said = batch[rows].to(device), None if text is None else text[rows].to(device)
         states = rollout(
-            model, part.history, part.history_mask, said, targets, period, generator, planner.sampler, part.has_proprio
+            model,
+            part.history,
+            part.history_mask,
+            said,
+            targets,
+            period,
+            generator,
+            planner.sampler,
+            part.has_proprio,
+            actions=None if actions is None else actions[rows].to(device),
         )
         last.append(states[:, -1].to("cpu"))
     return LatentState.cat(last)

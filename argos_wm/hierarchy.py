@@ -15,7 +15,8 @@ from torch import Tensor
 
 from argos_wm.encoders.text import TextFeatures
 from argos_wm.latents import LatentState
-from argos_wm.planner import SamplerConfig
+from argos_wm.memory import MemoryTokens
+from argos_wm.sampler import SamplerConfig
 from argos_wm.world_model import WorldModel
 
 
@@ -45,6 +46,7 @@ def bridge(
     sampler: SamplerConfig,
     candidates: int = 1,
     has_proprio: Tensor | None = None,
+    memory: MemoryTokens | None = None,
 ) -> Bridge:
     """Draw the way to a goal.
 
@@ -53,7 +55,7 @@ def bridge(
         goal: (B, …), all at the same time after now, on the history's clock.
         reach: seconds; a goal that is at most so far needs no state in between.
         candidates: ways drawn for each; the most plausible is kept.
-        has_proprio: (B,) bool, as in ``WorldModel.sample``.
+        has_proprio, memory: as in ``WorldModel.sample``.
     """
     batch, count = len(history_mask), candidates
     rows = torch.arange(batch, device=history.time.device).repeat_interleave(count)
@@ -69,6 +71,7 @@ def bridge(
             horizon,
             goal=nearest,
             has_proprio=None if has_proprio is None else has_proprio[rows],
+            memory=None if memory is None else memory[rows],
             generator=generator,
             **sampler.arguments(),
         )

@@ -36,9 +36,16 @@ class LatentStats:
     proprio_std: Tensor
 
     @staticmethod
-    def measure(vision: Tensor, proprio: Tensor) -> LatentStats:
-        """Statistics of raw ``vision (N, P, C)`` and ``proprio (N, D)``."""
+    def measure(vision: Tensor, proprio: Tensor, per_position: bool = True) -> LatentStats:
+        """Statistics of raw ``vision (N, P, C)`` and ``proprio (N, D)``.
+
+        Without ``per_position``, each channel has one mean and one deviation over all positions, as a moving camera or
+        pictures from everywhere suggest; what is always at one place, such as a robot's base, then keeps its mean.
+        """
         v, p = vision.float(), proprio.float()
+        if not per_position:
+            mean, std = (x.expand(v.shape[1], -1).clone() for x in (v.mean((0, 1)), v.std((0, 1)).clamp_min(MIN_STD)))
+            return LatentStats(mean, std, p.mean(0), p.std(0).clamp_min(MIN_STD))
         return LatentStats(v.mean(0), v.std(0).clamp_min(MIN_STD), p.mean(0), p.std(0).clamp_min(MIN_STD))
 
     def tensors(self) -> dict[str, Tensor]:

@@ -37,6 +37,10 @@ class MemoryTokens:
         """Index the batch."""
         return MemoryTokens(self.vision[index], self.place[index], self.mask[index])
 
+    def aged(self, seconds: float) -> MemoryTokens:
+        """The same tokens, seen from ``seconds`` later."""
+        return MemoryTokens(self.vision, self.place - self.place.new_tensor([seconds, 0.0, 0.0]), self.mask)
+
     def to(self, device: torch.device | str) -> MemoryTokens:
         return MemoryTokens(self.vision.to(device), self.place.to(device), self.mask.to(device))
 

@@ -1,51 +1,32 @@
 """The planner: instructions and memory in, a sequence of wanted latent states out.
 
 A plan is rolled out autoregressively: the predicted state takes its place in the history, and the next target is drawn
-from there. The noise of every target follows from the plan's seed, so a plan can be made again.
+from there. With a goal, the way to it is filled from both of its ends instead (``hierarchy.py``). The noise of every
+target follows from the plan's seed, so a plan can be made again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from argos_wm.encoders.text import TextEncoder, TextFeatures, load_text_encoder
-from argos_wm.flow import Solver
+from argos_wm.hierarchy import bridge
 from argos_wm.latents import LatentPlan, LatentState
+from argos_wm.memory import MemoryTokens
+from argos_wm.sampler import SamplerConfig
 from argos_wm.world_model import WorldModel, load_extra
 
-
-@dataclass(frozen=True)
-class SamplerConfig:
-    """How a plan is drawn from the world model."""
-
-    steps: int = 5
-    """Solver steps a target."""
-    solver: Solver = "heun"
-    guidance_scale: float = 1.0
-    """1 is the conditional model and costs half."""
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    """Flow times at which guidance applies; 1 is noise."""
-    temperature: float = 0.3
-    """Standard deviation of the noise that a sample starts from. 1 draws from all the futures that were learned; a
-    controller wants a likely one. It matters while a planner is unsure: the better it is trained, the less."""
-
-    def arguments(self) -> dict[str, Any]:
-        """As keyword arguments of ``WorldModel.sample``."""
-        return dict(vars(self))
+DEFAULT = SamplerConfig()
 
 
 class Planner:
     """A frozen world model, its text encoder, and a sampler."""
 
-    def __init__(
-        self, world_model: WorldModel, text_encoder: TextEncoder, sampler: SamplerConfig = SamplerConfig()
-    ) -> None:
+    def __init__(self, world_model: WorldModel, text_encoder: TextEncoder, sampler: SamplerConfig = DEFAULT) -> None:
         if text_encoder.dim != world_model.text_dim:
             raise ValueError(
                 f"The text encoder {text_encoder.name!r} makes tokens of width {text_encoder.dim}, and the world model "
@@ -56,7 +37,7 @@ class Planner:
         self._features: dict[str, TextFeatures] = {}
 
     @staticmethod
-    def load(folder: Path, sampler: SamplerConfig = SamplerConfig(), device: torch.device | str = "cpu") -> Planner:
+    def load(folder: Path, sampler: SamplerConfig = DEFAULT, device: torch.device | str = "cpu") -> Planner:
         """Read a world model and the text encoder named in its ``extra["text_encoder"]``."""
         name = load_extra(folder).get("text_encoder", "hashed-ngram")
         return Planner(WorldModel.load(folder, device), load_text_encoder(name), sampler)
@@ -84,6 +65,8 @@ class Planner:
         targets: int = 3,
         period: float = 0.8,
         seed: int = 0,
+        memory: MemoryTokens | None = None,
+        goal: LatentState | None = None,
     ) -> LatentPlan:
         """Imagine the next states.
 
@@ -93,14 +76,30 @@ class Planner:
             instructions: B texts.
             targets: T, states to imagine, one ``period`` [s] after the other.
             seed: of the sampler's noise.
+            memory: what is remembered from before the history, times in seconds from now.
+            goal: (B, …) a state that is wanted, all at the same time after now, on the history's clock. The plan is
+                then the first ``targets`` states of the way to it: the nearest at most a ``period`` from now, the
+                next ones farther apart. A planner follows the nearest and plans anew.
         """
-        history = history.to(self.device)
-        text = self.features(instructions)
+        history, known = history.to(self.device), history_mask.to(self.device)
+        text, cfg = self.features(instructions), self.sampler
         generator = torch.Generator().manual_seed(seed)
-        future = rollout(
-            self.world_model, history, history_mask.to(self.device), text, targets, period, generator, self.sampler
-        )
-        cfg = self.sampler
+        memory = None if memory is None else memory.to(self.device)
+        if goal is None:
+            future = rollout(self.world_model, history, known, text, targets, period, generator, cfg, memory=memory)
+        else:
+            way = bridge(
+                self.world_model,
+                history,
+                known,
+                text,
+                goal.to(self.device),
+                period,
+                generator,
+                cfg,
+                memory=memory,
+            )
+            future = way.states[:, :targets]
         return LatentPlan(future, list(instructions), seed, cfg.steps, cfg.guidance_scale)
 
 
@@ -114,10 +113,14 @@ def rollout(
     generator: torch.Generator,
     sampler: SamplerConfig,
     has_proprio: Tensor | None = None,
+    memory: MemoryTokens | None = None,
+    actions: Tensor | None = None,
 ) -> LatentState:
     """T states (B, T, …), each predicted ``period`` seconds from the one before, which has joined the history.
 
-    The history keeps its length: at each step the states nearest to the wanted offsets are remembered.
+    The history keeps its length: at each step the states nearest to the wanted offsets are remembered. The ``memory``
+    is that of the first step, and grows older. ``actions`` (B, A, J) are those of the first step; of later ones none
+    are known.
     """
     offsets = torch.tensor(world_model.config.history, device=history.time.device)
     known, mask, future = history, history_mask, []
@@ -128,10 +131,13 @@ def rollout(
             history_mask,
             text,
             horizon,
+            actions,
             has_proprio=has_proprio,
+            memory=memory,
             generator=generator,
             **sampler.arguments(),
         )
+        memory, actions = None if memory is None else memory.aged(period), None
         future.append(state)
         known = LatentState.cat([known, state[:, None]], dim=1)
         mask = torch.cat([mask, mask.new_ones(len(state), 1)], 1)

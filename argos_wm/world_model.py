@@ -25,7 +25,12 @@ from argos_wm.latents import LatentSpec, LatentState
 from argos_wm.memory import MemoryTokens
 
 WEIGHTS, SETTINGS = "planner.safetensors", "planner.json"
-CHOICES = {"objective": ("flow", "mean"), "precision": ("auto", "fp32", "bf16"), "size": tuple(SIZES)}
+CHOICES = {
+    "objective": ("flow", "mean"),
+    "design": ("argos", "seed"),
+    "precision": ("auto", "fp32", "bf16"),
+    "size": tuple(SIZES),
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,9 @@ class WorldModelConfig:
     action_steps: int = 4
     """Equal parts of the horizon over which actions are averaged."""
     objective: Literal["flow", "mean"] = "flow"
+    design: Literal["argos", "seed"] = "argos"
+    """``seed`` is the design that ARGOS began with, kept to compare with: no positions anywhere, and text and actions
+    by cross-attention alone."""
     text_dropout: float = 0.1
     """Share of examples without their instruction, for guidance."""
     action_dropout: float = 0.75
@@ -93,7 +101,7 @@ class WorldModel(nn.Module):
         shapes = Shapes(
             spec.rows, spec.cols, spec.channels, spec.proprio_dim, text_dim, config.action_steps, action_dim
         )
-        self.dit = DiT(config.dimensions(), shapes)
+        self.dit = DiT(config.dimensions(), shapes, config.design == "seed")
         dimensions = spec.patches * spec.channels
         self.shift = flow.dimension_shift(dimensions) if config.time_shift is None else config.time_shift
 

@@ -10,7 +10,7 @@ from argos_sim.pipeline.stages import STAGES
 @hydra.main(config_path="config", config_name="config", version_base=None)
 def main(config: DictConfig) -> None:
     """Parse, run the stage."""
-    run(STAGES["planner"], config)
+    run(STAGES["planner"], config, many_processes=True)
 
 
 if __name__ == "__main__":

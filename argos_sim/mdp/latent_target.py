@@ -23,7 +23,7 @@ from argos_sim.kinematics import cubic_path
 from argos_sim.mdp.instructions import FOREVER
 from argos_sim.paths import PRETRAINED
 from argos_sim.targets import PlannerTargets, TargetSource
-from argos_wm.planner import SamplerConfig
+from argos_wm.sampler import SamplerConfig
 
 if TYPE_CHECKING:
     from argos_sim.envs.latent_tracking_env import LatentTrackingEnv

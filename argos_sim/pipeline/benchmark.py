@@ -27,7 +27,8 @@ from argos_wm.data.latent_shards import LatentShards, LatentShardWriter
 from argos_wm.data.windows import Windows
 from argos_wm.encoders.text import TextFeatures, load_text_encoder
 from argos_wm.evaluation import EvaluationConfig, moving_windows, roll_out, squared_errors
-from argos_wm.planner import Planner, SamplerConfig
+from argos_wm.planner import Planner
+from argos_wm.sampler import SamplerConfig
 from argos_wm.training.planner import VALIDATION_SHARE
 from argos_wm.world_model import WorldModel
 

@@ -20,18 +20,18 @@ from argos_sim.pipeline.settings import Settings, settings_from
 ConfigStore.instance().store(name="settings", node=Settings().to_dict())
 
 
-def run(function: Callable[[Settings], Any], config: DictConfig) -> None:
-    """Call ``function`` with typed settings.
+def run(function: Callable[[Settings], Any], config: DictConfig, many_processes: bool = False) -> None:
+    """Call ``function`` with typed settings; ``many_processes`` says that ``torchrun`` may start it several times.
 
     A mistake of the caller's (a ``ValueError``, or a missing file) or a NaN is printed as a sentence and ends with 2;
     ``ARGOS_TRACEBACK=1`` shows where it was found.
     """
     import tasks  # noqa: F401  registers the gymnasium ids
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not many_processes:
         refuse(
-            "The scripts run in one process each, and would overwrite each other's files in several. Train on many "
-            "processes from Python: train_planner(…, parallel=Parallel.launched()), see docs/planner.md."
+            "This script runs in one process, and would overwrite its own files in several; scripts/train_planner.py "
+            "is the one to start with torchrun or accelerate launch."
         )
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)

@@ -28,6 +28,7 @@ from argos_wm.encoders.measure import (
 from argos_wm.encoders.proprio import ProprioEncoder
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.vision import load_vision_encoder
+from argos_wm.image_quality import psnr, ssim
 from argos_wm.training.encoder import EncoderViews, train_encoder
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.proprio import train_proprio
@@ -36,6 +37,8 @@ JOINT_SPEED = 0.3
 """rad/s, standard deviation of the speeds that the proprioceptive autoencoder is trained on."""
 HELD_OUT = 0.1
 """Share of the views on which the encoder is measured."""
+MOST_PICTURES = 1024
+"""Views on which the decoder is measured, at most."""
 
 
 class Augment:
@@ -76,6 +79,8 @@ def prepare_encoder(settings: Settings) -> dict[str, Any]:
         else:
             encoder = _make_encoder(settings, train, folder)
         figures = measure_encoder(encoder, train, test, cfg.image_size)
+        if (folder / "decoder.safetensors").is_file():
+            figures |= measure_decoder(encoder, LatentDecoder.load(folder), test, cfg.image_size)
         if cfg.folder is None:
             encoder.save(folder, figures)
         print_figures(figures)
@@ -102,12 +107,13 @@ def _make_encoder(settings: Settings, views: EncoderViews, folder: Path) -> Stat
         vision, decoder = train_encoder(views, augment, cfg.loop, folder / "vision", logger)
         decoder.save(folder)
     else:
-        vision = load_vision_encoder(cfg.vision, cfg.image_size)
+        vision = load_vision_encoder(cfg.vision, cfg.image_size, cfg.keep_cls)
     logger.close()
     measured = (
         views if len(views) < 4096 else dataclasses.replace(views, image_a=views.image_a[::8], mask_a=views.mask_a[::8])
     )
-    stats = measure_vision_stats(vision, measured, Augment(settings.randomization, cfg.image_size), proprio.encode(raw))
+    augment = Augment(settings.randomization, cfg.image_size)
+    stats = measure_vision_stats(vision, measured, augment, proprio.encode(raw), cfg.statistics == "position")
     return StateEncoder(vision, proprio, stats, _joint_names(settings))
 
 
@@ -129,6 +135,26 @@ def measure_encoder(encoder: StateEncoder, train: EncoderViews, test: EncoderVie
             probe = probe_state(encoder.encode_vision, train, test, augment, other)
             figures |= {f"probe_{name}_{k}": v for k, v in probe.items()}
     return figures | (_grounding(encoder, train, test, augment, others) if held_out else {})
+
+
+def measure_decoder(
+    encoder: StateEncoder, decoder: LatentDecoder, test: EncoderViews, size: int, noise: float = 0.3
+) -> dict[str, float]:
+    """PSNR [dB] and SSIM of pictures drawn from latents to the canonical ones, also with noise on the latents.
+
+    ``noise`` is the standard deviation in standardised units: a planner's latents are not exact either.
+    """
+    views = test.take(torch.arange(0, len(test), max(1, len(test) // MOST_PICTURES)))
+    canonical, figures = views.canonical.float() / 255, {}
+    for name in ("train", "unseen"):
+        augment = Augment(name, size, seed=7)
+        latents = in_batches(encoder.encode_vision, randomized(augment, views.image_a, views.mask_a, seed=41))
+        shaken = latents + noise * torch.randn(latents.shape, generator=torch.Generator().manual_seed(42))
+        for label, seen in (("", latents), ("noisy_", shaken)):
+            drawn = in_batches(decoder, seen)
+            figures[f"decoder_{label}{name}_psnr_db"] = float(psnr(drawn, canonical).mean())
+            figures[f"decoder_{label}{name}_ssim"] = float(ssim(drawn, canonical).mean())
+    return figures | {"decoder_pictures": float(len(views))}
 
 
 def _grounding(

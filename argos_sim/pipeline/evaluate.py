@@ -19,7 +19,7 @@ from argos_sim.randomization.ranges import PRESETS, get_ranges
 from argos_wm.checkpoint import load_json, save_json
 from argos_wm.data.instructions import Instructions
 from argos_wm.encoders.text import load_text_encoder
-from argos_wm.evaluation import EvaluationConfig, evaluate_planner
+from argos_wm.evaluation import EvaluationConfig, evaluate_planner, object_figures
 from argos_wm.planner import Planner
 from argos_wm.training.planner import VALIDATION_SHARE
 
@@ -37,19 +37,22 @@ def evaluate_planner_stage(settings: Settings) -> dict[str, Any]:
 
     def work(folder: Path) -> dict[str, Any]:
         cache, encoder = load_cache(settings), load_encoder(settings)
-        _, held_out = cache.split(VALIDATION_SHARE)
+        training, held_out = cache.split(VALIDATION_SHARE)
         text_encoder = load_text_encoder(cfg.text_encoder)
         planner = Planner(load_planner(settings), text_encoder, cfg.sampling)
+        instructions = Instructions(cache.instructions, text_encoder, instruction_groups(settings))
+        judging = EvaluationConfig(windows=settings.evaluation.planner_windows)
         figures = evaluate_planner(
             planner,
             cache,
             held_out,
-            Instructions(cache.instructions, text_encoder, instruction_groups(settings)),
+            instructions,
             cfg.windows,
-            EvaluationConfig(windows=settings.evaluation.planner_windows),
+            judging,
             load_planner(settings, "planner_mean"),
             encoder.decode_proprio,
         )
+        figures |= object_figures(planner, cache, training, held_out, instructions, cfg.windows, judging)
         senses = require_stage(settings.folder / "encoder", "encoder", "train_encoder.py")["figures"]
         figures["planner.floor_vision_error"] = senses["invariance_train_background"]
         figures["planner.floor_vision_ratio"] = senses["invariance_train_ratio"]

@@ -1,4 +1,4 @@
-"""Stages ``latents`` and ``planner``: encode the demonstrations, then train the world model and its baseline."""
+"""Stages ``latents`` and ``planner``: encode what is learned from, then train the world model and its baseline."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ from argos_sim.pipeline.encoder import load_encoder
 from argos_sim.pipeline.environment import environment_cfg
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage, run_stage
+from argos_wm.data.corpus import encode_source, windows_of
 from argos_wm.data.episodes import check_dataset, read_episodes
+from argos_wm.data.instructions import Instructions
 from argos_wm.data.latent_cache import LatentCache, encode_episodes
+from argos_wm.data.sources import RobotWindows, Source
 from argos_wm.encoders.text import load_text_encoder
 from argos_wm.training.logger import RunLogger
-from argos_wm.training.loop import deciding
-from argos_wm.training.planner import train_planner
+from argos_wm.training.loop import LoopConfig, deciding
+from argos_wm.training.mixture import train_on_mixture
+from argos_wm.training.parallel import Parallel
+from argos_wm.training.planner import VALIDATION_SHARE, Probe, train_planner
 from argos_wm.training.self_forcing import SelfForcingConfig
-from argos_wm.world_model import WorldModel
+from argos_wm.world_model import WorldModel, WorldModelConfig
+
+DEMOS = "demos"
+"""Name of the run's own demonstrations among the sources."""
 
 
 def instruction_groups(settings: Settings) -> dict[str, str]:
@@ -58,9 +66,37 @@ def load_cache(settings: Settings) -> LatentCache:
     return LatentCache.load(settings.folder / "latents", load_encoder(settings).spec)
 
 
+def encode_sources(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Encode what the planner learns from besides the demonstrations, each into ``<run>/sources/<name>``."""
+    encoder_record = require_stage(settings.folder / "encoder", "encoder", "train_encoder.py")
+    cfg, records = settings.planner, {}
+    for name, source in cfg.sources.items():
+        if name == DEMOS:
+            raise ValueError(f"The name {DEMOS!r} is taken by the demonstrations; give the source another.")
+
+        def work(folder: Path, source=source) -> dict[str, Any]:
+            encoder = load_encoder(settings)
+            figures = encode_source(
+                source, encoder.encode_vision, settings.encoder.image_size, encoder.spec, folder, cfg.encode_batch
+            )
+            print(f"  {figures}")
+            return figures
+
+        inputs = {"encoder": encoder_record["fingerprint"], "source": source.decides()}
+        records[name] = run_stage(
+            settings.folder / "sources" / name, f"sources/{name}", inputs, work, settings.overwrite
+        )
+    return records
+
+
 def train_planner_stage(settings: Settings) -> dict[str, Any]:
-    """Train the world model into ``<run>/planner`` and the mean-predicting baseline into ``<run>/planner_mean``."""
-    latents = encode_demos(settings)
+    """Train the world model into ``<run>/planner`` and the mean-predicting baseline into ``<run>/planner_mean``.
+
+    All processes that ``torchrun`` or ``accelerate launch`` started train together; the first of them encodes.
+    """
+    parallel = Parallel.launched(settings.resolved_device().split(":")[0])
+    latents = parallel.agreed(encode_demos(settings) if parallel.main else None)
+    encoded = parallel.agreed(encode_sources(settings) if parallel.main else None)
     cfg = settings.planner
     record: dict[str, Any] = {}
     mean_model = dataclasses.replace(cfg.model, objective="mean")
@@ -75,28 +111,63 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
             "text_encoder": cfg.text_encoder,
             "self_forcing": dataclasses.asdict(forcing),
         }
+        if encoded:
+            inputs["sources"] = {k: (v["fingerprint"], cfg.sources[k].weight) for k, v in encoded.items()}
+            inputs["demos_weight"] = cfg.demos_weight
 
         def work(folder: Path, name=name, model=model, loop=loop, forcing=forcing) -> dict[str, Any]:
-            logger = RunLogger(folder, settings.logger, f"{settings.preset}-{name}", settings.to_dict())
-            trained = train_planner(
-                load_cache(settings),
-                load_text_encoder(cfg.text_encoder),
-                model,
-                cfg.windows,
-                loop,
-                folder,
-                logger,
-                instruction_groups(settings),
-                settings.resolved_device(),
-                name,
-                self_forcing=forcing,
-            )
+            kind = settings.logger if parallel.main else "none"
+            logger = RunLogger(folder, kind, f"{settings.preset}-{name}", settings.to_dict())
+            trained = _train(settings, model, loop, forcing, folder, logger, name, parallel)
             logger.close()
-            trained.save(folder, {"text_encoder": cfg.text_encoder, "settings": settings.to_dict()})
+            if parallel.main:
+                trained.save(folder, {"text_encoder": cfg.text_encoder, "settings": settings.to_dict()})
             return {"parameters": sum(p.numel() for p in trained.parameters())}
 
-        record = run_stage(settings.folder / name, name, inputs, work, settings.overwrite)
+        record = run_stage(settings.folder / name, name, inputs, work, settings.overwrite, parallel)
     return record
+
+
+def _train(
+    settings: Settings,
+    model: WorldModelConfig,
+    loop: LoopConfig,
+    forcing: SelfForcingConfig,
+    folder: Path,
+    logger: RunLogger,
+    name: str,
+    parallel: Parallel,
+) -> WorldModel:
+    """On the demonstrations, or on a mixture of them with the sources."""
+    cfg, cache, text_encoder = settings.planner, load_cache(settings), load_text_encoder(settings.planner.text_encoder)
+    groups, device = instruction_groups(settings), parallel.device or settings.resolved_device()
+    if not cfg.sources:
+        return train_planner(
+            cache,
+            text_encoder,
+            model,
+            cfg.windows,
+            loop,
+            folder,
+            logger,
+            groups,
+            device,
+            name,
+            parallel,
+            forcing,
+        )
+    if forcing.share > 0:
+        raise ValueError("Self-forcing rolls out demonstrations and mixes with no sources; set one of them aside.")
+    torch.manual_seed(loop.seed)
+    network = WorldModel(model, cache.spec, text_encoder.dim, cache.actions.shape[1]).to(device)
+    training, validation = cache.split(VALIDATION_SHARE)
+    sources: dict[str, Source] = {DEMOS: RobotWindows(cache, training, cfg.windows, model.history, model.action_steps)}
+    for key, source in cfg.sources.items():
+        encoded = settings.folder / "sources" / key
+        sources[key] = windows_of(source, encoded, cache.spec, cfg.windows, model.history, model.action_steps)
+    weights = {DEMOS: cfg.demos_weight} | {key: source.weight for key, source in cfg.sources.items()}
+    probe = Probe(cache, validation, cfg.windows, model, Instructions(cache.instructions, text_encoder, groups))
+    return train_on_mixture(network, sources, weights, text_encoder, loop, folder, logger, name, parallel, look=probe)
 
 
 def load_planner(settings: Settings, name: str = "planner") -> WorldModel:

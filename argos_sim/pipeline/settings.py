@@ -15,8 +15,9 @@ from draccus.utils import DecodingError, ParsingError
 from argos_sim.controller.imitation import ImitationConfig
 from argos_sim.controller.ppo import PPOConfig
 from argos_sim.experts import ExpertCfg
+from argos_wm.data.corpus import SourceConfig
 from argos_wm.data.windows import WindowConfig
-from argos_wm.planner import SamplerConfig
+from argos_wm.sampler import SamplerConfig
 from argos_wm.training.loop import LoopConfig
 from argos_wm.training.self_forcing import SelfForcingConfig
 from argos_wm.world_model import WorldModelConfig
@@ -45,6 +46,10 @@ class EncoderSettings:
     """Vision encoder to train (small-vit) or to load frozen (a DINOv3 or DINOv2 hub id, or a local folder)."""
     image_size: int = 64
     """Pixels; a multiple of the encoder's patch."""
+    keep_cls: bool = False
+    """Give every patch of a DINO the CLS token's channels, too."""
+    statistics: Literal["position", "channel"] = "position"
+    """What latents are standardised by: a mean and deviation for each position and channel, or for each channel."""
     view_movements: int = 2
     """Batches of expert episodes rendered as views, ``view_envs`` each, 33 states an episode."""
     view_scattered: int = 100
@@ -75,6 +80,12 @@ class PlannerSettings:
     """Training steps of the baseline that predicts the mean: half of the planner's, to
     keep the demo short; it learns faster (held-out ratio 0.30 after 600 of 1,000 steps, 0.28 at the end)."""
     self_forcing: SelfForcingConfig = field(default_factory=SelfForcingConfig)
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
+    """What it learns from besides the demonstrations, by a name of yours: pictures, videos, other robots' episodes."""
+    demos_weight: float = 1.0
+    """Share of the demonstrations beside the weights of the sources."""
+    encode_batch: int = 64
+    """Pictures of the sources encoded at once."""
     sampling: SamplerConfig = field(default_factory=SamplerConfig)
     """With which it is judged."""
 

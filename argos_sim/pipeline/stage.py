@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from argos_wm.checkpoint import CheckpointError, load_json, save_json
+from argos_wm.training.parallel import Parallel
 
-RECORD = "stage.json"
+RECORD, STARTED = "stage.json", "started.json"
 
 
 def fingerprint(inputs: dict[str, Any]) -> str:
@@ -22,7 +23,12 @@ def fingerprint(inputs: dict[str, Any]) -> str:
 
 
 def run_stage(
-    folder: Path, name: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]], overwrite: bool = False
+    folder: Path,
+    name: str,
+    inputs: dict[str, Any],
+    work: Callable[[Path], dict[str, Any]],
+    overwrite: bool = False,
+    parallel: Parallel | None = None,
 ) -> dict[str, Any]:
     """Do ``work`` into ``folder`` unless its outputs are there, made from the same ``inputs``.
 
@@ -32,45 +38,58 @@ def run_stage(
         inputs: settings and fingerprints of earlier stages; what was made from others is made again.
         work: fills the folder and returns figures. Checkpoints that it finds there are of an interrupted run.
         overwrite: begin anew in any case.
+        parallel: processes that all do ``work`` together; the main one keeps the folder and decides. None is one alone.
 
     Returns:
         the stage's record: ``name``, ``fingerprint``, ``seconds``, ``peak_gib`` (of the process), ``figures``.
     """
-    print_name = f"[{name}]"
+    parallel = parallel or Parallel()
     wanted = fingerprint(inputs)
-    started = folder / "started.json"
+    started = folder / STARTED
+    record = parallel.agreed(_prepare(folder, name, wanted, overwrite) if parallel.main else None)
+    if record is not None:
+        return record
+    spent = load_json(started).get("seconds", 0.0) if parallel.main else 0.0
+    begin = time.monotonic()
+    try:
+        figures = work(folder)
+    finally:
+        seconds = spent + time.monotonic() - begin
+        if parallel.main:
+            save_json(started, {"fingerprint": wanted, "seconds": seconds})
+    if parallel.main:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts KiB
+        record = {
+            "name": name,
+            "fingerprint": wanted,
+            "seconds": round(seconds, 1),
+            "peak_gib": round(peak, 2),
+            "figures": figures,
+        }
+        save_json(folder / RECORD, record)
+        started.unlink()
+        print(f"[{name}] done in {seconds:.0f} s: {folder}")
+    return parallel.agreed(record)
+
+
+def _prepare(folder: Path, name: str, wanted: str, overwrite: bool) -> dict[str, Any] | None:
+    """The record of outputs that may be reused; None after the folder was made ready for work."""
+    started = folder / STARTED
     if overwrite:
         shutil.rmtree(folder, ignore_errors=True)
     elif (folder / RECORD).is_file():
         record = load_json(folder / RECORD)
         if record.get("fingerprint") == wanted:
-            print(f"{print_name} reused from {folder}")
+            print(f"[{name}] reused from {folder}")
             return record
-        print(f"{print_name} the settings or an earlier stage changed; doing it again")
+        print(f"[{name}] the settings or an earlier stage changed; doing it again")
         shutil.rmtree(folder)
     elif started.is_file() and load_json(started).get("fingerprint") != wanted:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     spent = load_json(started).get("seconds", 0.0) if started.is_file() else 0.0
     save_json(started, {"fingerprint": wanted, "seconds": spent})
-    begin = time.monotonic()
-    try:
-        figures = work(folder)
-    finally:
-        save_json(started, {"fingerprint": wanted, "seconds": spent + time.monotonic() - begin})
-    seconds = spent + time.monotonic() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts KiB
-    record = {
-        "name": name,
-        "fingerprint": wanted,
-        "seconds": round(seconds, 1),
-        "peak_gib": round(peak, 2),
-        "figures": figures,
-    }
-    save_json(folder / RECORD, record)
-    started.unlink()
-    print(f"{print_name} done in {seconds:.0f} s: {folder}")
-    return record
+    return None
 
 
 def require_stage(folder: Path, name: str, script: str) -> dict[str, Any]:

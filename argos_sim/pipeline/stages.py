@@ -19,6 +19,13 @@ def _encoder(settings: Settings) -> None:
     prepare_encoder(settings)
 
 
+def _latents(settings: Settings) -> None:
+    from argos_sim.pipeline.planner import encode_demos, encode_sources
+
+    encode_demos(settings)
+    encode_sources(settings)
+
+
 def _planner(settings: Settings) -> None:
     from argos_sim.pipeline.planner import train_planner_stage
 
@@ -76,6 +83,7 @@ def _report(settings: Settings) -> None:
 STAGES: dict[str, Callable[[Settings], None]] = {
     "demos": _demos,
     "encoder": _encoder,
+    "latents": _latents,
     "planner": _planner,
     "evaluate_planner": _evaluate_planner,
     "controller": _controller,

@@ -7,7 +7,7 @@ text and where in the source it came from; the rows of one clip follow each othe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,10 +15,20 @@ from tqdm import tqdm
 
 from argos_wm.data.image_text import ImageText
 from argos_wm.data.latent_shards import LatentShardWriter
-from argos_wm.data.video_text import VideoText, square
+from argos_wm.data.video_text import Clip, VideoConfig, VideoCounts, square
 
 Encode = Callable[[Tensor], Tensor]
 """Pictures uint8 (B, 3, S, S) to standardised latents (B, P, C)."""
+
+
+class Clips(Protocol):
+    """Clips one after the other, that can be gone on with: ``VideoText``, ``RobotClips``."""
+
+    cfg: VideoConfig
+    counts: VideoCounts
+    consumed: int
+
+    def __iter__(self) -> Iterator[Clip]: ...
 
 
 def cache_pictures(
@@ -49,9 +59,9 @@ def cache_pictures(
 
 
 def cache_clips(
-    source: Callable[[int], VideoText], encode: Encode, writer: LatentShardWriter, batch: int = 64
+    source: Callable[[int], Clips], encode: Encode, writer: LatentShardWriter, batch: int = 64
 ) -> dict[str, Any]:
-    """Encode every clip of a folder of videos, a row a frame; otherwise as ``cache_pictures``.
+    """Encode every clip of a source, a row a frame; otherwise as ``cache_pictures``.
 
     A shard may end within a clip. A resumed run therefore goes on within it, too: frames that are on disk are skipped.
     """

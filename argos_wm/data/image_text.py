@@ -37,6 +37,8 @@ class ImageTextConfig:
     """Columns; None takes the first known name. A picture in the dataset is preferred to its address."""
     least_words: int = 1
     """Of a caption; shorter ones are passed over."""
+    most: int | None = None
+    """Rows to take at most, those skipped included; None takes all."""
     fetch: FetchConfig = field(default_factory=FetchConfig)
 
 
@@ -61,7 +63,7 @@ class ImageText:
         """Open the dataset; ``DatasetError`` if it is not there or has no pictures or no captions."""
         self.cfg, self.skip = cfg, skip
         self.counts, self.consumed = FetchCounts(), skip
-        self.dataset = _open(cfg)
+        self.dataset = _open(cfg) if cfg.most is None else _open(cfg).take(cfg.most)
         self.columns = find_columns(self.dataset.column_names, cfg)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, str]]:

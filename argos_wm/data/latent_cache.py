@@ -196,10 +196,8 @@ class WindowSampler:
         left = self.cache.end(frames) - frames
         anywhere = self.shortest + (torch.rand(batch) * (left - self.shortest + 1)).long()
         ahead = torch.where(torch.rand(batch) < cfg.period_share, torch.full_like(left, self.period), anywhere)
-        ahead, goal = torch.minimum(ahead, left), None
-        if cfg.goal_share > 0:
-            goal = ahead + (torch.rand(batch) * (left - ahead + 1)).long()
-            goal = torch.where(torch.rand(batch) < cfg.goal_share, goal, torch.zeros_like(goal))
+        ahead = torch.minimum(ahead, left)
+        goal = cfg.draw_goals(ahead, left)
         return self.cache.windows(frames, ahead, self.history, self.action_steps, goal)
 
 

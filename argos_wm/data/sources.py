@@ -31,19 +31,13 @@ class Source(Protocol):
         ...
 
 
-def _no_goals(windows: WindowConfig) -> WindowConfig:
-    if windows.goal_share > 0:
-        raise ValueError("Mixtures tell no goals yet; set goal_share to 0, or train on one data set by train_planner.")
-    return windows
-
-
 class RobotWindows:
     """Windows of an encoded dataset; a sample is an episode, its moment is drawn as ``WindowConfig`` says."""
 
     def __init__(
         self, cache: LatentCache, episodes: Tensor, windows: WindowConfig, history: Sequence[float], action_steps: int
     ) -> None:
-        self.cache, self.cfg, self.history, self.action_steps = cache, _no_goals(windows), history, action_steps
+        self.cache, self.cfg, self.history, self.action_steps = cache, windows, history, action_steps
         self.period = max(1, round(windows.period * cache.fps))
         self.shortest = max(1, round(windows.shortest_horizon * cache.fps))
         lengths = cache.starts.diff()[episodes]
@@ -77,7 +71,9 @@ class RobotWindows:
         left = self.cache.end(frames) - frames
         anywhere = self.shortest + (torch.rand(count) * (left - self.shortest + 1)).long()
         ahead = torch.where(torch.rand(count) < cfg.period_share, torch.full_like(left, self.period), anywhere)
-        windows = self.cache.windows(frames, torch.minimum(ahead, left), self.history, self.action_steps)
+        ahead = torch.minimum(ahead, left)
+        goal = cfg.draw_goals(ahead, left)
+        windows = self.cache.windows(frames, ahead, self.history, self.action_steps, goal)
         return windows, [self.cache.instructions[i] for i in self.episodes[sample].tolist()]
 
 
@@ -144,7 +140,7 @@ class ClipWindows(_Shards):
         self, shards: LatentShards, windows: WindowConfig, history: Sequence[float], action_steps: int
     ) -> None:
         super().__init__(shards, "clips", history, action_steps)
-        self.cfg, self.fps = _no_goals(windows), float(shards.index["extra"]["fps"])
+        self.cfg, self.fps = windows, float(shards.index["extra"]["fps"])
         self.shortest = max(1, round(windows.shortest_horizon * self.fps))
         notes: list[dict[str, Any]] = shards.notes(torch.arange(len(shards)))
         clips = [clip for clip in clip_rows(notes) if clip[1] > self.shortest]
@@ -171,4 +167,9 @@ class ClipWindows(_Shards):
         rows = self.first[sample][:, None] + wanted.clamp_min(0)
         past = self._state(rows, (offsets / self.fps).expand(count, -1).clone())
         target = self._state(self.first[sample] + now + ahead, ahead / self.fps)
-        return self._windows(past, wanted >= 0, target, sample), [self.texts[i] for i in sample.tolist()]
+        windows = self._windows(past, wanted >= 0, target, sample)
+        goal = self.cfg.draw_goals(ahead, left)
+        if goal is not None:
+            windows.goal = self._state(self.first[sample] + now + goal, goal / self.fps)
+            windows.has_goal = goal > 0
+        return windows, [self.texts[i] for i in sample.tolist()]

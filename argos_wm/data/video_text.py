@@ -87,8 +87,13 @@ def write_spans(path: Path, spans: Iterable[Span]) -> int:
     return count
 
 
+def in_order(spans: Iterable[Span]) -> list[Span]:
+    """Spans by video and time, so that each video is read once from front to back."""
+    return sorted(spans, key=lambda span: (span.video, span.start, span.end))
+
+
 def read_spans(path: Path) -> list[Span]:
-    """Spans of a JSON-lines file, sorted by video and time, so that each video is read once from front to back."""
+    """Spans of a JSON-lines file, in order."""
     spans = []
     if not path.is_file():
         raise DatasetError(f"There is no {path}; it should list spans of videos, one in a line of JSON.")
@@ -105,11 +110,11 @@ def read_spans(path: Path) -> list[Span]:
         if not (math.isfinite(span.start) and math.isfinite(span.end) and 0 <= span.start < span.end):
             raise DatasetError(f"Line {number} of {path} goes from {span.start} to {span.end} s.")
         spans.append(span)
-    return sorted(spans, key=lambda span: (span.video, span.start, span.end))
+    return in_order(spans)
 
 
 class VideoText:
-    """Clips of a folder of videos, in the order of ``read_spans``.
+    """Clips of a folder of videos, in the order of ``in_order``.
 
     Attributes:
         spans: all of them.
@@ -117,65 +122,90 @@ class VideoText:
         consumed: spans taken so far; give it as ``skip`` to go on from there.
     """
 
-    def __init__(self, folder: Path, spans: Path, cfg: VideoConfig | None = None, skip: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spans: Iterable[Span],
+        cfg: VideoConfig | None = None,
+        skip: int = 0,
+        most: int | None = None,
+    ) -> None:
+        """``most`` spans are taken, those skipped included; None takes all."""
         self.folder, self.cfg = folder, cfg or VideoConfig()
-        self.spans, self.counts, self.consumed = read_spans(spans), VideoCounts(), skip
+        self.spans, self.counts, self.consumed = in_order(spans)[:most], VideoCounts(), skip
 
     def __iter__(self) -> Iterator[Clip]:
-        reader: VideoReader | None = None
-        broken = ""
+        reader = ClipReader(self.cfg, self.cfg.fps)
         try:
             for span in self.spans[self.consumed :]:
                 self.consumed += 1
-                path = self.folder / span.video
                 try:
                     if not span.text:
-                        raise _Unusable("no caption")
-                    if span.video == broken:
-                        raise _Unusable("unreadable video")
-                    times = self._times(span)
-                    if reader is None or reader.path != path:
-                        if reader is not None:
-                            reader.close()
-                        reader, broken = None, span.video
-                        reader, broken = _open(path, self.cfg.fps), ""
-                    clip = Clip(self._pictures(reader, times), self.cfg.fps, span.text)
-                except _Unusable as error:
+                        raise Unusable("no caption")
+                    clip = Clip(reader.read(self.folder / span.video, self._times(span)), self.cfg.fps, span.text)
+                except Unusable as error:
                     self.counts.failed[str(error)] += 1
                     continue
                 self.counts.read += 1
                 yield clip
         finally:
-            if reader is not None:
-                reader.close()
+            reader.close()
 
     def _times(self, span: Span) -> list[float]:
         length = min(span.end - span.start, self.cfg.most_s)
         if length < self.cfg.least_s:
-            raise _Unusable("too short")
+            raise Unusable("too short")
         return [span.start + i / self.cfg.fps for i in range(int(length * self.cfg.fps + 1e-6) + 1)]
 
-    def _pictures(self, reader: VideoReader, times: list[float]) -> np.ndarray:
+
+class Unusable(Exception):
+    """A clip that is counted under this name."""
+
+
+class ClipReader:
+    """Pictures of one video after another; the last stays open, and one that could not be read is not tried again.
+
+    Args:
+        cfg: how large the pictures become.
+        fps: how close a picture must be to its time: 0.4 of a frame at this rate.
+    """
+
+    def __init__(self, cfg: VideoConfig, fps: float) -> None:
+        self.cfg, self.fps = cfg, fps
+        self._reader: VideoReader | None = None
+        self._broken: Path | None = None
+
+    def close(self) -> None:
+        """Close the video that is open."""
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+
+    def read(self, path: Path, times: list[float]) -> np.ndarray:
+        """Pictures uint8 (T, 3, S, S) at ascending times [s]; ``Unusable`` if they cannot be had."""
+        if path == self._broken:
+            raise Unusable("unreadable video")
+        if self._reader is None or self._reader.path != path:
+            self.close()
+            self._broken = path
+            self._reader = _open(path, self.fps)
+            self._broken = None
         few = [times[i : i + AT_ONCE] for i in range(0, len(times), AT_ONCE)]
         try:
-            return np.concatenate([square(reader.read(part), self.cfg.image_size) for part in few])
+            return np.concatenate([square(self._reader.read(part), self.cfg.image_size) for part in few])
         except (EOFError, LookupError):
-            raise _Unusable("beyond the video's end") from None
+            raise Unusable("beyond the video's end") from None
         except (FFmpegError, OSError, ValueError):
-            raise _Unusable("unreadable video") from None
-
-
-class _Unusable(Exception):
-    """A span that is counted under this name."""
+            raise Unusable("unreadable video") from None
 
 
 def _open(path: Path, fps: float) -> VideoReader:
     if not path.is_file():
-        raise _Unusable("missing video")
+        raise Unusable("missing video")
     try:
         return VideoReader(path, fps)
     except (FFmpegError, OSError, IndexError, ValueError):
-        raise _Unusable("unreadable video") from None
+        raise Unusable("unreadable video") from None
 
 
 def square(pictures: np.ndarray, size: int) -> np.ndarray:

@@ -112,3 +112,15 @@ class WindowConfig:
     planner trained so can fill the way between two states."""
     motion: float = 0.05
     """RMS change of the joint positions over a period that counts as moving [rad]."""
+
+    def draw_goals(self, ahead: Tensor, left: Tensor) -> Tensor | None:
+        """Frames from now to the goals that are told (B,), 0 where none is; None if none ever is.
+
+        Args:
+            ahead: (B,) frames to the target.
+            left: (B,) frames to the recording's end.
+        """
+        if self.goal_share <= 0:
+            return None
+        goal = ahead + (torch.rand(len(ahead)) * (left - ahead + 1)).long()
+        return torch.where(torch.rand(len(ahead)) < self.goal_share, goal, torch.zeros_like(goal))

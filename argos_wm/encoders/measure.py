@@ -38,9 +38,12 @@ def randomized(augment: Augment, images: Tensor, masks: Tensor, seed: int, batch
         return torch.cat([augment(i, m.bool()) for i, m in zip(images.split(batch), masks.split(batch), strict=True)])
 
 
-def measure_vision_stats(vision: VisionEncoder, views: EncoderViews, augment: Augment, proprio: Tensor) -> LatentStats:
+def measure_vision_stats(
+    vision: VisionEncoder, views: EncoderViews, augment: Augment, proprio: Tensor, per_position: bool = True
+) -> LatentStats:
     """Statistics of raw latents over randomized views, with those of raw proprioceptive latents ``proprio (N, D)``."""
-    return LatentStats.measure(in_batches(vision, randomized(augment, views.image_a, views.mask_a, seed=11)), proprio)
+    latents = in_batches(vision, randomized(augment, views.image_a, views.mask_a, seed=11))
+    return LatentStats.measure(latents, proprio, per_position)
 
 
 def invariance(encode: Encode, views: EncoderViews, augment: Augment, moving: float = 0.05) -> dict[str, float]:

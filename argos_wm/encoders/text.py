@@ -139,5 +139,11 @@ class TransformersTextEncoder(TextEncoder):
 
 
 def load_text_encoder(name: str) -> TextEncoder:
-    """``hashed-ngram``, or a hub id or local folder of a transformers text model."""
-    return HashedNGramEncoder() if name == HashedNGramEncoder.name else TransformersTextEncoder(name)
+    """By name: ``hashed-ngram``, ``dinotxt:file.json`` (``dino_txt.py``), or a transformers model's id or folder."""
+    if name == HashedNGramEncoder.name:
+        return HashedNGramEncoder()
+    if name.startswith("dinotxt:"):
+        from argos_wm.encoders.dino_txt import DinoTxtEncoder
+
+        return DinoTxtEncoder(name)
+    return TransformersTextEncoder(name)

@@ -143,19 +143,22 @@ class DINOv3Encoder(VisionEncoder):
     """A frozen vision transformer of the transformers library: DINOv3 ViT-S to ViT-H+, or DINOv2 with registers.
 
     Pre-processing follows the checkpoints' own: rescale to [0, 1], resize (bilinear, antialiased), ImageNet mean and
-    standard deviation. Of the last hidden state, (B, 1 + registers + P, C), the CLS and register tokens are dropped.
+    standard deviation. Of the last hidden state, (B, 1 + registers + P, C), the CLS and register tokens are dropped,
+    unless CLS is kept: its channels then follow those of every patch, (B, P, 2 C).
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, source: str, image_size: int) -> None:
+    def __init__(self, source: str, image_size: int, keep_cls: bool = False) -> None:
         """
         Args:
             source: hub id (already in the local cache) or local folder.
             image_size: side of the picture that the network sees; a multiple of its patch size.
+            keep_cls: append the CLS token to every patch.
         """
         super().__init__()
+        self.keep_cls = keep_cls
         self.name = source
         self.image_size = image_size
         self.model = _load_frozen(source)
@@ -166,7 +169,7 @@ class DINOv3Encoder(VisionEncoder):
                 f"use {max(1, round(image_size / patch)) * patch}."
             )
         self.rows = self.cols = image_size // patch
-        self.channels = self.model.config.hidden_size
+        self.channels = self.model.config.hidden_size * (1 + keep_cls)
         self.prefix_tokens = 1 + getattr(self.model.config, "num_register_tokens", 0)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
@@ -180,10 +183,14 @@ class DINOv3Encoder(VisionEncoder):
     def forward(self, images: Tensor) -> Tensor:
         pixels = (_as_input(images, self.image_size) - self.mean) / self.std
         hidden = self.model(pixel_values=pixels).last_hidden_state
-        return hidden[:, self.prefix_tokens :].float()
+        patches = hidden[:, self.prefix_tokens :]
+        if self.keep_cls:
+            patches = torch.cat([patches, hidden[:, :1].expand_as(patches)], -1)
+        return patches.float()
 
     def settings(self) -> dict[str, Any]:
-        return {"kind": "transformers", "source": self.name, "image_size": self.image_size}
+        settings = {"kind": "transformers", "source": self.name, "image_size": self.image_size}
+        return settings | ({"keep_cls": True} if self.keep_cls else {})
 
 
 def _as_input(images: Tensor, size: int) -> Tensor:
@@ -225,16 +232,17 @@ def build_vision_encoder(settings: dict[str, Any]) -> VisionEncoder:
     raise CheckpointError(f"There is no vision encoder of kind {kind!r}; known are {SMALL_VIT!r} and 'transformers'.")
 
 
-def load_vision_encoder(name_or_folder: str | Path, image_size: int = 64) -> VisionEncoder:
+def load_vision_encoder(name_or_folder: str | Path, image_size: int = 64, keep_cls: bool = False) -> VisionEncoder:
     """A frozen encoder by name.
 
     Args:
         name_or_folder: a folder written by ``StateEncoder.save``; or a hub id or folder of a transformers model.
         image_size: side of the picture that a transformers model sees; a saved encoder has its own.
+        keep_cls: see ``DINOv3Encoder``; likewise.
     """
     folder = Path(name_or_folder)
     if not (folder / "encoder.json").is_file():
-        return DINOv3Encoder(str(name_or_folder), image_size)
+        return DINOv3Encoder(str(name_or_folder), image_size, keep_cls)
     encoder = build_vision_encoder(load_json(folder / "encoder.json")["vision"])
     if isinstance(encoder, SmallViT):
         load_into(encoder, load_tensors(folder / "vision.safetensors"), folder / "vision.safetensors")

@@ -7,7 +7,7 @@ how often it has been seen whole are logged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from argos_wm.encoders.text import TextEncoder
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import Forward, LoopConfig, fit
 from argos_wm.training.parallel import Parallel
+from argos_wm.training.planner import looks_at
 from argos_wm.world_model import WorldModel
 
 
@@ -33,6 +34,7 @@ def train_on_mixture(
     logger: RunLogger,
     label: str = "planner",
     parallel: Parallel | None = None,
+    look: Callable[[WorldModel], dict[str, Tensor]] | None = None,
 ) -> WorldModel:
     """Train ``model``; resumes by itself, as ``fit`` does.
 
@@ -40,6 +42,7 @@ def train_on_mixture(
         model: its history and action steps are those that the sources were made with.
         sources: by name; all of the model's latents.
         weights: share of each source in the rows; None weighs by size.
+        look: further figures for the log, such as ``Probe``'s, now and then.
 
     Returns:
         the averaged weights, in evaluation mode.
@@ -63,7 +66,9 @@ def train_on_mixture(
         for name, seen in mixture.epochs(number, loop.rows).items():
             values[f"{name}_epochs"] = torch.tensor(seen)
             values[f"{name}_share"] = torch.tensor(len(of_rows[rows[name]]) / loop.rows if name in rows else 0.0)
-        return values | {f"{name}_loss": of_rows[part].mean() for name, part in rows.items()}
+        values |= {f"{name}_loss": of_rows[part].mean() for name, part in rows.items()}
+        looked = {} if look is None or not looks_at(number // loop.micro_batches, loop) else look(model)
+        return values | looked
 
     trained = fit(model.to(device), loss, loop, out_dir, logger, label, parallel)
     assert isinstance(trained, WorldModel)

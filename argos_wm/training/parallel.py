@@ -99,6 +99,16 @@ class Parallel:
                 every.setdefault(name, []).append(value)
         return {name: torch.tensor(sum(v) / len(v)) for name, v in every.items()}
 
+    def agreed(self, value: Any) -> Any:
+        """The main process's ``value``, of plain types, in every process."""
+        if self.accelerator is None:
+            return value
+        from torch import distributed
+
+        told = [value]
+        distributed.broadcast_object_list(told, src=0)
+        return told[0]
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.accelerator is not None:

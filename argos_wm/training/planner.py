@@ -74,13 +74,16 @@ def train_planner(
         text = instructions.right(batch.episode.cpu()).to(device)
         if forcing.share > 0 and step >= forcing.start * loop.steps:
             batch = self_forced(model, batch, text, cache, windows.period, forcing)
-        values = forward(batch, text)
-        looks = (step + 1) % (PROBE_EVERY * loop.log_every) == 0
-        return values | (probe(model) if looks or step + 1 == min(loop.log_every, loop.steps) else {})
+        return forward(batch, text) | (probe(model) if looks_at(step, loop) else {})
 
     trained = fit(model, loss_fn, loop, out_dir, logger, label, parallel)
     assert isinstance(trained, WorldModel)
     return trained
+
+
+def looks_at(step: int, loop: LoopConfig) -> bool:
+    """Whether the held-out windows are looked at in a step: the first that is logged, then now and then."""
+    return (step + 1) % (PROBE_EVERY * loop.log_every) == 0 or step + 1 == min(loop.log_every, loop.steps)
 
 
 class Probe:

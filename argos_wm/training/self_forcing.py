@@ -18,7 +18,8 @@ from argos_wm.data.latent_cache import LatentCache
 from argos_wm.data.windows import Windows
 from argos_wm.encoders.text import TextFeatures
 from argos_wm.latents import LatentState
-from argos_wm.planner import SamplerConfig, recall, rollout
+from argos_wm.planner import recall, rollout
+from argos_wm.sampler import SamplerConfig
 from argos_wm.world_model import WorldModel
 
 

@@ -24,7 +24,7 @@ from argos_wm.data.windows import WindowConfig
 from argos_wm.evaluation import wilson_interval
 from argos_wm.hierarchy import bridge
 from argos_wm.latents import LatentState
-from argos_wm.planner import SamplerConfig
+from argos_wm.sampler import SamplerConfig
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import Forward, LoopConfig, fit
 from argos_wm.world_model import WorldModel, WorldModelConfig, no_text
@@ -66,6 +66,10 @@ class GoalConfig:
     )
     sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=2))
     candidates: int = 1
+    arrivals: tuple[int, ...] = (1, 2, 3, 4, 5)
+    """Periods until the goal is reached, of the ways that are drawn and compared; ascending."""
+    tolerance: float = 0.3
+    """By how much following a way may miss one of its states, RMS in standardised units."""
     cem: CEMConfig = field(default_factory=lambda: CEMConfig(samples=64, elites=8, iterations=8))
     replan: int = 10
     """Steps after which the search over actions begins anew, around the rest of its last plan."""
@@ -184,7 +188,11 @@ def train_follower(
 
 
 class StatePlanner:
-    """ARGOS's way: draw the next state toward the goal, then follow it."""
+    """ARGOS's way: draw the next state toward the goal, then follow it.
+
+    When the goal will be reached is not known. Ways of several lengths are drawn, and the shortest is taken that can be
+    followed: each of its steps is tried out in the world model, with the actions of what will follow it.
+    """
 
     def __init__(self, model: WorldModel, follower: Follower, senses: Senses, cfg: GoalConfig, seed: int = 0) -> None:
         self.model, self.follower, self.senses, self.cfg = model, follower, senses, cfg
@@ -201,22 +209,50 @@ class StatePlanner:
 
     def plan(self, here: LatentState, goal: LatentState, step: int) -> LatentState:
         """The state wanted a period from now."""
-        cfg = self.cfg
-        left = max(cfg.period, cfg.ahead - step)
-        goal = LatentState(goal.vision, goal.proprio, torch.full((len(goal),), left * STEP))
+        ways = [self.way(here, _due(goal, n * self.cfg.period * STEP)) for n in self.cfg.arrivals]
+        misses = torch.stack([self.miss(here, way) for way in ways])
+        within = misses <= self.cfg.tolerance
+        shortest = within.int().argmax(0)  # arrivals ascend, and argmax takes the first
+        chosen = torch.where(within.any(0), shortest, misses.argmin(0))
+        return LatentState.stack([way[:, 0] for way in ways])[torch.arange(len(goal)), chosen]
+
+    def way(self, here: LatentState, goal: LatentState) -> LatentState:
+        """States (N, T, …) a period apart from ``here`` to the goal, which comes last at its time."""
+        cfg, reach = self.cfg, self.cfg.period * STEP
         known = torch.ones(len(goal), 1, dtype=torch.bool)
-        way = bridge(
-            self.model,
-            here[:, None],
-            known,
-            None,
-            goal,
-            cfg.period * STEP,
-            self.generator,
-            cfg.sampler,
-            cfg.candidates,
+        nearing = bridge(
+            self.model, here[:, None], known, None, goal, reach, self.generator, cfg.sampler, cfg.candidates
+        ).states
+        parts, last = [], here
+        for state in (nearing[:, i] for i in range(nearing.time.shape[1])):
+            far = bool((state.time - last.time > reach * 1.001).any())
+            parts.append(self.way(last, state) if far else state[:, None])
+            last = state
+        return LatentState.cat(parts, dim=1)
+
+    def miss(self, here: LatentState, way: LatentState) -> Tensor:
+        """How far from its states a way (N, T, …) is left by following it, RMS in standardised units, its worst (N,).
+
+        A step's outcome is the world model's conditional mean, given the action that the follower begins it with.
+        """
+        cfg, count = self.cfg, way.time.shape[1]
+        before = LatentState.cat([here[:, None], way[:, :-1]], dim=1)
+        start = LatentState(before.vision.flatten(0, 1), before.proprio.flatten(0, 1), before.time.flatten())
+        end = LatentState(way.vision.flatten(0, 1), way.proprio.flatten(0, 1), way.time.flatten())
+        action = self.follower(start, end).clamp(-1, 1)
+        actions = action[:, None].expand(-1, cfg.period, -1)
+        known = torch.ones(len(start), 1, dtype=torch.bool)
+        noise = tuple(torch.zeros_like(x) for x in (start.vision, start.proprio))
+        came = self.model.sample(
+            start[:, None], known, None, end.time - start.time, actions, steps=1, solver="euler", noise=noise
         )
-        return way.states[:, 0]
+        wrong = (came.proprio - end.proprio).square().mean(1).sqrt()
+        return wrong.unflatten(0, (-1, count)).amax(1)
+
+
+def _due(goal: LatentState, seconds: float) -> LatentState:
+    """A goal at a time after now, which is zero."""
+    return LatentState(goal.vision, goal.proprio, torch.full((len(goal),), seconds))
 
 
 class ActionSearch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,21 @@ def test_positions_matter() -> None:
     permuted = run(dit, (moved, *rest), (noise()[0][:, order], noise()[1]))
     assert (permuted[0] - plain[0][:, order]).abs().max() > 1e-2
     assert (permuted[1] - plain[1]).abs().max() > 1e-2
+
+
+def test_the_seed_design_knows_no_places_and_hears_words_by_attention_alone() -> None:
+    dit, order = toy_model(replace(SMALL, design="seed")).dit, torch.tensor([2, 0, 3, 1])
+    history, mask, horizon, text, actions, told = inputs()
+    plain = run(dit, (history, mask, horizon, text, actions, told), noise())
+    moved = LatentState(history.vision[:, :, order], history.proprio, history.time * 2)
+    permuted = run(dit, (moved, mask, horizon, text, actions, told), (noise()[0][:, order], noise()[1]))
+    assert same((permuted[0], permuted[1]), (plain[0][:, order], plain[1]))
+    assert not same(plain, run(dit, (history, mask, horizon, text[[1, 2, 0]], actions, told), noise()))
+    assert not same(plain, run(dit, (history, mask, horizon, text, actions * 5, told), noise()))
+    one, other = (
+        dit.encode_context(history, mask, horizon, text[rows], actions, told) for rows in ([0, 1, 2], [1, 2, 0])
+    )
+    assert torch.equal(one.vector, other.vector)
 
 
 def test_a_masked_state_changes_nothing() -> None:

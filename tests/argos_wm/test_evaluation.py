@@ -11,8 +11,9 @@ import torch
 from argos_wm.data.instructions import Instructions
 from argos_wm.data.windows import WindowConfig
 from argos_wm.encoders.text import HashedNGramEncoder
-from argos_wm.evaluation import EvaluationConfig, bootstrap, evaluate_planner, moving_windows
-from argos_wm.planner import Planner, SamplerConfig
+from argos_wm.evaluation import EvaluationConfig, bootstrap, evaluate_planner, moving_windows, object_figures
+from argos_wm.planner import Planner
+from argos_wm.sampler import SamplerConfig
 from tests.argos_wm.toy import GROUPS, SMALL, toy_cache, toy_model
 
 CFG = EvaluationConfig(windows=16, resamples=50)
@@ -41,6 +42,34 @@ def test_repeating_the_last_latent_has_ratio_one() -> None:
     for said in ("right", "wrong", "no"):
         assert {f"planner.start.proprio_error_{said}", f"planner.start.joint_error_rad_{said}_ci"} <= set(figures)
     assert "planner.text_sensitivity" in figures
+    for told in ("true", "zero", "shuffled", "no"):
+        assert {f"planner.actions.error_{told}", f"planner.actions.proprio_error_{told}_ci"} <= set(figures)
+    errors = [cast(float, figures[f"planner.actions.proprio_error_{told}"]) for told in ("shuffled", "true")]
+    assert figures["planner.action_sensitivity"] == pytest.approx(errors[0] / errors[1], rel=1e-5)
+    assert figures["planner.actions.error_no"] == pytest.approx(figures["planner.error_0.8s"], rel=1e-5)
+
+
+def test_objects_are_read_from_latents_that_hold_their_places() -> None:
+    """A place that is a linear function of the latents is read exactly from the true ones, worse from a guess."""
+    cache, encoder = toy_cache(episodes=60), HashedNGramEncoder()
+    linear = torch.randn(12, 2, generator=torch.Generator().manual_seed(0))
+    place = cache.vision.float().flatten(1) @ linear
+    cache.environment_state = torch.cat([place, torch.zeros(len(place), 5)], 1)
+    arguments = (
+        Planner(toy_model(), encoder, SamplerConfig(steps=1)),
+        cache,
+        torch.arange(48),
+        torch.arange(48, 60),
+        Instructions(cache.instructions, encoder, GROUPS),
+        WindowConfig(),
+        CFG,
+    )
+    figures = object_figures(*arguments)
+    for seconds in ("0.8s", "1.6s", "2.4s"):
+        true, guessed = (cast(float, figures[f"planner.objects_{k}_m_{seconds}"]) for k in ("true", "predicted"))
+        assert true < 0.1 * float(place.std()) and guessed > 2 * true
+    cache.environment_state = None
+    assert object_figures(*arguments) == {}
 
 
 def test_only_windows_in_which_the_arm_moves_are_judged() -> None:

@@ -10,7 +10,9 @@ import torch
 
 from argos_wm.encoders.text import HashedNGramEncoder
 from argos_wm.latents import LatentState
-from argos_wm.planner import Planner, SamplerConfig, recall, rollout
+from argos_wm.memory import MemoryTokens
+from argos_wm.planner import Planner, recall, rollout
+from argos_wm.sampler import SamplerConfig
 from tests.argos_wm.toy import SMALL, toy_cache, toy_model
 
 SAMPLER = SamplerConfig(steps=2)
@@ -103,3 +105,38 @@ def test_where_there_is_no_proprioception_a_roll_out_does_not_see_it() -> None:
 
     other = LatentState(known.vision, known.proprio + 3.0, known.time)
     assert torch.allclose(roll(known).vision, roll(other).vision, atol=1e-5)
+
+
+def test_what_is_remembered_grows_older_along_a_plan() -> None:
+    p, (states, mask) = planner(), history()
+    place = torch.tensor([[[-2.0, 0.0, 1.0], [-5.0, 1.0, 1.0]]]).expand(2, -1, -1)
+    memory = MemoryTokens(torch.randn(2, 2, 3), place, torch.tensor([[True, True], [True, False]]))
+    told = p.plan(states, mask, ["touch red"] * 2, targets=2, memory=memory).targets
+    without = p.plan(states, mask, ["touch red"] * 2, targets=2).targets
+    assert (told.vision - without.vision).abs().amax() > 1e-4
+    generator = torch.Generator().manual_seed(0)
+    text, known, seen, aged = p.features(["touch red"] * 2), states, mask, memory
+    for i in range(2):
+        window, window_mask = recall(known, seen, torch.tensor(SMALL.history))
+        horizon = torch.full((2,), 0.8)
+        state = p.world_model.sample(
+            window, window_mask, text, horizon, memory=aged, generator=generator, **SAMPLER.arguments()
+        )
+        assert torch.allclose(state.vision, told.vision[:, i], atol=1e-5)
+        known, seen = LatentState.cat([known, state[:, None]], 1), torch.cat([seen, seen[:, :1] | True], 1)
+        aged = MemoryTokens(aged.vision, aged.place - torch.tensor([0.8, 0.0, 0.0]), aged.mask)
+    hidden = MemoryTokens(memory.vision, memory.place, torch.zeros(2, 2, dtype=torch.bool))
+    nothing = p.plan(states, mask, ["touch red"] * 2, targets=2, memory=hidden).targets
+    assert torch.allclose(nothing.vision, without.vision, atol=1e-5)
+
+
+def test_a_plan_with_a_goal_ends_in_it_and_begins_within_a_period() -> None:
+    p, (states, mask) = planner(), history()
+    goal = LatentState(states.vision[:, 0] + 1, states.proprio[:, 0] - 1, states.time[:, -1] + 3.2)
+    plan = p.plan(states, mask, ["touch red"] * 2, targets=9, goal=goal).targets
+    assert torch.allclose(plan.time, torch.tensor([[0.8, 1.6, 3.2]]).expand(2, 3))
+    assert torch.equal(plan.vision[:, -1], goal.vision)
+    other = LatentState(goal.vision + 1, goal.proprio, goal.time)
+    elsewhere = p.plan(states, mask, ["touch red"] * 2, targets=1, goal=other).targets
+    assert elsewhere.vision.shape[1] == 1
+    assert (elsewhere.vision[:, 0] - plan.vision[:, 0]).abs().amax() > 1e-4

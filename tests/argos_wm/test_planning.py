@@ -12,7 +12,7 @@ from torch import Tensor
 from argos_wm.cem import CEMConfig, CEMPlanner
 from argos_wm.hierarchy import bridge, implausibility
 from argos_wm.latents import LatentState
-from argos_wm.planner import SamplerConfig
+from argos_wm.sampler import SamplerConfig
 from argos_wm.world_model import WorldModel
 
 B = 5

@@ -11,7 +11,7 @@ from torch import Tensor
 from argos_wm.data.caching import cache_clips, cache_pictures, clip_rows
 from argos_wm.data.image_text import ImageText
 from argos_wm.data.latent_shards import LatentShards, LatentShardWriter
-from argos_wm.data.video_text import Span, VideoText, write_spans
+from argos_wm.data.video_text import Span, VideoText, read_spans, write_spans
 from tests.argos_wm.data.test_image_text import config, with_pictures
 from tests.argos_wm.data.test_video_text import CONFIG, write_video
 from tests.argos_wm.toy import SPEC
@@ -74,7 +74,7 @@ def test_clips_are_cached_frame_by_frame(tmp_path: Path) -> None:
     write_spans(tmp_path / "spans.jsonl", spans)
 
     def source(skip: int) -> VideoText:
-        return VideoText(tmp_path, tmp_path / "spans.jsonl", CONFIG, skip)
+        return VideoText(tmp_path, read_spans(tmp_path / "spans.jsonl"), CONFIG, skip)
 
     counts = cache_clips(source, encode, writer(tmp_path / "whole"), batch=2)
     assert counts == {"read": 2, "failed": {"too short": 1}}

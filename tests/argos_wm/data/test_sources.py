@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from argos_wm.data.latent_shards import LatentShards, LatentShardWriter
-from argos_wm.data.sources import ClipWindows, PictureWindows
+from argos_wm.data.sources import ClipWindows, PictureWindows, RobotWindows
 from argos_wm.data.windows import WindowConfig, Windows
 from argos_wm.encoders.text import HashedNGramEncoder
 from argos_wm.training.logger import RunLogger
@@ -65,6 +65,23 @@ def test_a_clip_has_its_own_frames_for_past_and_future(tmp_path: Path) -> None:
         known = windows.history_mask[:, 0]
         assert torch.allclose((now - before)[known], torch.tensor(0.8), atol=0.07)
         assert ((now < 50) == torch.tensor([True, False, True, False])).all()
+
+
+def test_clips_and_robots_tell_goals_that_come_after_the_target(tmp_path: Path) -> None:
+    told = WindowConfig(goal_share=0.7)
+    source = ClipWindows(clips(tmp_path), told, SMALL.history, SMALL.action_steps)
+    robots = RobotWindows(toy_cache(), torch.arange(4), told, SMALL.history, SMALL.action_steps)
+    torch.manual_seed(0)
+    for windows, _ in (source(torch.tensor([0, 1]).repeat(200)), robots(torch.arange(4).repeat(100))):
+        assert windows.goal is not None and windows.has_goal is not None
+        share = windows.has_goal.float().mean()
+        assert 0.6 < float(share) < 0.8
+        ahead = (windows.goal.time - windows.horizon)[windows.has_goal]
+        assert (ahead >= -1e-6).all() and (ahead > 0.05).any()
+    windows, _ = source(torch.tensor([0]).repeat(50))
+    assert windows.goal is not None and windows.has_goal is not None
+    gone = (windows.goal.vision - windows.history.vision[:, -1])[:, 0, 0]
+    assert torch.allclose(gone[windows.has_goal], windows.goal.time[windows.has_goal], atol=0.01)
 
 
 def test_what_was_cached_as_something_else_is_refused(tmp_path: Path) -> None:

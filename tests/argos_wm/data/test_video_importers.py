@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,17 @@ def test_files_of_another_kind_or_cut_off_are_refused(tmp_path: Path, name: str)
         assert isinstance(error.value, DatasetError)
     with pytest.raises(DatasetError, match="There is no"):
         list(IMPORTERS[name](tmp_path / "nowhere.json"))
+
+
+def test_a_broken_record_is_counted_and_the_others_are_read(tmp_path: Path) -> None:
+    good = {"start": [0.0], "end": [2.0], "text": ["cut the onion"]}
+    path = saved(tmp_path / "caption.json", {"a": good, "b": {"start": [0]}, "c": 3, "d": good})
+    broken: Counter[str] = Counter()
+    assert [span.video for span in howto100m(path, broken=broken)] == ["a.mp4", "d.mp4"]
+    assert sum(broken.values()) == 2 and any("end" in reason for reason in broken)
+    narrations = [{"timestamp_sec": 1.0, "narration_text": "#C C sits"}, {"narration_text": "lost"}, None]
+    passes = {"narration_pass_1": {"narrations": narrations}}
+    path = saved(tmp_path / "narration.json", {"videos": {"x": passes, "y": None}})
+    broken.clear()
+    assert [span.text for span in ego4d(path, broken=broken)] == ["a person sits"]
+    assert sum(broken.values()) == 3

@@ -30,7 +30,7 @@ def write_video(path: Path, seconds: float, fps: int = 20, size: tuple[int, int]
 
 def video_text(folder: Path, spans: list[Span], skip: int = 0) -> VideoText:
     write_spans(folder / "spans.jsonl", spans)
-    return VideoText(folder, folder / "spans.jsonl", CONFIG, skip)
+    return VideoText(folder, read_spans(folder / "spans.jsonl"), CONFIG, skip)
 
 
 def test_a_clip_shows_its_span(tmp_path: Path) -> None:

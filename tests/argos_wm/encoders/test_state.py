@@ -96,3 +96,16 @@ def test_bfloat16_changes_latents_little() -> None:
     images = inputs()[0]
     difference = (exact.encode_vision(images) - rough.encode_vision(images)).square().mean().sqrt()
     assert difference < 0.03 * exact.encode_vision(images).std()
+
+
+def test_statistics_of_each_position_or_of_each_channel() -> None:
+    place = torch.arange(16.0)[:, None] + torch.tensor([0.0, 100.0])
+    vision = place + torch.randn(400, 16, 2, generator=torch.Generator().manual_seed(0))
+    proprio = torch.randn(400, 3)
+    by_position = LatentStats.measure(vision, proprio)
+    assert torch.allclose(by_position.vision_mean, place, atol=0.3)
+    assert torch.allclose(by_position.vision_std, torch.ones(16, 2), atol=0.2)
+    by_channel = LatentStats.measure(vision, proprio, per_position=False)
+    assert by_channel.vision_mean.shape == (16, 2) and torch.equal(by_channel.vision_mean[0], by_channel.vision_mean[9])
+    assert torch.allclose(by_channel.vision_mean[0], torch.tensor([7.5, 107.5]), atol=0.1)
+    assert torch.allclose(by_channel.vision_std[0], place.std(0, correction=0).square().add(1).sqrt(), atol=0.1)

@@ -67,6 +67,18 @@ def test_dinov3_keeps_only_patches(dinov3: Path) -> None:
     assert torch.allclose(latents, hidden[:, 5:], atol=1e-5)
 
 
+def test_cls_can_be_kept_beside_every_patch(dinov3: Path) -> None:
+    plain, encoder = load_vision_encoder(dinov3, 64), load_vision_encoder(dinov3, 64, keep_cls=True)
+    latents = encoder(pictures())
+    assert encoder.channels == 64 and latents.shape == (3, 16, 64)
+    assert torch.equal(latents[..., :32], plain(pictures()))
+    assert torch.equal(latents[:, 0, 32:], latents[:, 9, 32:]) and not torch.equal(
+        latents[0, 0, 32:], latents[1, 0, 32:]
+    )
+    again = build_vision_encoder(encoder.settings())
+    assert torch.equal(again(pictures()), latents)
+
+
 def test_dinov2_with_registers_goes_through_the_same_class(dinov2: Path) -> None:
     encoder = load_vision_encoder(dinov2, image_size=56)
     assert encoder(pictures(56)).shape == (3, 16, 32)

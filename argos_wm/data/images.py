@@ -24,6 +24,7 @@ from PIL import Image, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 AGENT = "ARGOS image fetcher"
+MOST_REDIRECTS = 5
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,7 @@ class ImageFetcher:
         self.cfg = cfg = cfg or FetchConfig()
         limits = httpx.Limits(max_connections=cfg.workers, max_keepalive_connections=cfg.workers)
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # or every request copies all hosts' cookies
-        self._client = httpx.Client(
-            follow_redirects=True, max_redirects=5, limits=limits, headers={"User-Agent": AGENT}, cookies=no_cookies
-        )
+        self._client = httpx.Client(limits=limits, headers={"User-Agent": AGENT}, cookies=no_cookies)
         self._hosts: defaultdict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(cfg.per_host))
         self._lock = threading.Lock()
 
@@ -120,13 +119,8 @@ class ImageFetcher:
         return decode_image(self._bytes(url), self.cfg)
 
     def _bytes(self, url: str) -> bytes:
-        host = _host(url)
         end = time.monotonic() + self.cfg.deadline_s
-        with self._lock:
-            turn = self._hosts[host]
         for attempt in range(self.cfg.retries + 1):
-            if not turn.acquire(timeout=max(0.0, end - time.monotonic())):
-                raise FetchError("timed out", f"{host} is busy")
             try:
                 return self._once(url, end)
             except FetchError as error:
@@ -134,22 +128,40 @@ class ImageFetcher:
                 passes = error.reason in ("timed out", "no connection", "server error")
                 if not passes or attempt == self.cfg.retries or time.monotonic() + wait >= end:
                     raise
-            finally:
-                turn.release()
             time.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
     def _once(self, url: str, end: float) -> bytes:
+        """Follow an address to its picture, waiting for the turn of every host on the way."""
+        for _ in range(MOST_REDIRECTS + 1):
+            host = _host(url)
+            with self._lock:
+                turn = self._hosts[host]
+            if not turn.acquire(timeout=max(0.0, end - time.monotonic())):
+                raise FetchError("timed out", f"{host} is busy")
+            try:
+                found = self._ask(url, end)
+            finally:
+                turn.release()
+            if isinstance(found, bytes):
+                return found
+            url = found
+        raise FetchError("bad address", f"more than {MOST_REDIRECTS} redirects")
+
+    def _ask(self, url: str, end: float) -> bytes | str:
+        """The picture's bytes, or where else to ask."""
         left = end - time.monotonic()
         timeout = httpx.Timeout(max(0.01, left), connect=max(0.01, min(self.cfg.connect_s, left)))
         try:
             # A time-out of httpx begins anew with each byte; FetchedRows has the last word on a host that drips.
             with self._client.stream("GET", url, timeout=timeout) as answer:
+                if answer.next_request is not None:
+                    return str(answer.next_request.url)
                 self._require_picture(answer)
                 return self._body(answer, end)
         except httpx.TimeoutException as error:
             raise FetchError("timed out", str(error)) from None
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.TooManyRedirects, UnicodeError) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
             raise FetchError("bad address", str(error)) from None
         except httpx.HTTPError as error:
             raise FetchError("no connection", str(error)) from None

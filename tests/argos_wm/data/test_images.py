@@ -28,14 +28,16 @@ class Misbehaving(BaseHTTPRequestHandler):
     """Each path is a fault of its own."""
 
     requests: Counter[str]
-    at_once = most_at_once = 0
+    at_once: Counter[str]
+    most_at_once = 0
+    """Requests under way, by the host that was asked, and the most there ever were at one."""
     lock = threading.Lock()
 
     def do_GET(self) -> None:
-        name = self.path.strip("/")
+        name, host = self.path.strip("/"), str(self.headers["Host"])
         with self.lock:
-            type(self).at_once += 1
-            type(self).most_at_once = max(self.most_at_once, self.at_once)
+            self.at_once[host] += 1
+            type(self).most_at_once = max(self.most_at_once, self.at_once[host])
             self.requests[name] += 1
             asked = self.requests[name]
         try:
@@ -44,7 +46,7 @@ class Misbehaving(BaseHTTPRequestHandler):
             pass  # the client had enough
         finally:
             with self.lock:
-                type(self).at_once -= 1
+                self.at_once[host] -= 1
 
     def send(self, data: bytes, status: int = 200, kind: str = "image/png", length: int | None = None) -> None:
         self.send_response(status)
@@ -117,6 +119,11 @@ class Misbehaving(BaseHTTPRequestHandler):
         self.send_header("Location", "/good_7")
         self.end_headers()
 
+    def answer_elsewhere(self, name: str, asked: int) -> None:
+        self.send_response(302)
+        self.send_header("Location", f"http://127.0.0.1:{self.server.server_address[1]}/good_{name.split('_')[1]}")
+        self.end_headers()
+
     def answer_tiny(self, name: str, asked: int) -> None:
         self.send(picture(size=(1, 1)))
 
@@ -126,8 +133,8 @@ class Misbehaving(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    Misbehaving.requests, Misbehaving.most_at_once, Misbehaving.at_once = Counter(), 0, 0
-    instance = ThreadingHTTPServer(("127.0.0.1", 0), Misbehaving)
+    Misbehaving.requests, Misbehaving.most_at_once, Misbehaving.at_once = Counter(), 0, Counter()
+    instance = ThreadingHTTPServer(("", 0), Misbehaving)
     instance.daemon_threads = True
     threading.Thread(target=instance.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{instance.server_port}"
@@ -190,6 +197,15 @@ def test_rows_come_in_order_and_failures_are_counted(server: str) -> None:
     assert rows.counts.fetched == 40 and rows.consumed == 60
     assert rows.counts.failed == {"dead link": 10, "not a picture": 10}
     assert str(rows.counts) == "40 pictures; passed over: 10 dead link, 10 not a picture"
+    assert 1 < Misbehaving.most_at_once <= CONFIG.per_host
+
+
+def test_hosts_that_all_point_to_one_do_not_overrun_it(server: str) -> None:
+    port = server.rsplit(":", 1)[1]
+    urls = [(f"http://127.0.0.{2 + i % 8}:{port}/elsewhere_{i}", i) for i in range(48)]
+    with ImageFetcher(CONFIG) as fetcher:
+        seen = [(int(image[0, 0, 0]), row) for image, row in FetchedRows(urls, fetcher)]
+    assert seen == [(i, i) for i in range(48)]
     assert 1 < Misbehaving.most_at_once <= CONFIG.per_host
 
 

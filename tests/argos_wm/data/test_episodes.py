@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,9 @@ def record(root: Path, use_videos: bool) -> None:
             dataset.add_frame(frame | {"task": f"touch block {index % 2}"})
         dataset.save_episode()
     dataset.finalize()
+    # Started by root, SVT-AV1 makes its caller a real-time thread (SCHED_FIFO 99); whatever this process starts would
+    # inherit that, and threads that wait for each other in turns would starve.
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,7 @@ STAGES: dict[str, Callable[[Settings], None]] = {
 
 PROCESSES = (
     ("demos",),
-    ("encoder", "planner", "evaluate_planner"),
+    ("encoder", "latents", "planner", "evaluate_planner"),
     ("controller",),
     ("evaluate_controllers", "export"),
     ("evaluate_other_engine",),

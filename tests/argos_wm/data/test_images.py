@@ -120,8 +120,9 @@ class Misbehaving(BaseHTTPRequestHandler):
         self.end_headers()
 
     def answer_elsewhere(self, name: str, asked: int) -> None:
+        port = str(self.headers["Host"]).rsplit(":", 1)[1]
         self.send_response(302)
-        self.send_header("Location", f"http://127.0.0.1:{self.server.server_address[1]}/good_{name.split('_')[1]}")
+        self.send_header("Location", f"http://127.0.0.1:{port}/good_{name.split('_')[1]}")
         self.end_headers()
 
     def answer_tiny(self, name: str, asked: int) -> None:

@@ -11,10 +11,10 @@ and ``dinotxt:that_file.json`` is the text encoder's name wherever one is asked 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 
@@ -43,8 +43,7 @@ class DinoTxtEncoder(TextEncoder):
                     f"{name} must say where dino.txt's {place} is, and {where.get(place)!r} is not there. Clone "
                     "facebookresearch/dinov3, ask for its weights on its page, and write their paths down."
                 )
-        # Weights of a stranger are read as tensors, whatever the checkout's own code would allow.
-        with patch.dict(os.environ, {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}):
+        with _tensors_only():
             model, tokenizer = _load(where)
         self.tokenizer: Any = tokenizer
         self.backbone: Any = model.text_model.backbone.to(device).eval().requires_grad_(False)
@@ -58,6 +57,21 @@ class DinoTxtEncoder(TextEncoder):
         length = ids.argmax(1, keepdim=True) + 1
         mask = torch.arange(ids.shape[1], device=ids.device) < length
         return TextFeatures(tokens * mask[..., None], mask)
+
+
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """Weights of a stranger are read as tensors, whatever the checkout's own code would allow."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _load(where: dict[str, Any]) -> tuple[Any, Any]:

@@ -27,7 +27,7 @@ class _Piece:
     """A stretch of an episode."""
 
     video: str
-    """Name of its file."""
+    """Name of its file; "" if it was never encoded."""
     first: float
     """Time of the episode's first frame in that file [s]."""
     start: int
@@ -81,16 +81,17 @@ class RobotClips:
         try:
             for piece in self.pieces[self.consumed :]:
                 self.consumed += 1
-                if piece.video != open_name:
-                    reader.close()
-                    self._forget(path)
-                    open_name, path = piece.video, self._fetch(piece.video)
                 try:
                     if not piece.text:
                         raise Unusable("no caption")
+                    times = self._times(piece)
+                    if piece.video != open_name:
+                        reader.close()
+                        self._forget(path)
+                        open_name, path = piece.video, self._fetch(piece.video)
                     if path is None:
                         raise Unusable("missing video")
-                    clip = Clip(reader.read(path, self._times(piece)), self.cfg.fps, piece.text)
+                    clip = Clip(reader.read(path, times), self.cfg.fps, piece.text)
                 except Unusable as error:
                     self.counts.failed[str(error)] += 1
                     continue
@@ -110,7 +111,7 @@ class RobotClips:
 
     def _fetch(self, name: str) -> Path | None:
         try:
-            return self.files.path(name)
+            return self.files.path(name) if name else None
         except FileNotFoundError:
             return None
 
@@ -147,8 +148,11 @@ class RobotClips:
         columns = ["episode_index", "tasks", "length", chunk, file, first]
         for name in names:
             for row in read_table(self.files.path(name), columns).to_pylist():
-                video = info["video_path"].format(video_key=self.key, chunk_index=row[chunk], file_index=row[file])
-                yield from self._cut(video, float(row[first]), row["length"], row["tasks"])
+                video = ""
+                if row[first] is not None:  # else the recording was stopped before its video was encoded
+                    place = {"chunk_index": row[chunk], "file_index": row[file]}
+                    video = info["video_path"].format(video_key=self.key, **place)
+                yield from self._cut(video, float(row[first] or 0.0), row["length"], row["tasks"])
 
     def _pieces_v2(self, info: dict[str, Any]) -> Iterator[_Piece]:
         """A file an episode, listed in JSON lines."""

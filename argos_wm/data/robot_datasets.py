@@ -38,7 +38,7 @@ ROBOT_DATASETS: dict[str, RobotDataset] = {
         "Franka Panda, 7 joints and gripper",
         15,
         ("exterior_2_left", "wrist_left"),
-        "about 95,000 episodes; fetched file by file",
+        "very large; fetched file by file",
     ),
     "droid-100": RobotDataset(
         "lerobot/droid_100",

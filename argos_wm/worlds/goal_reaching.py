@@ -231,9 +231,11 @@ class StatePlanner:
         return LatentState.cat(parts, dim=1)
 
     def miss(self, here: LatentState, way: LatentState) -> Tensor:
-        """How far from its states a way (N, T, …) is left by following it, RMS in standardised units, its worst (N,).
+        """How far from its states a way (N, T, …) is left by following it, its worst step (N,).
 
-        A step's outcome is the world model's conditional mean, given the action that the follower begins it with.
+        It is the RMS difference of proprioception, the agent's own place, in standardised units: what else moves, such
+        as Push T's block, is not compared. A step's outcome is the world model's conditional mean, given the action
+        that the follower begins it with.
         """
         cfg, count = self.cfg, way.time.shape[1]
         before = LatentState.cat([here[:, None], way[:, :-1]], dim=1)

@@ -10,6 +10,8 @@ from pathlib import Path
 from threading import Thread
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from argos_wm.data.episodes import read_episodes
@@ -191,3 +193,32 @@ def test_a_dataset_on_the_hub_is_fetched_file_by_file_and_its_videos_are_not_kep
 def test_without_a_network_it_says_how_to_fetch(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="hf download --repo-type dataset robots/set"):
         RobotClips(DatasetFiles("robots/set", endpoint="http://127.0.0.1:9", cache=tmp_path), "front", CONFIG)
+
+
+def test_nothing_is_fetched_for_a_clip_that_is_of_no_use(tmp_path: Path) -> None:
+    """Most of a large data set may be without words; its videos must not be downloaded to find that out."""
+
+    class Watched(DatasetFiles):
+        asked: list[str] = []
+
+        def path(self, name: str) -> Path:
+            self.asked.append(name)
+            return super().path(name)
+
+    root = v2(tmp_path / "set")
+    assert len(list(RobotClips(Watched(str(root)), "top", CONFIG))) == 2
+    assert [name[-10:] for name in Watched.asked if name.endswith(".mp4")] == ["000000.mp4", "000002.mp4"]
+
+
+def test_an_episode_whose_video_was_never_encoded_is_counted(v3: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(v3, tmp_path / "copy"))
+    path = next((copy / "meta" / "episodes").rglob("*.parquet"))
+    table = pq.read_table(path)
+    for name in ("chunk_index", "file_index", "from_timestamp"):
+        column = f"videos/observation.images.front/{name}"
+        values = table[column].to_pylist()
+        index = table.column_names.index(column)
+        table = table.set_column(index, column, pa.array([*values[:2], None], table[column].type))
+    pq.write_table(table, path)
+    source = clips(copy)
+    assert len(list(source)) == 2 and source.counts.failed == {"too short": 1, "missing video": 1}

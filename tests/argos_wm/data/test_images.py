@@ -30,12 +30,15 @@ class Misbehaving(BaseHTTPRequestHandler):
     requests: Counter[str]
     at_once: Counter[str]
     most_at_once = 0
-    """Requests under way, by the host that was asked, and the most there ever were at one."""
+    """Requests not yet answered, by the host that was asked, and the most there ever were at one."""
     lock = threading.Lock()
+    unanswered = ""
+    """The host of the request under way."""
 
     def do_GET(self) -> None:
         name, host = self.path.strip("/"), str(self.headers["Host"])
         with self.lock:
+            self.unanswered = host
             self.at_once[host] += 1
             type(self).most_at_once = max(self.most_at_once, self.at_once[host])
             self.requests[name] += 1
@@ -45,8 +48,16 @@ class Misbehaving(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             pass  # the client had enough
         finally:
-            with self.lock:
-                self.at_once[host] -= 1
+            self.answered()
+
+    def answered(self) -> None:
+        with self.lock:
+            self.at_once[self.unanswered] -= bool(self.unanswered)
+            self.unanswered = ""
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        self.answered()  # first: a client that has its last byte may ask again before this thread runs on
+        super().send_response(code, message)
 
     def send(self, data: bytes, status: int = 200, kind: str = "image/png", length: int | None = None) -> None:
         self.send_response(status)

@@ -78,6 +78,9 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 class Block(nn.Module):
     """adaLN-Zero block: self-attention, cross-attention to the context, MLP, each modulated and gated by a vector."""
 
+    sharded_methods = ("keys_values",)
+    """See ``training/parallel.py``."""
+
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
@@ -85,6 +88,10 @@ class Block(nn.Module):
         self.attention = SelfAttention(width, heads)
         self.cross = CrossAttention(width, heads)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
+
+    def keys_values(self, context: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
+        """What ``forward`` reads the context (B, K, W) by; see ``CrossAttention``."""
+        return self.cross.keys_values(context, rotation)
 
     def forward(
         self,
@@ -213,7 +220,7 @@ class DiT(nn.Module):
         rotation, unplaced = self.rotary(torch.cat(places, 1)), self.rotary.nowhere(words.shape[1])
         words_bias, bias = visible(words_mask), visible(torch.cat(masks, 1))
         for block in self.context_blocks:
-            x = self._run(block, x, vector, rotation, block.cross.keys_values(words, unplaced), words_bias, bias)
+            x = self._run(block, x, vector, rotation, block.keys_values(words, unplaced), words_bias, bias)
         context, always = torch.cat([self.norm(x), words], 1), mask.new_ones(batch, 1)
         everywhere = Rotation.cat([rotation, unplaced], batch)
         known = history_mask[:, -1].to(history.vision.dtype)
@@ -225,7 +232,7 @@ class DiT(nn.Module):
             ),
             vector=vector,
             rotation=self.rotary(self._places(horizon[:, None])),
-            keys_values=[block.cross.keys_values(context, everywhere) for block in self.blocks],
+            keys_values=[block.keys_values(context, everywhere) for block in self.blocks],
             bias=torch.cat([bias, words_bias], -1),
             target_bias=None if has_proprio is None else visible(self._per_token(always, has_proprio)),
         )

@@ -88,6 +88,9 @@ class WorldModelConfig:
 class WorldModel(nn.Module):
     """Predicts the ``LatentState`` at a horizon."""
 
+    sharded_methods = ("sample",)
+    """See ``training/parallel.py``."""
+
     def __init__(self, config: WorldModelConfig, spec: LatentSpec, text_dim: int, action_dim: int) -> None:
         """
         Args:

@@ -25,7 +25,7 @@ from argos_wm.training.logger import RunLogger
 from argos_wm.training.parallel import Parallel, like, whole
 
 CHECKPOINT = "checkpoint.safetensors"
-INDIFFERENT = ("checkpoint_every", "log_every", "compile", "checkpoint_activations")
+INDIFFERENT = ("checkpoint_every", "log_every", "compile", "checkpoint_activations", "shard")
 """Settings of ``LoopConfig`` that do not decide the weights."""
 
 
@@ -53,6 +53,9 @@ class LoopConfig:
     """Compile the module's forward pass with ``torch.compile``; pays on a GPU."""
     checkpoint_activations: bool = False
     """Recompute activations in the backward pass where the module can: less memory, more time."""
+    shard: bool = False
+    """On many processes: keep only a share of weights, gradients and optimizer state on each (FSDP2), for models that do
+    not fit on one."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -101,18 +104,18 @@ def fit(
     if stored is not None:
         load_into(module, stored.under("module."), path)
     result = module if parallel.ranks == 1 else copy.deepcopy(module)
-    plain_optimizer = _adamw(module, cfg)
     for layer in module.modules():
         if hasattr(layer, "checkpoint_activations"):
             vars(layer)["checkpoint_activations"] = cfg.checkpoint_activations
-    forward, optimizer = parallel.prepare(module, plain_optimizer)
+    forward = parallel.prepare(module, cfg.shard)
+    optimizer = _adamw(module, cfg)
     if cfg.compile:
         forward = torch.compile(forward)
     average = Average(module) if cfg.ema_decay > 0 else None
     start = 0
     if stored is not None:
         start = stored.step
-        _restore(stored, module, plain_optimizer, average)
+        _restore(stored, optimizer, average)
     if parallel.main:
         logger.drop_after(start, f"{label}/")
     module.train()
@@ -136,11 +139,11 @@ def fit(
             last = part == parts[-1]
             with parallel.without_sync(forward, last):
                 values = loss_fn(forward, step * cfg.micro_batches + part)
-                parallel.backward(values["loss"] / len(parts))
+                (values["loss"] / len(parts)).backward()
             total = total + values["loss"].detach().cpu()
             meter.add(values)
         _require_finite(parallel.mean({"loss": total})["loss"], cfg, f"{label}, step {step}")
-        parallel.clip(parameters, cfg.grad_clip)
+        nn.utils.clip_grad_norm_(parameters, cfg.grad_clip)
         optimizer.step()
         if average is not None:
             average.update(module, min(cfg.ema_decay, (1 + step) / (10 + step)))
@@ -151,7 +154,7 @@ def fit(
                 bar.set_postfix(loss=f"{means['loss']:.4g}")
                 logger.log({f"{label}/{k}": v for k, v in means.items()}, done)
         if done % cfg.checkpoint_every == 0 or done == cfg.steps:
-            tensors = _pack(module, average, plain_optimizer, done, cfg)
+            tensors = _pack(module, average, optimizer, done, cfg)
             if parallel.main:
                 save_tensors(path, tensors)
             del tensors
@@ -237,11 +240,7 @@ class _Meter:
 
 def deciding(cfg: LoopConfig) -> dict[str, Any]:
     """The settings that decide the weights; how often to log or save, and how to compute, does not."""
-    return {
-        k: v
-        for k, v in asdict(cfg).items()
-        if k not in ("checkpoint_every", "log_every", "compile", "checkpoint_activations")
-    }
+    return {k: v for k, v in asdict(cfg).items() if k not in INDIFFERENT}
 
 
 @dataclass(frozen=True)
@@ -289,7 +288,7 @@ def _read(path: Path, cfg: LoopConfig, label: str) -> _Stored | None:
     return _Stored(int(meta["step"]), tensors)
 
 
-def _restore(stored: _Stored, module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None) -> None:
+def _restore(stored: _Stored, optimizer: torch.optim.Optimizer, average: Average | None) -> None:
     """Optimizer and average as they were; the module's own weights are loaded before it is sharded."""
     if average is not None:
         kept = stored.under("ema.")

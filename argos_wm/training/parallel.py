@@ -1,15 +1,18 @@
-"""One training step on many processes: DDP or FSDP2 by Hugging Face's Accelerate, and nothing of it for one process.
+"""One training step on many processes: DDP by Hugging Face's Accelerate, FSDP2 by torch; nothing of it for one process.
 
 A run that was started by ``accelerate launch`` or ``torchrun`` finds itself here. The parts of a batch (micro-batches)
 are dealt to the processes, and each part draws from randomness of its own; so many processes, or one that accumulates
 as many parts, take the same steps up to rounding. Checkpoints hold whole tensors, whoever wrote them, so that a run may
 be resumed with another number of processes.
+
+FSDP2 is torch's own ``fully_shard``: Accelerate offers it on GPUs only, and what is not tested here is not trusted
+there. What is to be sharded by itself says so by an attribute ``sharded_methods``, the names of the methods besides
+``forward`` through which it is called.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -33,7 +36,7 @@ class Parallel:
 
     @staticmethod
     def launched(device: str = "cpu") -> Parallel:
-        """As the environment says, which ``accelerate launch`` and ``torchrun`` set; FSDP2 too is asked for there."""
+        """As the environment says, which ``accelerate launch`` and ``torchrun`` set."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return Parallel()
         from accelerate import Accelerator  # takes seconds to import
@@ -59,31 +62,27 @@ class Parallel:
             )
         return range(self.rank, count, self.ranks)
 
-    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Callable[..., Any], Any]:
-        """What to call in the module's place, and the optimizer to step."""
+    def prepare(self, module: nn.Module, shard: bool = False) -> Any:
+        """What to call in the module's place; an optimizer is made after it, since sharding puts other parameters.
+
+        Args:
+            shard: leave each process with its share of the weights, gradients and optimizer state (FSDP2); otherwise
+                each has all (DDP).
+        """
         if self.accelerator is None:
-            return module, optimizer
-        return self.accelerator.prepare(module, optimizer)
+            return module
+        if not shard:
+            return self.accelerator.prepare(module)
+        return fully_sharded(module.to(self.accelerator.device), self.accelerator.device)
 
     def without_sync(self, forward: Any, last: bool) -> AbstractContextManager[Any]:
         """Gradients are exchanged only with the last micro-batch of a step."""
-        if self.accelerator is None or last:
+        if self.accelerator is None:
             return nullcontext()
-        return self.accelerator.no_sync(forward)
-
-    def backward(self, loss: Tensor) -> None:
-        """Differentiate; gradients are averaged over processes."""
-        if self.accelerator is None:
-            loss.backward()
-        else:
-            self.accelerator.backward(loss)
-
-    def clip(self, parameters: Iterable[nn.Parameter], norm: float) -> None:
-        """Clip the norm of the gradient, over all processes' shards."""
-        if self.accelerator is None:
-            nn.utils.clip_grad_norm_(parameters, norm)
-        else:
-            self.accelerator.clip_grad_norm_(parameters, norm)
+        if hasattr(forward, "set_requires_gradient_sync"):
+            forward.set_requires_gradient_sync(last)
+            return nullcontext()
+        return nullcontext() if last else self.accelerator.no_sync(forward)
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scalars averaged over the processes that bring them."""
@@ -113,6 +112,19 @@ class Parallel:
         """Until all processes are here."""
         if self.accelerator is not None:
             self.accelerator.wait_for_everyone()
+
+
+def fully_sharded(module: nn.Module, device: torch.device) -> nn.Module:
+    """Shard a module in place over all processes, unit by unit: a unit is whole only while it computes."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    for unit in (*(m for m in module.modules() if m is not module and hasattr(m, "sharded_methods")), module):
+        fully_shard(unit, mesh=mesh)
+        for name in getattr(unit, "sharded_methods", ()):
+            register_fsdp_forward_method(unit, name)
+    return module
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ def train_planner(
         batch = sampler(loop.rows).to(device)
         text = instructions.right(batch.episode.cpu()).to(device)
         if forcing.share > 0 and step >= forcing.start * loop.steps:
-            batch = self_forced(model, batch, text, cache, windows.period, forcing)
+            batch = self_forced(model, batch, text, cache, windows.period, forcing, step)
         return forward(batch, text) | (probe(model) if looks_at(step, loop) else {})
 
     trained = fit(model, loss_fn, loop, out_dir, logger, label, parallel)

@@ -32,7 +32,7 @@ class SelfForcingConfig:
     start: float = 0.5
     """Share of the steps after which it begins: a model that imagines nothing yet teaches nothing."""
     most: int = 2
-    """Longest roll-out, in periods; each batch draws one length."""
+    """Longest roll-out, in periods; steps take all lengths up to it in turns."""
     sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=2))
 
     def __post_init__(self) -> None:
@@ -44,25 +44,35 @@ class SelfForcingConfig:
 
 
 def self_forced(
-    model: WorldModel, windows: Windows, text: TextFeatures, cache: LatentCache, period: float, cfg: SelfForcingConfig
+    model: WorldModel,
+    windows: Windows,
+    text: TextFeatures,
+    cache: LatentCache,
+    period: float,
+    cfg: SelfForcingConfig,
+    step: int,
 ) -> Windows:
     """The windows, some of them with a history that the model imagined.
 
     Args:
         windows: cut from ``cache``; text of the same rows. Both on the model's device.
         period: of the roll-out [s].
+        step: of the training. It decides the roll-out's length: the processes of a sharded model must all evaluate it
+            equally often.
     """
-    length = int(torch.randint(1, cfg.most + 1, ()))
+    length = 1 + step % cfg.most
     back, frame = length * round(period * cache.fps), windows.frame.cpu()
     first = cache.starts[cache.episode_of[frame]]
     chosen = ((torch.rand(len(frame)) < cfg.share) & (frame - back >= first)).nonzero().squeeze(-1)
-    if not len(chosen):
-        return windows
     config, device = model.config, windows.horizon.device
-    ahead = torch.full_like(chosen, back)
-    origin = cache.windows(frame[chosen] - back, ahead, config.history, config.action_steps).to(device)
-    generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
     index = chosen.to(device)
+    if len(chosen):
+        ahead = torch.full_like(chosen, back)
+        origin = cache.windows(frame[chosen] - back, ahead, config.history, config.action_steps).to(device)
+    else:  # taken part in, for other processes' sake, and thrown away
+        index = index.new_zeros(1)
+        origin = windows[index]
+    generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
     future = rollout(
         model,
         origin.history,
@@ -74,6 +84,8 @@ def self_forced(
         cfg.sampler,
         origin.has_proprio,
     )
+    if not len(chosen):
+        return windows
     known = LatentState.cat([origin.history, future], dim=1)
     mask = torch.cat([origin.history_mask, origin.history_mask.new_ones(len(chosen), length)], 1)
     history, seen = recall(known, mask, torch.tensor(config.history, device=device))

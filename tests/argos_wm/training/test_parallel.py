@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[3]
 STEPS = 8
 
 
-def train(folder: Path, processes: int, steps: int = STEPS, micro_batches: int = 2) -> None:
-    worker = ["-m", "tests.argos_wm.training.worker", str(folder), str(steps), str(micro_batches)]
+def train(folder: Path, processes: int, *more: str, steps: int = STEPS, micro_batches: int = 2) -> None:
+    worker = ["-m", "tests.argos_wm.training.worker", str(folder), str(steps), str(micro_batches), *more]
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -44,6 +44,17 @@ def test_two_processes_equal_one_and_resume_each_other(tmp_path: Path) -> None:
     train(tmp_path / "mixed", 2, steps=6)  # stopped after its checkpoint at step 4
     train(tmp_path / "mixed", 1)
     assert len(losses(tmp_path / "mixed")) == STEPS
+    assert torch.allclose(weights(tmp_path / "mixed"), weights(tmp_path / "one"), atol=1e-5)
+
+
+def test_shards_equal_one_and_resume_each_other(tmp_path: Path) -> None:
+    train(tmp_path / "one", 1)
+    train(tmp_path / "shards", 2, "shard")
+    assert losses(tmp_path / "shards") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    assert torch.allclose(weights(tmp_path / "shards"), weights(tmp_path / "one"), atol=1e-5)
+    assert float((tmp_path / "shards" / "held").read_text()) < 0.55  # a half, and what cannot be halved evenly
+    train(tmp_path / "mixed", 1, steps=6)
+    train(tmp_path / "mixed", 2, "shard")
     assert torch.allclose(weights(tmp_path / "mixed"), weights(tmp_path / "one"), atol=1e-5)
 
 

@@ -32,7 +32,7 @@ def test_a_model_that_repeats_imagines_the_state_of_a_period_ago() -> None:
     """Untrained it repeats the current state, so that the imagined present is the past."""
     windows, text = batch()
     torch.manual_seed(0)
-    forced = self_forced(toy_model(scramble=False), windows, text, CACHE, 0.8, ALWAYS)
+    forced = self_forced(toy_model(scramble=False), windows, text, CACHE, 0.8, ALWAYS, 0)
     assert torch.equal(forced.history.vision[0], windows.history.vision[0])
     before = CACHE.states(FRAMES[1:] - 8)
     assert torch.allclose(forced.history.proprio[1:, -1], before.proprio, atol=1e-5)
@@ -45,9 +45,9 @@ def test_a_model_that_repeats_imagines_the_state_of_a_period_ago() -> None:
 def test_no_share_and_no_past_change_nothing() -> None:
     windows, text = batch()
     torch.manual_seed(0)
-    assert self_forced(toy_model(), windows, text, CACHE, 0.8, replace(ALWAYS, share=0.0)) is windows
+    assert self_forced(toy_model(), windows, text, CACHE, 0.8, replace(ALWAYS, share=0.0), 0) is windows
     early = windows[:1]
-    assert self_forced(toy_model(), early, text[:1], CACHE, 0.8, ALWAYS) is early
+    assert self_forced(toy_model(), early, text[:1], CACHE, 0.8, ALWAYS, 0) is early
 
 
 class Kill(Exception):

@@ -24,6 +24,12 @@ class Shapes(NamedTuple):
     text_dim: int
     action_steps: int
     action_dim: int
+    cameras: int = 1
+
+    @property
+    def patches(self) -> int:
+        """Of all cameras."""
+        return self.cameras * self.rows * self.cols
 
 
 class Conditioning(nn.Module):

@@ -8,7 +8,7 @@ After DiT (arXiv 2212.09748), with what an instructed, acting robot adds:
 - the current state is added to the input at its own place, and to the output through a learned gate, so that
   "nothing changes" costs nothing to say.
 
-Shapes: B batch, S history states, P = rows * cols patches, C channels, D proprioceptive channels, L words,
+Shapes: B batch, S history states, V cameras, P = V * rows * cols patches, C channels, D proprioceptive channels, L words,
 A action steps, J joints, W width. Times are seconds from now; t is the flow's time, 1 for noise.
 """
 
@@ -27,7 +27,7 @@ from argos_wm.attention import CrossAttention, RotaryPositions, Rotation, SelfAt
 from argos_wm.conditioning import Conditioning, Shapes
 from argos_wm.encoders.text import TextFeatures
 from argos_wm.flow import Parts
-from argos_wm.latents import LatentState
+from argos_wm.latents import LatentState, patch_cells
 from argos_wm.memory import MemoryTokens
 
 
@@ -59,7 +59,7 @@ class Context:
         rotation: places of the target's P + 1 tokens.
         keys_values: for each block, keys and values of the context.
         bias: (B, 1, 1, K), what hides context tokens that are not there.
-        target_bias: (B, 1, 1, P + 1), what hides the target's proprioception where there is none, or None.
+        target_bias: (B, 1, 1, P + 1), what hides the target's proprioception and cameras where there are none, or None.
     """
 
     current: LatentState
@@ -151,7 +151,7 @@ class DiT(nn.Module):
         self.gate = nn.Linear(width, shapes.channels + shapes.proprio_dim)
         self.clean_vision, self.clean_proprio = nn.Linear(width, shapes.channels), nn.Linear(width, shapes.proprio_dim)
         self.grid: Tensor
-        self.register_buffer("grid", _grid(shapes.rows, shapes.cols), persistent=False)
+        self.register_buffer("grid", patch_cells(shapes.rows, shapes.cols, shapes.cameras), persistent=False)
         self.initialise()
 
     def initialise(self) -> None:
@@ -184,6 +184,7 @@ class DiT(nn.Module):
         goal: LatentState | None = None,
         has_goal: Tensor | None = None,
         has_proprio: Tensor | None = None,
+        has_cameras: Tensor | None = None,
         memory: MemoryTokens | None = None,
     ) -> Context:
         """Read everything that does not change while a plan is sampled.
@@ -199,6 +200,7 @@ class DiT(nn.Module):
             goal: (B, …) a state to come, ``time`` (B,) in seconds from now; it is read like a remembered one.
             has_goal: (B,) bool; where False, the goal is as if it were not there.
             has_proprio: (B,) bool; where False, so is all proprioception.
+            has_cameras: (B, V) bool; where False, so is all that this camera sees.
             memory: further tokens to read.
         """
         batch = len(history_mask)
@@ -209,7 +211,7 @@ class DiT(nn.Module):
             told = mask.new_ones(batch) if has_goal is None else has_goal
             states, mask = LatentState.cat([states, goal[:, None]], dim=1), torch.cat([mask, told[:, None]], 1)
         tokens = [self._tokens(self.past_vision(states.vision), self.past_proprio(states.proprio)).flatten(1, 2)]
-        places, masks = [self._places(states.time)], [self._per_token(mask, has_proprio)]
+        places, masks = [self._places(states.time)], [self._per_token(mask, has_proprio, has_cameras)]
         if memory is not None:
             tokens.append(self.past_vision(memory.vision) + self._where(memory.place[..., 1:]))
             places, masks = [*places, memory.place], [*masks, memory.mask]
@@ -224,9 +226,12 @@ class DiT(nn.Module):
         context, always = torch.cat([self.norm(x), words], 1), mask.new_ones(batch, 1)
         everywhere = Rotation.cat([rotation, unplaced], batch)
         known = history_mask[:, -1].to(history.vision.dtype)
+        seen = known[:, None] if has_cameras is None else known[:, None] * self._per_patch(has_cameras)
+        all_there = has_proprio is None and has_cameras is None
+        hidden = None if all_there else visible(self._per_token(always, has_proprio, has_cameras))
         return Context(
             current=LatentState(
-                history.vision[:, -1] * known[:, None, None],
+                history.vision[:, -1] * seen[..., None],
                 history.proprio[:, -1] * known[:, None],
                 history.time[:, -1],
             ),
@@ -234,7 +239,7 @@ class DiT(nn.Module):
             rotation=self.rotary(self._places(horizon[:, None])),
             keys_values=[block.keys_values(context, everywhere) for block in self.blocks],
             bias=torch.cat([bias, words_bias], -1),
-            target_bias=None if has_proprio is None else visible(self._per_token(always, has_proprio)),
+            target_bias=hidden,
         )
 
     def forward(self, noisy: Parts, t: Tensor, context: Context) -> Parts:
@@ -278,11 +283,16 @@ class DiT(nn.Module):
         where = self.place(self.place_sinusoids(cells).flatten(-2))
         return where if self.placed else torch.zeros_like(where)
 
-    def _per_token(self, mask: Tensor, has_proprio: Tensor | None) -> Tensor:
+    def _per_patch(self, has_cameras: Tensor) -> Tensor:
+        """Cameras (B, V) as their patches (B, P)."""
+        return has_cameras.repeat_interleave(self.shapes.rows * self.shapes.cols, 1)
+
+    def _per_token(self, mask: Tensor, has_proprio: Tensor | None, has_cameras: Tensor | None) -> Tensor:
         """Mask (B, S (P + 1)) of the tokens of states (B, S)."""
-        patches = self.shapes.rows * self.shapes.cols
         felt = mask if has_proprio is None else mask & has_proprio[:, None]
-        return torch.cat([mask[..., None].expand(-1, -1, patches), felt[..., None]], -1).flatten(1)
+        seen = mask[..., None].expand(-1, -1, self.shapes.patches)
+        seen = seen if has_cameras is None else seen & self._per_patch(has_cameras)[:, None]
+        return torch.cat([seen, felt[..., None]], -1).flatten(1)
 
     def _places(self, time: Tensor) -> Tensor:
         """Places (B, S (P + 1), 3) of the tokens of states at ``time`` (B, S); joints are at the grid's centre."""
@@ -300,11 +310,6 @@ def _placed(time: Tensor, cells: Tensor) -> Tensor:
     """Every time (B, S) at every cell (N, 2), (B, S, N, 3)."""
     shape = (*time.shape, cells.shape[0])
     return torch.cat([time[..., None].expand(shape)[..., None], cells.expand(*shape, 2)], -1)
-
-
-def _grid(rows: int, cols: int) -> Tensor:
-    """(P, 2) row and column of each patch, row by row."""
-    return torch.cartesian_prod(torch.arange(rows), torch.arange(cols)).float().reshape(-1, 2)
 
 
 def _middles(horizon: Tensor, parts: int) -> Tensor:

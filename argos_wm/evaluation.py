@@ -235,6 +235,7 @@ def roll_out(
             planner.sampler,
             part.has_proprio,
             actions=None if actions is None else actions[rows].to(device),
+            has_cameras=part.has_cameras,
         )
         last.append(states[:, -1].to("cpu"))
     return LatentState.cat(last)

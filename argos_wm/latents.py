@@ -4,7 +4,7 @@ A ``LatentState`` is what the robot sees and feels at one time, in standardised 
 encoder that made it and the statistics that standardised it; two parts whose specs differ refuse to meet. A
 ``LatentPlan`` is a sequence of states that the planner wants, with everything needed to make it again.
 
-Shapes: ``B`` batch, ``P = rows * cols`` patches, ``C`` channels a patch, ``D`` proprioceptive channels, ``T`` targets.
+Shapes: ``B`` batch, ``P = cameras * rows * cols`` patches, ``C`` channels a patch, ``D`` proprioceptive channels, ``T`` targets.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from torch import Tensor
 
 MIN_STD = 1e-3
 """Channels that never vary are not blown up beyond this when they are standardised."""
+
+GAP = 4
+"""Columns between two cameras' pictures, so that patches on both sides are no neighbours."""
 
 
 class SpecMismatch(ValueError):
@@ -82,22 +85,26 @@ class LatentSpec:
     """Joints in the order of the proprioceptive state and of the actions."""
     stats_hash: str
     """Hash of the ``LatentStats`` that standardise these latents."""
+    cameras: tuple[str, ...] = ("front",)
+    """Whose pictures' patches follow each other in a state's vision, each ``rows`` × ``cols``."""
 
     @property
     def patches(self) -> int:
-        return self.rows * self.cols
+        return len(self.cameras) * self.rows * self.cols
 
     def to_json(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"joint_names": list(self.joint_names)}
+        lists = {"joint_names": list(self.joint_names), "cameras": list(self.cameras)}
+        return {f.name: getattr(self, f.name) for f in fields(self)} | lists
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> LatentSpec:
         """Inverse of ``to_json``; names the missing field of an incomplete one."""
+        data = {"cameras": ["front"]} | data  # not written before there could be several
         missing = [f.name for f in fields(LatentSpec) if f.name not in data]
         if missing:
             raise SpecMismatch(f"This latent spec lacks {', '.join(missing)}: {json.dumps(data)[:200]}")
         known = {f.name: data[f.name] for f in fields(LatentSpec)}
-        known["joint_names"] = tuple(known["joint_names"])
+        known |= {name: tuple(known[name]) for name in ("joint_names", "cameras")}
         return LatentSpec(**known)
 
     def require(self, other: LatentSpec, mine: str, theirs: str) -> None:
@@ -114,6 +121,12 @@ class LatentSpec:
                     f"{mine} and {theirs} do not share their latents: {f.name} is {a!r} in the first and {b!r} in "
                     f"the second. Train both on the same encoder and demonstrations."
                 )
+
+
+def patch_cells(rows: int, cols: int, cameras: int = 1) -> Tensor:
+    """(P, 2) row and column of each patch, row by row; cameras are side by side, ``GAP`` columns apart."""
+    one = torch.cartesian_prod(torch.arange(rows), torch.arange(cols)).float().reshape(-1, 2)
+    return torch.cat([one + torch.tensor([0.0, camera * (cols + GAP)]) for camera in range(cameras)])
 
 
 @dataclass

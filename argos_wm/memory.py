@@ -85,17 +85,17 @@ class MemoryBank:
     """Remembers at most ``budget`` patches of each of B scenes; the least novel is forgotten first.
 
     Args:
-        grid: rows and columns of a state's patches.
+        cells: (P, 2) row and column of each of a state's patches, see ``patch_cells``.
         budget: M.
         components: what counts as a change.
         least: novelty below which a patch is not remembered even where there is room.
     """
 
-    def __init__(self, grid: tuple[int, int], budget: int, components: ChangeComponents, least: float = 0.05) -> None:
+    def __init__(self, cells: Tensor, budget: int, components: ChangeComponents, least: float = 0.05) -> None:
         if budget < 1:
             raise ValueError(f"A memory of {budget} tokens holds nothing; give it at least 1, or no memory at all.")
         self.budget, self.components, self.least = budget, components, least
-        self.cells = torch.cartesian_prod(torch.arange(grid[0]), torch.arange(grid[1])).float().reshape(-1, 2)
+        self.cells = cells
         self._vision: Tensor | None = None
 
     def add(self, vision: Tensor, time: Tensor, mask: Tensor | None = None) -> None:
@@ -138,7 +138,7 @@ class MemoryBank:
 
 
 def remember(
-    states: LatentState, mask: Tensor, now: Tensor, grid: tuple[int, int], budget: int, components: ChangeComponents
+    states: LatentState, mask: Tensor, now: Tensor, cells: Tensor, budget: int, components: ChangeComponents
 ) -> MemoryTokens:
     """The memory of B scenes that have seen T states.
 
@@ -146,9 +146,9 @@ def remember(
         states: (B, T, …), oldest first.
         mask: (B, T) bool, False for a state that is not known.
         now: (B,) seconds on the states' clock.
-        grid, budget, components: see ``MemoryBank``.
+        cells, budget, components: see ``MemoryBank``.
     """
-    bank = MemoryBank(grid, budget, components)
+    bank = MemoryBank(cells, budget, components)
     for i in range(states.time.shape[1]):
         bank.add(states.vision[:, i], states.time[:, i], mask[:, i])
     return bank.tokens(now)

@@ -115,6 +115,7 @@ def rollout(
     has_proprio: Tensor | None = None,
     memory: MemoryTokens | None = None,
     actions: Tensor | None = None,
+    has_cameras: Tensor | None = None,
 ) -> LatentState:
     """T states (B, T, …), each predicted ``period`` seconds from the one before, which has joined the history.
 
@@ -133,6 +134,7 @@ def rollout(
             horizon,
             actions,
             has_proprio=has_proprio,
+            has_cameras=has_cameras,
             memory=memory,
             generator=generator,
             **sampler.arguments(),

@@ -102,7 +102,14 @@ class WorldModel(nn.Module):
         super().__init__()
         self.config, self.spec, self.text_dim, self.action_dim = config, spec, text_dim, action_dim
         shapes = Shapes(
-            spec.rows, spec.cols, spec.channels, spec.proprio_dim, text_dim, config.action_steps, action_dim
+            spec.rows,
+            spec.cols,
+            spec.channels,
+            spec.proprio_dim,
+            text_dim,
+            config.action_steps,
+            action_dim,
+            len(spec.cameras),
         )
         self.dit = DiT(config.dimensions(), shapes, config.design == "seed")
         dimensions = spec.patches * spec.channels
@@ -144,14 +151,20 @@ class WorldModel(nn.Module):
                 goal=windows.goal,
                 has_goal=windows.has_goal,
                 has_proprio=windows.has_proprio,
+                has_cameras=windows.has_cameras,
                 memory=windows.memory,
             )
             guess = self.dit(flow.interpolate(x0, noise, t), t, context)
         felt = torch.ones_like(t) if windows.has_proprio is None else windows.has_proprio.to(t.dtype)
-        vision, proprio = (flow.velocity_loss(g.float(), x, t) for g, x in zip(guess, x0, strict=True))
+        seen = self._seen(windows.has_cameras, t)
+        vision = flow.velocity_loss(seen * guess[0].float(), seen * target.vision, t)
+        proprio = flow.velocity_loss(guess[1].float(), target.proprio, t)
         row_loss = ((vision + cfg.proprio_weight * felt * proprio) / (1 + cfg.proprio_weight)).detach()
         vision, proprio = vision.mean(), (felt * proprio).mean()
-        errors = [(g.detach().float() - x).square().flatten(1).mean(1) for g, x in zip(guess, x0, strict=True)]
+        errors = [
+            (weight * (g.detach().float() - x)).square().flatten(1).mean(1)
+            for weight, g, x in zip((seen, 1.0), guess, x0, strict=True)
+        ]
         return {
             "loss": (vision + cfg.proprio_weight * proprio) / (1 + cfg.proprio_weight),
             "vision_loss": vision.detach(),
@@ -172,6 +185,7 @@ class WorldModel(nn.Module):
         goal: LatentState | None = None,
         has_goal: Tensor | None = None,
         has_proprio: Tensor | None = None,
+        has_cameras: Tensor | None = None,
         memory: MemoryTokens | None = None,
         steps: int = 6,
         solver: Solver = "heun",
@@ -191,6 +205,7 @@ class WorldModel(nn.Module):
             actions: (B, A, J) as in ``Windows``, or None for none.
             goal: (B, …) a state to come, on the history's clock, or None; ``has_goal`` (B,) bool says for whom.
             has_proprio: (B,) bool, False where nothing is known of joints; what is then sampled of them means nothing.
+            has_cameras: (B, V) bool, False for a camera that is not there; of it too.
             memory: (B, M, …) further tokens, their times in seconds from now.
             steps, solver: of the flow; the objective ``mean`` needs and uses one evaluation.
             guidance_scale: 1 is the conditional model; only the instruction is guided, actions are kept.
@@ -223,6 +238,7 @@ class WorldModel(nn.Module):
                     goal=goal,
                     has_goal=has_goal,
                     has_proprio=has_proprio,
+                    has_cameras=has_cameras,
                     memory=memory,
                 )
                 return lambda x, t: _in_float(self.dit(x, t, context))
@@ -284,6 +300,15 @@ class WorldModel(nn.Module):
             return x + flow.along(amount, x) * torch.randn_like(x)
 
         return LatentState(disturb(history.vision), disturb(history.proprio), history.time)
+
+    def _seen(self, has_cameras: Tensor | None, like: Tensor) -> Tensor:
+        """Weights (B or 1, P or 1, 1) of the patches in a squared mean: one, or more to make up for those unseen."""
+        if has_cameras is None:
+            return like.new_ones(1, 1, 1)
+        there = has_cameras.to(like.dtype)
+        share = there.mean(1, keepdim=True).clamp_min(1 / there.shape[1])
+        patches = self.spec.rows * self.spec.cols
+        return (there / share.sqrt()).repeat_interleave(patches, 1)[..., None]
 
     def _zeros(self, batch: int, device: torch.device | str) -> Parts:
         spec = self.spec

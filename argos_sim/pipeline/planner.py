@@ -52,7 +52,7 @@ def encode_demos(settings: Settings) -> dict[str, Any]:
 
     def work(folder: Path) -> dict[str, Any]:
         encoder = load_encoder(settings)
-        episodes = read_episodes(dataset, joint_names=encoder.joint_names)
+        episodes = read_episodes(dataset, encoder.cameras, encoder.joint_names)
         cache = encode_episodes(episodes, encoder, torque_limits(settings))
         cache.save(folder)
         return {"episodes": len(cache), "frames": len(cache.vision)}
@@ -75,7 +75,7 @@ def encode_sources(settings: Settings) -> dict[str, dict[str, Any]]:
             raise ValueError(f"The name {DEMOS!r} is taken by the demonstrations; give the source another.")
 
         def work(folder: Path, source=source) -> dict[str, Any]:
-            encoder = load_encoder(settings)
+            encoder = load_encoder(settings).first_camera()
             figures = encode_source(
                 source, encoder.encode_vision, settings.encoder.image_size, encoder.spec, folder, cfg.encode_batch
             )
@@ -161,10 +161,11 @@ def _train(
     torch.manual_seed(loop.seed)
     network = WorldModel(model, cache.spec, text_encoder.dim, cache.actions.shape[1]).to(device)
     training, validation = cache.split(VALIDATION_SHARE)
+    spec, cameras = load_encoder(settings).first_camera().spec, len(cache.spec.cameras)
     sources: dict[str, Source] = {DEMOS: RobotWindows(cache, training, cfg.windows, model.history, model.action_steps)}
     for key, source in cfg.sources.items():
         encoded = settings.folder / "sources" / key
-        sources[key] = windows_of(source, encoded, cache.spec, cfg.windows, model.history, model.action_steps)
+        sources[key] = windows_of(source, encoded, spec, cfg.windows, model.history, model.action_steps, cameras)
     weights = {DEMOS: cfg.demos_weight} | {key: source.weight for key, source in cfg.sources.items()}
     probe = Probe(cache, validation, cfg.windows, model, Instructions(cache.instructions, text_encoder, groups))
     return train_on_mixture(network, sources, weights, text_encoder, loop, folder, logger, name, parallel, look=probe)

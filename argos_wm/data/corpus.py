@@ -106,12 +106,16 @@ def windows_of(
     windows: WindowConfig,
     history: Sequence[float],
     action_steps: int,
+    cameras: int = 1,
 ) -> Source:
-    """An encoded source as training windows of a world model with this history and as many action steps."""
+    """An encoded source as training windows of a world model with this history and as many action steps.
+
+    ``spec`` is of the first of the world model's ``cameras``; of the others a source shows nothing.
+    """
     shards = LatentShards(folder, spec)
     if cfg.kind == "pictures":
-        return PictureWindows(shards, history, action_steps)
-    return ClipWindows(shards, windows, history, action_steps)
+        return PictureWindows(shards, history, action_steps, cameras)
+    return ClipWindows(shards, windows, history, action_steps, cameras)
 
 
 def _videos(cfg: SourceConfig, clips: VideoConfig, broken: Counter[str]) -> Callable[[int], Clips]:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from av.error import FFmpegError
 from PIL import Image
+from torch.nn import functional as F
 
 from argos_wm.data.files import COPY_AGAIN, DatasetError, read_table
 from argos_wm.data.layout import (
@@ -25,9 +28,9 @@ from argos_wm.data.layout import (
     CONTROL_STATE,
     ENVIRONMENT_STATE,
     STATE,
+    Camera,
     DatasetSummary,
     check_dataset,
-    image_feature,
     read_episode_table,
 )
 from argos_wm.data.video import VideoReader
@@ -40,7 +43,7 @@ class Episode:
     """One demonstration of T frames at ``fps``, with R control steps a frame."""
 
     images: np.ndarray
-    """uint8 (T, 3, H, W) RGB."""
+    """uint8 RGB (T, 3, H, W); where several cameras were named, (T, V, 3, H, W) at the first one's size."""
     state: np.ndarray
     """float32 (T, 2J): positions [rad], then velocities [rad/s]."""
     action: np.ndarray
@@ -62,7 +65,7 @@ class Episode:
 
 def read_episodes(
     root: Path | str,
-    camera: str = "front",
+    camera: str | Sequence[str] = "front",
     joint_names: Sequence[str] | None = None,
     episodes: Sequence[int] | None = None,
     fps: float | None = None,
@@ -71,7 +74,7 @@ def read_episodes(
 
     Args:
         root: folder of the dataset.
-        camera: name after ``observation.images.``.
+        camera: name after ``observation.images.``, or several, in the encoder's order.
         joint_names: the J joints expected, in order; None takes them from the dataset's ``action``.
         episodes: indices to read, in this order; None reads all.
         fps: the camera rate expected [Hz]; None accepts any.
@@ -87,11 +90,12 @@ def read_episodes(
         raise DatasetError(
             f"{root} has no episode {unknown[0]}; it has {len(rows)}, counted from 0. Choose among them."
         )
-    return _iterate(summary, [rows[index] for index in chosen])
+    return _iterate(summary, [rows[index] for index in chosen], isinstance(camera, str))
 
 
-def _iterate(summary: DatasetSummary, rows: list[dict[str, Any]]) -> Iterator[Episode]:
-    columns, loaded, videos = {}, None, _Videos(summary)
+def _iterate(summary: DatasetSummary, rows: list[dict[str, Any]], single: bool) -> Iterator[Episode]:
+    columns, loaded = {}, None
+    videos = {camera: _Videos(summary, camera) for camera in summary.cameras if camera.video}
     try:
         for row in rows:
             path = summary.root / summary.data_path.format(
@@ -106,10 +110,14 @@ def _iterate(summary: DatasetSummary, rows: list[dict[str, Any]]) -> Iterator[Ep
                     "Record the dataset again."
                 )
             mine = {name: values[frames] for name, values in columns.items()}
-            images = videos.read(row, mine["timestamp"]) if summary.video else _decode_images(summary, row, mine)
-            yield _episode(summary, _require_shape(summary, row, images), mine)
+            views = []
+            for camera in summary.cameras:
+                read = videos[camera].read if camera.video else partial(_decode_images, summary, camera)
+                views.append(_require_shape(summary, camera, row, read(row, mine)))
+            yield _episode(summary, views[0] if single else _stacked(views), mine)
     finally:
-        videos.close()
+        for reader in videos.values():
+            reader.close()
 
 
 def _read_columns(path: Path, summary: DatasetSummary) -> dict[str, np.ndarray]:
@@ -121,8 +129,8 @@ def _read_columns(path: Path, summary: DatasetSummary) -> dict[str, np.ndarray]:
     if summary.has_control:
         shapes[CONTROL_STATE] = (summary.control_per_frame, 2 * summary.joint_count)
         shapes[CONTROL_ACTION] = (summary.control_per_frame, summary.joint_count)
-    key = image_feature(summary.camera)
-    table = read_table(path, [*shapes, *([] if summary.video else [key])])
+    inside = [camera.key for camera in summary.cameras if not camera.video]
+    table = read_table(path, [*shapes, *inside])
     columns: dict[str, np.ndarray] = {}
     for name, shape in shapes.items():
         values = _flat(table.column(name).combine_chunks())
@@ -131,7 +139,7 @@ def _read_columns(path: Path, summary: DatasetSummary) -> dict[str, np.ndarray]:
                 f"{name} of {path} does not have the shape {shape} in every frame. Record the dataset again."
             )
         columns[name] = values.reshape(len(table), *shape)
-    if not summary.video:
+    for key in inside:
         columns[key] = np.array(table.column(key).to_pylist(), dtype=object)
     return columns
 
@@ -176,19 +184,19 @@ def _velocities(positions: np.ndarray, fps: float) -> np.ndarray:
 
 
 class _Videos:
-    """The video file that is being read, kept open from one episode to the next."""
+    """A camera's video file that is being read, kept open from one episode to the next."""
 
-    def __init__(self, summary: DatasetSummary):
-        self._summary = summary
+    def __init__(self, summary: DatasetSummary, camera: Camera):
+        self._summary, self._key = summary, camera.key
         self._reader: VideoReader | None = None
 
-    def read(self, row: dict[str, Any], timestamps: np.ndarray) -> np.ndarray:
-        """Pictures (T, 3, H, W) of the episode ``row`` at ``timestamps`` (T,) [s from its start]."""
-        key = image_feature(self._summary.camera)
+    def read(self, row: dict[str, Any], columns: dict[str, np.ndarray]) -> np.ndarray:
+        """Pictures (T, 3, H, W) of the episode ``row`` at the timestamps in its columns [s from its start]."""
+        key = self._key
         path = self._summary.root / str(self._summary.video_path).format(
             video_key=key, chunk_index=row[f"videos/{key}/chunk_index"], file_index=row[f"videos/{key}/file_index"]
         )
-        times = row[f"videos/{key}/from_timestamp"] + timestamps.astype(np.float64)
+        times = row[f"videos/{key}/from_timestamp"] + columns["timestamp"].astype(np.float64)
         try:
             if self._reader is None or self._reader.path != path:
                 self.close()
@@ -205,10 +213,12 @@ class _Videos:
             self._reader = None
 
 
-def _decode_images(summary: DatasetSummary, row: dict[str, Any], columns: dict[str, np.ndarray]) -> np.ndarray:
+def _decode_images(
+    summary: DatasetSummary, camera: Camera, row: dict[str, Any], columns: dict[str, np.ndarray]
+) -> np.ndarray:
     """Pictures stored as encoded bytes inside the data file."""
     pictures = []
-    for cell in columns[image_feature(summary.camera)]:
+    for cell in columns[camera.key]:
         try:
             pictures.append(np.asarray(Image.open(io.BytesIO(cell["bytes"])).convert("RGB")))
         except (OSError, TypeError) as error:
@@ -219,8 +229,19 @@ def _decode_images(summary: DatasetSummary, row: dict[str, Any], columns: dict[s
     return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
 
 
-def _require_shape(summary: DatasetSummary, row: dict[str, Any], images: np.ndarray) -> np.ndarray:
-    height, width, _ = summary.image_shape
+def _stacked(views: list[np.ndarray]) -> np.ndarray:
+    """Pictures (T, 3, H, W) of each of V cameras as (T, V, 3, H, W), at the first one's size."""
+    size = views[0].shape[2:]
+    return np.stack([view if view.shape[2:] == size else _resized(view, size) for view in views], 1)
+
+
+def _resized(images: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    resized = F.interpolate(torch.from_numpy(images), size=size, mode="bilinear", antialias=True)
+    return resized.numpy()
+
+
+def _require_shape(summary: DatasetSummary, camera: Camera, row: dict[str, Any], images: np.ndarray) -> np.ndarray:
+    height, width = camera.height, camera.width
     if images.shape[1:] != (3, height, width):
         raise DatasetError(
             f"Episode {row['episode_index']} of {summary.root} has pictures of {images.shape[2]}x{images.shape[3]} "

@@ -39,6 +39,22 @@ def image_feature(camera: str) -> str:
 
 
 @dataclass(frozen=True)
+class Camera:
+    """A camera of a dataset."""
+
+    name: str
+    """After ``observation.images.``."""
+    height: int
+    width: int
+    video: bool
+    """Its pictures are stored as video; else as images inside the data files."""
+
+    @property
+    def key(self) -> str:
+        return image_feature(self.name)
+
+
+@dataclass(frozen=True)
 class DatasetSummary:
     """What ``check_dataset`` found."""
 
@@ -47,11 +63,8 @@ class DatasetSummary:
     """Camera frames a second."""
     episodes: int
     frames: int
-    camera: str
-    image_shape: tuple[int, int, int]
-    """H, W, 3."""
-    video: bool
-    """Pictures are stored as video; else as images inside the data files."""
+    cameras: tuple[Camera, ...]
+    """Those that were asked for."""
     joint_count: int
     """J."""
     has_velocities: bool
@@ -70,13 +83,16 @@ class DatasetSummary:
 
 
 def check_dataset(
-    root: Path | str, camera: str = "front", joint_names: Sequence[str] | None = None, fps: float | None = None
+    root: Path | str,
+    camera: str | Sequence[str] = "front",
+    joint_names: Sequence[str] | None = None,
+    fps: float | None = None,
 ) -> DatasetSummary:
     """Validate a LeRobot v3 dataset on disk and say what it holds.
 
     Args:
         root: folder that holds ``meta/``, ``data/`` and ``videos/``.
-        camera: name after ``observation.images.``.
+        camera: name after ``observation.images.``, or several.
         joint_names: the J joints expected, in order; where the dataset names its own, they must agree.
         fps: the camera rate expected [Hz]; None accepts any.
 
@@ -91,7 +107,8 @@ def check_dataset(
         )
     info = _read_info(root)
     features = info["features"]
-    _require_features(root, features, camera)
+    names = (camera,) if isinstance(camera, str) else tuple(camera)
+    _require_features(root, features, names)
     joints, has_velocities = _check_joints(root, features, joint_names)
     if fps is not None and info["fps"] != fps:
         raise DatasetError(
@@ -100,20 +117,19 @@ def check_dataset(
         )
     if info["total_episodes"] < 1 or info["total_frames"] < 1:
         raise DatasetError(f"{root} holds no episodes. Record demonstrations before training on it.")
-    image = features[image_feature(camera)]
+    cameras = tuple(_camera(root, features[image_feature(name)], name) for name in names)
     control = _control_per_frame(root, features, joints)
     episodes = read_episode_table(root)
     _check_data_files(root, info, episodes)
-    if image["dtype"] == "video":
-        _check_video_files(root, info, episodes, image_feature(camera))
+    for one in cameras:
+        if one.video:
+            _check_video_files(root, info, episodes, one.key)
     return DatasetSummary(
         root=root,
         fps=float(info["fps"]),
         episodes=len(episodes),
         frames=int(info["total_frames"]),
-        camera=camera,
-        image_shape=_image_shape(root, image, camera),
-        video=image["dtype"] == "video",
+        cameras=cameras,
         joint_count=joints,
         has_velocities=has_velocities,
         control_per_frame=control or 1,
@@ -163,8 +179,8 @@ def _read_info(root: Path) -> dict[str, Any]:
     return info
 
 
-def _require_features(root: Path, features: dict[str, Any], camera: str) -> None:
-    missing = [name for name in (image_feature(camera), STATE, ACTION) if name not in features]
+def _require_features(root: Path, features: dict[str, Any], cameras: Sequence[str]) -> None:
+    missing = [name for name in (*map(image_feature, cameras), STATE, ACTION) if name not in features]
     if (CONTROL_STATE in features) != (CONTROL_ACTION in features):
         missing.append(CONTROL_ACTION if CONTROL_STATE in features else CONTROL_STATE)
     if missing:
@@ -174,15 +190,15 @@ def _require_features(root: Path, features: dict[str, Any], camera: str) -> None
         )
 
 
-def _image_shape(root: Path, image: dict[str, Any], camera: str) -> tuple[int, int, int]:
-    """H, W, 3, whichever order the dataset declares."""
-    shape = tuple(int(n) for n in image["shape"])
+def _camera(root: Path, image: dict[str, Any], name: str) -> Camera:
+    """A camera of RGB pictures, in whichever order the dataset declares their shape."""
+    shape, video = tuple(int(n) for n in image["shape"]), image["dtype"] == "video"
     if len(shape) == 3 and shape[2] == 3:
-        return shape[0], shape[1], 3
+        return Camera(name, shape[0], shape[1], video)
     if len(shape) == 3 and shape[0] == 3:
-        return shape[1], shape[2], 3
+        return Camera(name, shape[1], shape[2], video)
     raise DatasetError(
-        f"{image_feature(camera)} of {root} has the shape {shape} and RGB pictures (H, W, 3) are read. "
+        f"{image_feature(name)} of {root} has the shape {shape} and RGB pictures (H, W, 3) are read. "
         "Name an RGB camera."
     )
 

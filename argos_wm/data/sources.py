@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from argos_wm.data.caching import clip_rows
 from argos_wm.data.latent_cache import LatentCache
@@ -83,14 +84,16 @@ def _evenly(mask: Tensor) -> Tensor:
 
 
 class _Shards:
-    """What both share: the shapes of the world model that is trained."""
+    """What both share: the shapes of the world model that is trained, and one camera of its ``cameras``, the first."""
 
-    def __init__(self, shards: LatentShards, kind: str, history: Sequence[float], action_steps: int) -> None:
+    def __init__(
+        self, shards: LatentShards, kind: str, history: Sequence[float], action_steps: int, cameras: int
+    ) -> None:
         made_of = shards.index["extra"].get("kind")
         if made_of != kind:
             raise ValueError(f"{shards.folder} holds {made_of or 'something else'}, and {kind} were asked for.")
         self.shards, self.history, self.action_steps = shards, history, action_steps
-        self.spec = shards.spec
+        self.spec, self.cameras = shards.spec, cameras
 
     def _windows(self, history: LatentState, mask: Tensor, target: LatentState, rows: Tensor) -> Windows:
         count, joints = len(rows), len(self.spec.joint_names)
@@ -105,18 +108,23 @@ class _Shards:
             frame=rows,
             has_actions=absent,
             has_proprio=absent,
+            has_cameras=None if self.cameras == 1 else (torch.arange(self.cameras) == 0).repeat(count, 1),
         )
 
     def _state(self, rows: Tensor, time: Tensor) -> LatentState:
-        """States at rows of any shape; their joints are zeros that mean nothing."""
-        return LatentState(self.shards[rows].float(), torch.zeros(*rows.shape, self.spec.proprio_dim), time)
+        """States at rows of any shape; their joints and other cameras are zeros that mean nothing."""
+        vision = self.shards[rows].float()
+        vision = F.pad(vision, (0, 0, 0, (self.cameras - 1) * vision.shape[-2]))
+        return LatentState(vision, torch.zeros(*rows.shape, self.spec.proprio_dim), time)
 
 
 class PictureWindows(_Shards):
     """Windows of single pictures; a sample is a row of the cache."""
 
-    def __init__(self, shards: LatentShards, history: Sequence[float], action_steps: int) -> None:
-        super().__init__(shards, "pictures", history, action_steps)
+    def __init__(
+        self, shards: LatentShards, history: Sequence[float], action_steps: int, cameras: int = 1
+    ) -> None:
+        super().__init__(shards, "pictures", history, action_steps, cameras)
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -137,9 +145,14 @@ class ClipWindows(_Shards):
     """Windows of clips; a sample is a clip, its moment and horizon are drawn by torch's default generator."""
 
     def __init__(
-        self, shards: LatentShards, windows: WindowConfig, history: Sequence[float], action_steps: int
+        self,
+        shards: LatentShards,
+        windows: WindowConfig,
+        history: Sequence[float],
+        action_steps: int,
+        cameras: int = 1,
     ) -> None:
-        super().__init__(shards, "clips", history, action_steps)
+        super().__init__(shards, "clips", history, action_steps, cameras)
         self.cfg, self.fps = windows, float(shards.index["extra"]["fps"])
         self.shortest = max(1, round(windows.shortest_horizon * self.fps))
         notes: list[dict[str, Any]] = shards.notes(torch.arange(len(shards)))

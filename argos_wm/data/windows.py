@@ -31,6 +31,7 @@ class Windows:
         frame: (B,) index of the current frame among all frames of the cache.
         has_actions: (B,) bool, False where the recording has none; None if all have them.
         has_proprio: (B,) bool, False where nothing is known of joints, as in people's videos; None if all have it.
+        has_cameras: (B, V) bool, False for a camera that is not there; None if all are.
         goal: (B, …) a state at or after the target that the episode goes on to; ``time`` (B,) in seconds from now.
         has_goal: (B,) bool, False where no goal is told; None if all have one, or there is no ``goal``.
         memory: tokens of states older than the history, their times in seconds from now.
@@ -45,6 +46,7 @@ class Windows:
     frame: Tensor
     has_actions: Tensor | None = None
     has_proprio: Tensor | None = None
+    has_cameras: Tensor | None = None
     goal: LatentState | None = None
     has_goal: Tensor | None = None
     memory: MemoryTokens | None = None
@@ -70,6 +72,11 @@ class Windows:
             if any(flag is not None for flag in flags):
                 full = [torch.ones(n, dtype=torch.bool) if f is None else f for n, f in zip(sizes, flags, strict=True)]
                 joined[name] = torch.cat(full)
+        if any(part.has_cameras is not None for part in parts):
+            cameras = next(part.has_cameras.shape[1] for part in parts if part.has_cameras is not None)
+            full = [torch.ones(n, cameras, dtype=torch.bool) for n in sizes]
+            given = [f if p.has_cameras is None else p.has_cameras for f, p in zip(full, parts, strict=True)]
+            joined["has_cameras"] = torch.cat(given)
         if any(part.goal is not None for part in parts):
             joined["goal"] = LatentState.cat([part.target if part.goal is None else part.goal for part in parts])
             joined["has_goal"] = torch.cat([_has_goal(part) for part in parts])

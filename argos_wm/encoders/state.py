@@ -7,6 +7,7 @@ A folder holds it: ``encoder.json`` (settings, spec, figures), ``vision.safetens
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ class StateEncoder(nn.Module):
         vision, proprio: the frozen encoders.
         stats: statistics of their raw latents over demonstrations.
         joint_names: J names in the order of the proprioceptive state.
+        cameras: V names; each picture is encoded by itself, and their patches follow each other.
         spec: whose latents these are.
         autocast: whether pictures are encoded in bfloat16: twice as fast where the hardware has it, and off by about
             0.01 standard deviations.
@@ -48,6 +50,7 @@ class StateEncoder(nn.Module):
         stats: LatentStats,
         joint_names: Sequence[str],
         precision: Precision = "auto",
+        cameras: Sequence[str] = ("front",),
     ) -> None:
         super().__init__()
         if len(joint_names) != proprio.joints:
@@ -55,7 +58,7 @@ class StateEncoder(nn.Module):
                 f"The proprioception encoder has {proprio.joints} joints, but {len(joint_names)} are named."
             )
         self.vision, self.proprio = vision, proprio
-        self.joint_names = tuple(joint_names)
+        self.joint_names, self.cameras = tuple(joint_names), tuple(cameras)
         for name, value in stats.tensors().items():
             self.register_buffer(f"_{name}", value.float())
         self.requires_grad_(False).eval()
@@ -68,7 +71,13 @@ class StateEncoder(nn.Module):
             proprio_dim=proprio.dim,
             joint_names=self.joint_names,
             stats_hash=stats.hash(),
+            cameras=self.cameras,
         )
+        if len(stats.vision_mean) != self.spec.patches:
+            raise ValueError(
+                f"The statistics are of {len(stats.vision_mean)} patches, and {len(self.cameras)} camera(s) of "
+                f"{vision.rows} x {vision.cols} have {self.spec.patches}. Measure them over the same cameras."
+            )
         self.autocast = precision == "bfloat16" or (precision == "auto" and _has_bfloat16())
 
     @property
@@ -85,10 +94,19 @@ class StateEncoder(nn.Module):
 
     @torch.no_grad()
     def encode_vision(self, images: Tensor) -> Tensor:
-        """uint8 (B, 3, H, W) to standardised latents (B, P, C)."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            raw = self.vision(images.to(self.device))
-        return (raw.float() - self.stats.vision_mean) / self.stats.vision_std
+        """uint8 (B, 3, H, W), or (B, V, 3, H, W) of several cameras, to standardised latents (B, P, C)."""
+        raw = raw_vision(self.vision, images.to(self.device), len(self.cameras), self.autocast)
+        return (raw - self.stats.vision_mean) / self.stats.vision_std
+
+    def first_camera(self) -> StateEncoder:
+        """The encoder of what has the first camera alone, such as clips and pictures: the same latents of it."""
+        if len(self.cameras) == 1:
+            return self
+        patches, stats = self.vision.rows * self.vision.cols, self.stats
+        alone = replace(stats, vision_mean=stats.vision_mean[:patches], vision_std=stats.vision_std[:patches])
+        encoder = StateEncoder(self.vision, self.proprio, alone, self.joint_names, "float32", self.cameras[:1])
+        encoder.autocast = self.autocast
+        return encoder
 
     @torch.no_grad()
     def encode_proprio(self, raw: Tensor) -> Tensor:
@@ -101,7 +119,7 @@ class StateEncoder(nn.Module):
         return self.proprio.decode(latent * self.stats.proprio_std + self.stats.proprio_mean)
 
     def encode(self, images: Tensor, raw_proprio: Tensor, time: Tensor) -> LatentState:
-        """The state at ``time (B,)`` [s] from ``images`` uint8 (B, 3, H, W) and ``raw_proprio (B, 2J)``."""
+        """The state at ``time (B,)`` [s] from ``images``, as in ``encode_vision``, and ``raw_proprio (B, 2J)``."""
         return LatentState(self.encode_vision(images), self.encode_proprio(raw_proprio), time.to(self.device))
 
     def save(self, folder: str | Path, figures: dict[str, Any] | None = None) -> None:
@@ -133,9 +151,20 @@ class StateEncoder(nn.Module):
             load_into(vision, load_tensors(folder / "vision.safetensors"), folder / "vision.safetensors")
         load_into(proprio, load_tensors(folder / "proprio.safetensors"), folder / "proprio.safetensors")
         stats = _load_stats(folder / "stats.safetensors")
-        encoder = StateEncoder(vision, proprio, stats, spec.joint_names, precision)
+        encoder = StateEncoder(vision, proprio, stats, spec.joint_names, precision, spec.cameras)
         encoder.spec.require(spec, f"the weights in {folder}", f"{folder / 'encoder.json'}")
         return encoder.to(device)
+
+
+def raw_vision(vision: VisionEncoder, images: Tensor, cameras: int = 1, autocast: bool = False) -> Tensor:
+    """Latents (B, P, C) before they are standardised, of uint8 (B, 3, H, W) or of V cameras (B, V, 3, H, W)."""
+    if images.ndim == 4:
+        images = images.unsqueeze(1)
+    if images.shape[1] != cameras:
+        raise ValueError(f"Pictures of {images.shape[1]} camera(s) were given and {cameras} are encoded.")
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
+        raw = vision(images.flatten(0, 1)).float()
+    return raw.unflatten(0, (-1, cameras)).flatten(1, 2)
 
 
 def _load_stats(path: Path) -> LatentStats:

@@ -139,6 +139,7 @@ def expected(model: WorldModel, windows: Windows, text: TextFeatures, actions: T
         windows.horizon,
         None if actions is None else actions.to(device),
         has_proprio=windows.has_proprio,
+        has_cameras=windows.has_cameras,
         steps=1,
         solver="euler",
         generator=generator,

@@ -83,6 +83,7 @@ def self_forced(
         generator,
         cfg.sampler,
         origin.has_proprio,
+        has_cameras=origin.has_cameras,
     )
     if not len(chosen):
         return windows

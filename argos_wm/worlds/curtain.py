@@ -16,7 +16,7 @@ from torch import Tensor
 
 from argos_wm.data.windows import Windows
 from argos_wm.evaluation import wilson_interval
-from argos_wm.latents import LatentState
+from argos_wm.latents import LatentState, patch_cells
 from argos_wm.memory import ChangeComponents, remember
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import Forward, LoopConfig, fit
@@ -101,8 +101,8 @@ def draw_windows(
         has_proprio=torch.zeros(count, dtype=torch.bool),
     )
     if memory:
-        grid, now = (codec.rows, codec.rows), torch.zeros(count)
-        windows.memory = remember(whole[:, :-2], known[:, :-2], now, grid, cfg.budget, components)
+        cells, now = patch_cells(codec.rows, codec.rows), torch.zeros(count)
+        windows.memory = remember(whole[:, :-2], known[:, :-2], now, cells, cfg.budget, components)
     return windows, disc
 
 

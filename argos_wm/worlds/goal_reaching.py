@@ -44,7 +44,7 @@ class GoalConfig:
     """How planners are trained and judged in one world."""
 
     patch: int = 8
-    episodes: int = 1500
+    episodes: int = 3000
     """Of play, recorded once for both."""
     length: int = 61
     """States of an episode."""
@@ -128,7 +128,7 @@ def train_world_model(
         period_share=0.5 if draws else 1.0,
         start_share=0.0,
         static_share=1.0,
-        goal_share=0.9 if draws else 0.0,
+        goal_share=0.6 if draws else 0.0,  # the rest learns what actions do, which trying a way out needs
     )
     model = WorldModel(config, cache.spec, TEXT_DIM, cache.actions.shape[1])
     sampler = WindowSampler(cache, torch.arange(len(cache)), windows, config.history, config.action_steps)

@@ -86,19 +86,30 @@ def free_place(wall: Tensor, unit: Tensor) -> Tensor:
 
 
 class Wanderer:
-    """Walks noisily to a random place, through the door if it lies in the other room, then to another."""
+    """Walks noisily to a random place, through the door if it lies in the other room, then to another.
 
-    def __init__(self, count: int, generator: torch.Generator, noise: float = 0.4) -> None:
-        self.generator, self.noise = generator, noise
+    A share of the walks is blind and runs into the wall: from play that never does, nobody could learn that it stops.
+    """
+
+    def __init__(
+        self, count: int, generator: torch.Generator, noise: float = 0.4, blind: float = 0.4, patience: int = 20
+    ) -> None:
+        """``patience``: steps after which a walk is given up."""
+        self.generator, self.noise, self.blind, self.patience = generator, noise, blind, patience
         self.waypoint: Tensor = torch.full((count, 2), torch.nan)
+        self.sees, self.left = torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.long)
 
     def act(self, state: Tensor) -> Tensor:
         """See ``Explorer``."""
         place, wall, door = state[:, :2], state[:, 2], state[:, 3]
-        arrived = ~((self.waypoint - place).norm(dim=1) > SPEED)  # also those that have none yet
+        done = ~((self.waypoint - place).norm(dim=1) > SPEED) | (self.left <= 0)  # also those that have none yet
         new = free_place(wall, torch.rand(len(state), 2, generator=self.generator))
-        self.waypoint = torch.where(arrived[:, None], new, self.waypoint)
-        action = (self._next(place, wall, door) - place) / SPEED
+        seeing = torch.rand(len(state), generator=self.generator) >= self.blind
+        self.waypoint = torch.where(done[:, None], new, self.waypoint)
+        self.sees = torch.where(done, seeing, self.sees)
+        self.left = torch.where(done, self.patience, self.left) - 1
+        toward = torch.where(self.sees[:, None], self._next(place, wall, door), self.waypoint)
+        action = (toward - place) / SPEED
         action = action / action.abs().amax(1, keepdim=True).clamp_min(1.0)
         return action + self.noise * torch.randn(action.shape, generator=self.generator)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from argos_wm.encoders.text import HashedNGramEncoder
 from argos_wm.flow import Parts
 from argos_wm.latents import LatentState
 from argos_wm.memory import MemoryTokens
+from argos_wm.world_model import WorldModel
 from tests.argos_wm.test_dit import B, inputs, noise, same
-from tests.argos_wm.toy import toy_model
+from tests.argos_wm.toy import SMALL, SPEC, toy_cache, toy_model
 
 ALL, NONE = torch.ones(B, dtype=torch.bool), torch.zeros(B, dtype=torch.bool)
 FIRST = torch.tensor([True, False, False])
@@ -50,6 +53,57 @@ def test_a_batch_may_mix_those_that_have_it_with_those_that_have_not() -> None:
     mixed = run(arguments, noisy, has_proprio=FIRST)
     assert same(rows(mixed, FIRST), rows(run(arguments, noisy), FIRST))
     assert torch.allclose(mixed[0][~FIRST], run(arguments, noisy, has_proprio=NONE)[0][~FIRST], atol=1e-5)
+
+
+def with_cameras(arguments: Any, noisy: Parts, has_cameras: Tensor) -> Parts:
+    """As ``run``, of a model whose toy states are those of two cameras of two patches each."""
+    torch.manual_seed(0)
+    model = WorldModel(SMALL, replace(SPEC, rows=1, cameras=("front", "wrist")), HashedNGramEncoder().dim, 2)
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    with torch.no_grad():
+        context = model.dit.encode_context(*arguments, goal=a_state(), has_cameras=has_cameras)
+        return model.dit(noisy, torch.full((B,), 0.5), context)
+
+
+def test_what_a_camera_sees_that_is_not_there_does_not_matter() -> None:
+    arguments, noisy, patch = inputs(), noise(), torch.arange(4)[None, None, :, None] >= 2
+    history = arguments[0]
+    other = (LatentState(history.vision + 5.0 * patch, history.proprio, history.time), *arguments[1:])
+    other_noise = (noisy[0] - 3.0 * patch[0], noisy[1])
+    front, both = torch.tensor([[True, False]]).expand(B, 2), torch.ones(B, 2, dtype=torch.bool)
+    without, again = with_cameras(arguments, noisy, front), with_cameras(other, other_noise, front)
+    assert torch.allclose(without[0][:, :2], again[0][:, :2], atol=1e-5)
+    assert torch.allclose(without[1], again[1], atol=1e-5)
+    seen = with_cameras(arguments, noisy, both)
+    assert not torch.allclose(seen[0][:, :2], without[0][:, :2], atol=1e-3)
+    mixed = with_cameras(arguments, noisy, torch.where(FIRST[:, None], both, front))
+    assert same(rows(mixed, FIRST), rows(seen, FIRST))
+    assert torch.allclose(mixed[0][~FIRST, :2], without[0][~FIRST, :2], atol=1e-5)
+
+
+def test_the_two_cameras_are_told_apart() -> None:
+    """Exchanging what they see exchanges nothing but that: the model knows which is which."""
+    arguments, noisy, both = inputs(), noise(), torch.ones(B, 2, dtype=torch.bool)
+    history = arguments[0]
+    swapped = (LatentState(history.vision[:, :, [2, 3, 0, 1]], history.proprio, history.time), *arguments[1:])
+    straight = with_cameras(arguments, noisy, both)
+    crossed = with_cameras(swapped, (noisy[0][:, [2, 3, 0, 1]], noisy[1]), both)
+    assert not torch.allclose(straight[0], crossed[0][:, [2, 3, 0, 1]], atol=1e-3)
+
+
+def test_an_absent_camera_has_no_loss_and_the_other_weighs_the_same() -> None:
+    torch.manual_seed(0)
+    spec = replace(SPEC, rows=1, cameras=("front", "wrist"))
+    model = WorldModel(replace(SMALL, objective="mean"), spec, HashedNGramEncoder().dim, 2)  # says: nothing changes
+    windows = toy_cache().windows(torch.tensor([3, 40]), torch.tensor([8, 8]), SMALL.history, SMALL.action_steps)
+    windows.has_cameras = torch.tensor([[True, False]]).expand(2, 2)
+    text = HashedNGramEncoder()(["touch red"] * 2)
+    model.config = replace(model.config, context_noise_share=0.0)
+    wrong = (windows.history.vision[:, -1] - windows.target.vision)[:, :2].square().mean()
+    assert torch.allclose(model.loss(windows, text)["vision_loss"], wrong, atol=1e-6)
+    windows.target.vision[:, 2:] += 9.0
+    assert torch.allclose(model.loss(windows, text)["vision_loss"], wrong, atol=1e-6)
 
 
 def test_a_goal_is_heard_and_a_masked_one_is_absent() -> None:

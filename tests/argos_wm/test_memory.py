@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from argos_wm.latents import LatentState
+from argos_wm.latents import LatentState, patch_cells
 from argos_wm.memory import ChangeComponents, MemoryBank, remember
 
 ROWS, COLS, C = 2, 3, 4
@@ -12,7 +12,7 @@ EVERYTHING = ChangeComponents.everything(C)
 
 
 def bank(budget: int = 20, components: ChangeComponents = EVERYTHING) -> MemoryBank:
-    return MemoryBank((ROWS, COLS), budget, components)
+    return MemoryBank(patch_cells(ROWS, COLS), budget, components)
 
 
 def scene(batch: int = 2) -> torch.Tensor:
@@ -71,9 +71,9 @@ def test_scenes_do_not_see_each_other_and_a_masked_state_is_as_if_it_were_not() 
     mask = torch.ones(3, 5, dtype=torch.bool)
     mask[1, 2] = False
     now = torch.full((3,), 5.0)
-    together = remember(states, mask, now, (ROWS, COLS), 9, EVERYTHING)
+    together = remember(states, mask, now, patch_cells(ROWS, COLS), 9, EVERYTHING)
     chosen = torch.tensor([0, 1, 3, 4])
-    alone = remember(states[1:2, chosen], mask[1:2, chosen], now[1:2], (ROWS, COLS), 9, EVERYTHING)
+    alone = remember(states[1:2, chosen], mask[1:2, chosen], now[1:2], patch_cells(ROWS, COLS), 9, EVERYTHING)
     order = [t.place[0 if t is alone else 1].sum(1).argsort() for t in (together, alone)]
     assert torch.equal(together.vision[1][order[0]], alone.vision[0][order[1]])
 

@@ -27,8 +27,11 @@ def pictures(episode: int, frames: int) -> np.ndarray:
     return images
 
 
-def record(root: Path, use_videos: bool) -> None:
-    """A plain dataset by lerobot's own API, as from a real arm: positions alone, no ``control.*``."""
+def record(root: Path, use_videos: bool, wrist: int = 0) -> None:
+    """A plain dataset by lerobot's own API, as from a real arm: positions alone, no ``control.*``.
+
+    ``wrist``: side of the pictures of a second camera, which sees the same upside down.
+    """
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     names = [f"{joint}.pos" for joint in JOINTS]
@@ -38,11 +41,15 @@ def record(root: Path, use_videos: bool) -> None:
         "observation.state": {"dtype": "float32", "shape": (2,), "names": names},
         "action": {"dtype": "float32", "shape": (2,), "names": names},
     }
+    if wrist:
+        features["observation.images.wrist"] = features["observation.images.front"] | {"shape": (wrist, wrist, 3)}
     dataset = LeRobotDataset.create("local/plain", FPS, features, root=root, use_videos=use_videos)
     for index, frames in enumerate(FRAMES):
         for t, image in enumerate(pictures(index, frames)):
             state = np.array([index + 0.1 * t, -0.2 * t], dtype=np.float32)
             frame = {"observation.images.front": image, "observation.state": state, "action": 2 * state}
+            if wrist:
+                frame["observation.images.wrist"] = image[::-1].repeat(wrist // SIZE, 0).repeat(wrist // SIZE, 1)
             dataset.add_frame(frame | {"task": f"touch block {index % 2}"})
         dataset.save_episode()
     dataset.finalize()
@@ -104,6 +111,27 @@ def test_pictures_stored_as_images_are_exact(tmp_path: Path) -> None:
         np.testing.assert_array_equal(episode.images.transpose(0, 2, 3, 1), pictures(index, FRAMES[index]))
 
 
+@pytest.mark.parametrize("wrist", [SIZE, 2 * SIZE])
+def test_several_cameras_are_read_together_at_the_first_ones_size(tmp_path: Path, wrist: int) -> None:
+    record(tmp_path / "two", use_videos=False, wrist=wrist)
+    for index, episode in enumerate(read_episodes(tmp_path / "two", camera=("front", "wrist"))):
+        front = pictures(index, FRAMES[index]).transpose(0, 3, 1, 2)
+        assert episode.images.shape == (FRAMES[index], 2, 3, SIZE, SIZE)
+        np.testing.assert_array_equal(episode.images[:, 0], front)
+        close = np.abs(episode.images[:, 1].astype(int) - front[:, :, ::-1])
+        assert close.max() == 0 if wrist == SIZE else np.median(close) <= 2  # resizing blurs edges
+
+
+def test_several_cameras_in_videos(tmp_path: Path) -> None:
+    record(tmp_path / "two", use_videos=True, wrist=SIZE)
+    both = list(read_episodes(tmp_path / "two", camera=("wrist", "front")))
+    front = list(read_episodes(tmp_path / "two"))
+    wrist = list(read_episodes(tmp_path / "two", camera="wrist"))
+    for together, first, second in zip(both, wrist, front, strict=True):
+        np.testing.assert_array_equal(together.images[:, 0], first.images)
+        np.testing.assert_array_equal(together.images[:, 1], second.images)
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="There is no LeRobot dataset at .*nowhere"):
         read_episodes(tmp_path / "nowhere")
@@ -113,6 +141,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"camera": "wrist"}, "lacks the features observation.images.wrist"),
+        ({"camera": ("front", "wrist")}, "lacks the features observation.images.wrist"),
         ({"joint_names": ["shoulder_pan", "elbow"]}, "recorded with the joints shoulder_pan, gripper"),
         ({"joint_names": ["a", "b", "c"]}, "action .* has 2 values a frame and 3 are expected"),
         ({"fps": 30}, "recorded at 10 frames/s and 30 are expected"),

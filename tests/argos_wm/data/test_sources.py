@@ -108,6 +108,24 @@ def test_pictures_clips_and_robots_fit_in_one_batch(tmp_path: Path) -> None:
     losses["loss"].backward()
 
 
+def test_of_a_planner_with_several_cameras_a_clip_shows_the_first(tmp_path: Path) -> None:
+    spec = replace(SPEC, cameras=("front", "wrist"))
+    source = ClipWindows(clips(tmp_path), WindowConfig(goal_share=0.5), SMALL.history, SMALL.action_steps, cameras=2)
+    filmed, said = source(torch.tensor([0, 1]))
+    assert filmed.has_cameras is not None and filmed.has_cameras.tolist() == [[True, False]] * 2
+    vision = torch.cat([filmed.history.vision, filmed.target.vision[:, None]], 1)
+    assert vision.shape[2] == spec.patches and not vision[:, :, 4:].any()
+    both = replace(toy_cache(), spec=spec, vision=toy_cache().vision.repeat(1, 2, 1))
+    recorded = both.windows(torch.tensor([9]), torch.tensor([8]), SMALL.history, SMALL.action_steps)
+    batch = Windows.cat([filmed, recorded])
+    assert batch.has_cameras is not None and batch.has_cameras.tolist() == [[True, False]] * 2 + [[True, True]]
+    torch.manual_seed(0)
+    model = WorldModel(SMALL, spec, TEXT.dim, 2)
+    values = model.loss(batch, TEXT([*said, "touch red"]))
+    values["loss"].backward()
+    assert torch.isfinite(values["loss"])
+
+
 def test_without_a_past_its_values_do_not_matter(tmp_path: Path) -> None:
     windows, _ = PictureWindows(pictures(tmp_path), SMALL.history, SMALL.action_steps)(torch.tensor([0, 1]))
     model, text = toy_model(), TEXT(["red", "blue"])

@@ -16,12 +16,13 @@ from argos_wm.latents import LatentStats, SpecMismatch
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 
 
-def bundle(seed: int = 0) -> StateEncoder:
+def bundle(seed: int = 0, cameras: tuple[str, ...] = ("front",)) -> StateEncoder:
     torch.manual_seed(seed)
     vision = SmallViT(SmallViTConfig(image_size=32, stem=(8, 16), width=32, depth=1, channels=4)).eval()
     proprio = ProprioEncoder(6, 16)
-    stats = LatentStats.measure(torch.randn(50, 16, 4), proprio.encode(torch.randn(50, 12)).detach())
-    return StateEncoder(vision, proprio, stats, JOINTS, precision="float32")
+    felt = proprio.encode(torch.randn(50, 12)).detach()
+    stats = LatentStats.measure(torch.randn(50, 16 * len(cameras), 4), felt)
+    return StateEncoder(vision, proprio, stats, JOINTS, precision="float32", cameras=cameras)
 
 
 def inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -38,6 +39,22 @@ def test_a_saved_bundle_makes_equal_latents_and_has_an_equal_spec(tmp_path: Path
     first, second = encoder.encode(*inputs()), again.encode(*inputs())
     assert torch.equal(first.vision, second.vision) and torch.equal(first.proprio, second.proprio)
     assert load_json(tmp_path / "encoder.json")["figures"] == {"invariance": 0.2}
+
+
+def test_cameras_are_encoded_one_by_one(tmp_path: Path) -> None:
+    encoder, (images, _, _) = bundle(cameras=("front", "wrist")), inputs()
+    both = encoder.encode_vision(torch.stack([images, images.flip(0)], 1))
+    assert both.shape == (5, 32, 4) and encoder.spec.patches == 32 and encoder.spec.cameras == ("front", "wrist")
+    alone = encoder.first_camera()
+    assert torch.equal(both[:, :16], alone.encode_vision(images)) and alone.spec.patches == 16
+    swapped = encoder.encode_vision(torch.stack([images.flip(0), images], 1))
+    assert torch.equal(swapped[:, :16], alone.encode_vision(images.flip(0)))
+    encoder.save(tmp_path)
+    assert StateEncoder.load(tmp_path, precision="float32").spec == encoder.spec
+    with pytest.raises(ValueError, match=r"1 camera\(s\) were given and 2"):
+        encoder.encode_vision(images)
+    with pytest.raises(ValueError, match="statistics are of 16 patches"):
+        StateEncoder(encoder.vision, encoder.proprio, bundle().stats, JOINTS, cameras=("front", "wrist"))
 
 
 def test_the_hash_names_the_weights() -> None:

@@ -273,6 +273,13 @@ class WorldModel(nn.Module):
         }
         save_json(folder / SETTINGS, settings | {"extra": extra or {}})
 
+    def start_from(self, folder: Path) -> None:
+        """Take over the weights of a trained world model of the same latents and sizes, to train them further."""
+        settings = load_json(folder / SETTINGS)
+        spec = LatentSpec.from_json(settings.get("spec", {}))
+        self.spec.require(spec, "the demonstrations", f"the planner {folder} to start from")
+        load_into(self, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
+
     @staticmethod
     def load(folder: Path, device: torch.device | str = "cpu") -> WorldModel:
         """Read a world model, in evaluation mode; its ``extra`` is read by ``load_extra``."""

@@ -12,6 +12,7 @@ from argos_sim.pipeline.encoder import load_encoder
 from argos_sim.pipeline.environment import environment_cfg
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage, run_stage
+from argos_wm.checkpoint import weights_hash
 from argos_wm.data.corpus import encode_source, windows_of
 from argos_wm.data.episodes import check_dataset, read_episodes
 from argos_wm.data.instructions import Instructions
@@ -103,6 +104,7 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
     mean_loop = dataclasses.replace(cfg.loop, steps=cfg.mean_steps)
     for name, model, loop in (("planner_mean", mean_model, mean_loop), ("planner", cfg.model, cfg.loop)):
         forcing = cfg.self_forcing if model.objective == "flow" else SelfForcingConfig()
+        first = Path(cfg.start_from) if cfg.start_from and model.objective == "flow" else None
         inputs = {
             "latents": latents["fingerprint"],
             "model": dataclasses.asdict(model),
@@ -111,14 +113,16 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
             "text_encoder": cfg.text_encoder,
             "self_forcing": dataclasses.asdict(forcing),
         }
+        if first is not None:
+            inputs["start_from"] = weights_hash(WorldModel.load(first))
         if encoded:
             inputs["sources"] = {k: (v["fingerprint"], cfg.sources[k].weight) for k, v in encoded.items()}
             inputs["demos_weight"] = cfg.demos_weight
 
-        def work(folder: Path, name=name, model=model, loop=loop, forcing=forcing) -> dict[str, Any]:
+        def work(folder: Path, name=name, model=model, loop=loop, forcing=forcing, first=first) -> dict[str, Any]:
             kind = settings.logger if parallel.main else "none"
             logger = RunLogger(folder, kind, f"{settings.preset}-{name}", settings.to_dict())
-            trained = _train(settings, model, loop, forcing, folder, logger, name, parallel)
+            trained = _train(settings, model, loop, forcing, first, folder, logger, name, parallel)
             logger.close()
             if parallel.main:
                 trained.save(folder, {"text_encoder": cfg.text_encoder, "settings": settings.to_dict()})
@@ -133,6 +137,7 @@ def _train(
     model: WorldModelConfig,
     loop: LoopConfig,
     forcing: SelfForcingConfig,
+    first: Path | None,
     folder: Path,
     logger: RunLogger,
     name: str,
@@ -155,11 +160,14 @@ def _train(
             name,
             parallel,
             forcing,
+            first,
         )
     if forcing.share > 0:
         raise ValueError("Self-forcing rolls out demonstrations and mixes with no sources; set one of them aside.")
     torch.manual_seed(loop.seed)
     network = WorldModel(model, cache.spec, text_encoder.dim, cache.actions.shape[1]).to(device)
+    if first is not None:
+        network.start_from(first)
     training, validation = cache.split(VALIDATION_SHARE)
     spec, cameras = load_encoder(settings).first_camera().spec, len(cache.spec.cameras)
     sources: dict[str, Source] = {DEMOS: RobotWindows(cache, training, cfg.windows, model.history, model.action_steps)}

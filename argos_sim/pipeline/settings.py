@@ -80,6 +80,8 @@ class PlannerSettings:
     """Training steps of the baseline that predicts the mean: half of the planner's, to
     keep the demo short; it learns faster (held-out ratio 0.30 after 600 of 1,000 steps, 0.28 at the end)."""
     self_forcing: SelfForcingConfig = field(default_factory=SelfForcingConfig)
+    start_from: str | None = None
+    """Folder of a trained planner of the same latents and sizes to train further; None begins with random weights."""
     sources: dict[str, SourceConfig] = field(default_factory=dict)
     """What it learns from besides the demonstrations, by a name of yours: pictures, videos, other robots' episodes."""
     demos_weight: float = 1.0

@@ -46,6 +46,7 @@ def train_planner(
     label: str = "planner",
     parallel: Parallel | None = None,
     self_forcing: SelfForcingConfig | None = None,
+    start_from: Path | None = None,
 ) -> WorldModel:
     """Train a world model; resumes by itself, as ``fit`` does.
 
@@ -56,6 +57,7 @@ def train_planner(
         groups: what each instruction asks for, see ``Instructions``; needed to choose wrong ones.
         parallel: the run's processes, each with its own ``device``; None is one alone.
         self_forcing: how much is trained on imagined histories; None is nothing.
+        start_from: folder of a trained planner to begin with; None begins with random weights.
 
     Returns:
         the averaged weights, in evaluation mode; the caller saves them.
@@ -63,6 +65,8 @@ def train_planner(
     forcing = self_forcing or SelfForcingConfig()
     torch.manual_seed(loop.seed)
     model = WorldModel(config, cache.spec, text_encoder.dim, cache.actions.shape[1]).to(device)
+    if start_from is not None:
+        model.start_from(start_from)
     training, validation = cache.split(VALIDATION_SHARE)
     sampler = WindowSampler(cache, training, windows, config.history, config.action_steps)
     instructions = Instructions(cache.instructions, text_encoder, groups)

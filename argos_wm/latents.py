@@ -4,7 +4,8 @@ A ``LatentState`` is what the robot sees and feels at one time, in standardised 
 encoder that made it and the statistics that standardised it; two parts whose specs differ refuse to meet. A
 ``LatentPlan`` is a sequence of states that the planner wants, with everything needed to make it again.
 
-Shapes: ``B`` batch, ``P = cameras * rows * cols`` patches, ``C`` channels a patch, ``D`` proprioceptive channels, ``T`` targets.
+Shapes: ``B`` batch, ``P = cameras * rows * cols`` patches, ``C`` channels a patch, ``D`` proprioceptive channels, ``T``
+targets.
 """
 
 from __future__ import annotations

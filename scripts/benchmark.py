@@ -1,4 +1,4 @@
-"""Measure speed, beside what it is compared with, in one run: benchmark.py planner preset=demo"""
+"""Measure speed beside what it is compared with, or work out memory: benchmark.py [planner|memory] preset=demo"""
 
 import sys
 
@@ -7,17 +7,21 @@ from omegaconf import DictConfig
 
 from argos_sim.pipeline.command_line import run
 
-PARTS = ("planner",)
-if len(sys.argv) > 1 and sys.argv[1] in PARTS:
-    sys.argv.pop(1)
+PARTS = ("planner", "memory")
+CHOSEN = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in PARTS else PARTS[0]
 
 
 @hydra.main(config_path="config", config_name="config", version_base=None)
 def main(config: DictConfig) -> None:
     """Parse, measure."""
-    from argos_sim.pipeline.benchmark import benchmark_planner
+    if CHOSEN == "memory":
+        from argos_sim.pipeline.memory import planner_memory
 
-    run(benchmark_planner, config)
+        run(planner_memory, config)
+    else:
+        from argos_sim.pipeline.benchmark import benchmark_planner
+
+        run(benchmark_planner, config)
 
 
 if __name__ == "__main__":

@@ -121,9 +121,7 @@ class _Shards:
 class PictureWindows(_Shards):
     """Windows of single pictures; a sample is a row of the cache."""
 
-    def __init__(
-        self, shards: LatentShards, history: Sequence[float], action_steps: int, cameras: int = 1
-    ) -> None:
+    def __init__(self, shards: LatentShards, history: Sequence[float], action_steps: int, cameras: int = 1) -> None:
         super().__init__(shards, "pictures", history, action_steps, cameras)
 
     def __len__(self) -> int:

@@ -54,8 +54,8 @@ class LoopConfig:
     checkpoint_activations: bool = False
     """Recompute activations in the backward pass where the module can: less memory, more time."""
     shard: bool = False
-    """On many processes: keep only a share of weights, gradients and optimizer state on each (FSDP2), for models that do
-    not fit on one."""
+    """On many processes: keep only a share of weights, gradients and optimizer state on each (FSDP2), for models that
+    do not fit on one."""
     seed: int = 0
 
     def __post_init__(self) -> None:

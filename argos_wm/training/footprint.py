@@ -1,0 +1,161 @@
+"""How much memory training a world model takes on each GPU, counted without a GPU and without computing anything.
+
+One loss is traced on fake tensors, which have shapes and no contents, and everything that autograd would keep for the
+backward pass is counted once. Attention is counted as the plain formula, with its matrix of weights, which a GPU's
+fused kernel does not keep: an upper bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from argos_wm.data.windows import Windows
+from argos_wm.encoders.text import TextFeatures
+from argos_wm.latents import LatentSpec, LatentState
+from argos_wm.training.loop import LoopConfig
+from argos_wm.world_model import WorldModel, WorldModelConfig
+
+FLOAT = 4
+"""Bytes: weights, gradients, moments and averages are float32; matrix products are bfloat16."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes on one of the processes that share a training."""
+
+    parameters: int
+    """Of the whole model, a number and not bytes."""
+    weights: int
+    gradients: int
+    optimizer: int
+    """AdamW's two moments."""
+    average: int
+    """The averaged weights."""
+    whole: int
+    """What is gathered while it computes: the largest two shards at once, the next one being fetched, and the root."""
+    activations: int
+    """Kept for the backward pass of one micro-batch."""
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer + self.average + self.whole + self.activations
+
+
+def footprint(
+    config: WorldModelConfig,
+    spec: LatentSpec,
+    text_dim: int,
+    words: int,
+    action_dim: int,
+    loop: LoopConfig,
+    processes: int = 1,
+) -> Footprint:
+    """Bytes on each of ``processes``, each of which trains on ``loop.rows`` rows at once.
+
+    Args:
+        config, spec, text_dim, action_dim: of the world model.
+        words: L, tokens of an instruction.
+        loop: its ``batch_size``, ``micro_batches``, ``checkpoint_activations``, ``ema_decay`` and ``shard`` count.
+    """
+    shards = processes if loop.shard else 1
+    with FakeTensorMode():
+        model = WorldModel(replace(config, precision="bf16"), spec, text_dim, action_dim)
+        kept = _Kept(model)
+        with kept.counting():
+            model.loss(*_nothing_in_particular(model, loop.rows, words))
+        units = [FLOAT * _count(block) for block in kept.blocks]
+        parameters = _count(model)
+    # Recomputed, a block's activations exist while it is differentiated, and only what enters it is kept.
+    inside = kept.entering + max(kept.inside) if loop.checkpoint_activations else sum(kept.inside)
+    share = FLOAT * -(-parameters // shards)
+    root = FLOAT * parameters - sum(units)
+    return Footprint(
+        parameters=parameters,
+        weights=share,
+        gradients=share,
+        optimizer=2 * share,
+        average=share if loop.ema_decay > 0 else 0,
+        whole=0 if shards == 1 else root + sum(sorted(units)[-2:]),
+        activations=kept.outside + inside,
+    )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def _nothing_in_particular(model: WorldModel, rows: int, words: int) -> tuple[Windows, TextFeatures]:
+    """Windows of the right shapes."""
+    spec, config = model.spec, model.config
+    states = len(config.history)
+    there = torch.ones(rows, dtype=torch.bool)
+    windows = Windows(
+        history=LatentState(
+            torch.zeros(rows, states, spec.patches, spec.channels),
+            torch.zeros(rows, states, spec.proprio_dim),
+            torch.zeros(rows, states),
+        ),
+        history_mask=there[:, None].expand(rows, states),
+        target=LatentState(
+            torch.zeros(rows, spec.patches, spec.channels), torch.zeros(rows, spec.proprio_dim), torch.zeros(rows)
+        ),
+        horizon=torch.zeros(rows),
+        actions=torch.zeros(rows, config.action_steps, model.action_dim),
+        episode=torch.zeros(rows, dtype=torch.long),
+        frame=torch.zeros(rows, dtype=torch.long),
+    )
+    text = TextFeatures(torch.zeros(rows, words, model.text_dim), torch.ones(rows, words, dtype=torch.bool))
+    return windows, text
+
+
+class _Kept:
+    """Counts what is kept for the backward pass: inside of each block, and outside of all."""
+
+    def __init__(self, model: WorldModel) -> None:
+        self.blocks = [*model.dit.context_blocks, *model.dit.blocks]
+        self.inside = [0] * len(self.blocks)
+        """Bytes of each block's own activations."""
+        self.entering = 0
+        """Bytes of the tokens that enter blocks."""
+        self.outside = 0
+        self._block: int | None = None
+        self._seen = {p.untyped_storage()._cdata for p in model.parameters()}
+        self._alive: list[Tensor] = []  # or a storage's identity may be given to the next
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        handles = []
+        for index, block in enumerate(self.blocks):
+            handles.append(block.register_forward_pre_hook(partial(self._enter, index)))
+            handles.append(block.register_forward_hook(self._leave))
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor):
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, index: int, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._block = index
+        self.entering += inputs[0].nbytes
+
+    def _leave(self, *_: object) -> None:
+        self._block = None
+
+    def _keep(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._seen:
+            self._seen.add(storage._cdata)
+            self._alive.append(tensor)
+            if self._block is None:
+                self.outside += storage.nbytes()
+            else:
+                self.inside[self._block] += storage.nbytes()
+        return tensor

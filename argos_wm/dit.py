@@ -8,8 +8,8 @@ After DiT (arXiv 2212.09748), with what an instructed, acting robot adds:
 - the current state is added to the input at its own place, and to the output through a learned gate, so that
   "nothing changes" costs nothing to say.
 
-Shapes: B batch, S history states, V cameras, P = V * rows * cols patches, C channels, D proprioceptive channels, L words,
-A action steps, J joints, W width. Times are seconds from now; t is the flow's time, 1 for noise.
+Shapes: B batch, S history states, V cameras, P = V * rows * cols patches, C channels, D proprioceptive channels,
+L words, A action steps, J joints, W width. Times are seconds from now; t is the flow's time, 1 for noise.
 """
 
 from __future__ import annotations

@@ -134,22 +134,25 @@ def action_figures(
     """Errors one period ahead when the actions are told: the true ones, none, zeros, and those of another window.
 
     ``planner.action_sensitivity`` is the proprioceptive error with another window's actions ÷ that with the true ones.
+    Where an expert does as it is told, the words say most of what the actions would; names with ``unsaid`` are of the
+    same windows without their words.
     """
     batch = moving_windows(planner.world_model, cache, episodes, windows, 1, cfg.windows)
     if len(batch) < 2 or (batch.has_actions is not None and not batch.has_actions.any()):
         return {}
     figures: Figures = {}
-    text, true = instructions.right(batch.episode), batch.actions
+    true = batch.actions
     told = {"true": true, "zero": torch.zeros_like(true), "shuffled": true.roll(len(batch) // 2, 0), "no": None}
-    squared: dict[str, Tensor] = {}
-    for name, actions in told.items():
-        guess = roll_out(planner.world_model, batch, text, 1, windows.period, planner, cfg, actions)
-        errors = squared_errors(guess, batch.target)
-        squared[name] = errors["proprio"]
-        _add(figures, f"planner.actions.error_{name}", *_rms(errors["state"], batch.episode, cfg))
-        _add(figures, f"planner.actions.proprio_error_{name}", *_rms(errors["proprio"], batch.episode, cfg))
-    ratio = _ratio(squared["shuffled"], squared["true"], batch.episode, cfg)
-    _add(figures, "planner.action_sensitivity", *ratio)
+    for key, suffix, text in (("", "", instructions.right(batch.episode)), ("unsaid_", "_unsaid", None)):
+        squared: dict[str, Tensor] = {}
+        for name, actions in told.items():
+            guess = roll_out(planner.world_model, batch, text, 1, windows.period, planner, cfg, actions)
+            errors = squared_errors(guess, batch.target)
+            squared[name] = errors["proprio"]
+            _add(figures, f"planner.actions.{key}error_{name}", *_rms(errors["state"], batch.episode, cfg))
+            _add(figures, f"planner.actions.{key}proprio_error_{name}", *_rms(errors["proprio"], batch.episode, cfg))
+        ratio = _ratio(squared["shuffled"], squared["true"], batch.episode, cfg)
+        _add(figures, f"planner.action_sensitivity{suffix}", *ratio)
     return figures
 
 

@@ -46,6 +46,8 @@ def test_repeating_the_last_latent_has_ratio_one() -> None:
         assert {f"planner.actions.error_{told}", f"planner.actions.proprio_error_{told}_ci"} <= set(figures)
     errors = [cast(float, figures[f"planner.actions.proprio_error_{told}"]) for told in ("shuffled", "true")]
     assert figures["planner.action_sensitivity"] == pytest.approx(errors[0] / errors[1], rel=1e-5)
+    without_words = [figures[f"planner.{key}"] for key in ("actions.unsaid_error_no", "action_sensitivity_unsaid")]
+    assert without_words != [figures["planner.actions.error_no"], figures["planner.action_sensitivity"]]
     assert figures["planner.actions.error_no"] == pytest.approx(figures["planner.error_0.8s"], rel=1e-5)
 
 

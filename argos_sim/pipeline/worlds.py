@@ -101,7 +101,8 @@ def goal_stage(settings: Settings, name: str) -> dict[str, Any]:
     world: World = TwoRoom() if name == "two_room" else PushT()
 
     def work(folder: Path) -> dict[str, Any]:
-        cache = goal_reaching.encode(world, record(world, cfg.episodes, cfg.length, RECORD_SEED), cfg.patch)
+        play = record(world, cfg.episodes, cfg.length, RECORD_SEED)
+        cache = goal_reaching.encode(world, play, cfg.patch)
         models = {}
         for objective in ("flow", "mean"):
             logger = RunLogger(folder / objective, settings.logger, f"{name}-{objective}", settings.to_dict())
@@ -115,7 +116,7 @@ def goal_stage(settings: Settings, name: str) -> dict[str, Any]:
         start, goal = tasks(world, held_out, cfg.ahead, cfg.tasks, TASK_SEED)
         senses = goal_reaching.Senses(world, cfg.patch)
         planners = {
-            "states": goal_reaching.StatePlanner(models["flow"], follower, senses, cfg),
+            "states": goal_reaching.StatePlanner(models["flow"], follower, senses, cfg, play),
             "actions": goal_reaching.ActionSearch(models["mean"], senses, cfg),
         }
         figures: dict[str, Any] = {}

@@ -35,6 +35,8 @@ STEP = 0.1
 """Seconds of a step, so that the planner's clock is in the range that it was made for."""
 PROPRIO_STD = 0.25
 TEXT_DIM = 1
+PLAY_READ = 300
+"""Episodes that tell how exactly play is followed."""
 TARGET_NOISE = 0.1
 """Standard deviation added to the vision of what is followed in training, since a planner's states are not exact."""
 
@@ -68,8 +70,8 @@ class GoalConfig:
     candidates: int = 1
     arrivals: tuple[int, ...] = (1, 2, 3, 4, 5)
     """Periods until the goal is reached, of the ways that are drawn and compared; ascending."""
-    tolerance: float = 0.3
-    """By how much following a way may miss one of its states, RMS in standardised units."""
+    followed: float = 0.95
+    """Share of recorded play that must count as followed: what it misses its own states by is what a way may."""
     cem: CEMConfig = field(default_factory=lambda: CEMConfig(samples=64, elites=8, iterations=8))
     replan: int = 10
     """Steps after which the search over actions begins anew, around the rest of its last plan."""
@@ -192,11 +194,28 @@ class StatePlanner:
 
     When the goal will be reached is not known. Ways of several lengths are drawn, and the shortest is taken that can be
     followed: each of its steps is tried out in the world model, with the actions of what will follow it.
+
+    Attributes:
+        tolerance: (2,) by how much following a way may miss one of its states.
     """
 
-    def __init__(self, model: WorldModel, follower: Follower, senses: Senses, cfg: GoalConfig, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: WorldModel,
+        follower: Follower,
+        senses: Senses,
+        cfg: GoalConfig,
+        play: Episodes,
+        seed: int = 0,
+    ) -> None:
+        """``play``: recorded episodes, ways that were followed; the tolerance is read from them."""
         self.model, self.follower, self.senses, self.cfg = model, follower, senses, cfg
         self.generator = torch.Generator().manual_seed(seed)
+        every = play.states[:PLAY_READ, :: cfg.period]
+        states = LatentState.stack([senses(state, i * cfg.period * STEP) for i, state in enumerate(every.unbind(1))])
+        with torch.no_grad():
+            misses = torch.cat([self.miss(states[:, i], states[:, i + 1 : i + 2]) for i in range(every.shape[1] - 1)])
+        self.tolerance = misses.quantile(cfg.followed, dim=0)
 
     @torch.no_grad()
     def act(self, state: Tensor, goal: LatentState, step: int) -> Tensor:
@@ -210,8 +229,8 @@ class StatePlanner:
     def plan(self, here: LatentState, goal: LatentState, step: int) -> LatentState:
         """The state wanted a period from now."""
         ways = [self.way(here, _due(goal, n * self.cfg.period * STEP)) for n in self.cfg.arrivals]
-        misses = torch.stack([self.miss(here, way) for way in ways])
-        within = misses <= self.cfg.tolerance
+        misses = torch.stack([(self.miss(here, way) / self.tolerance).amax(1) for way in ways])
+        within = misses <= 1
         shortest = within.int().argmax(0)  # arrivals ascend, and argmax takes the first
         chosen = torch.where(within.any(0), shortest, misses.argmin(0))
         return LatentState.stack([way[:, 0] for way in ways])[torch.arange(len(goal)), chosen]
@@ -231,10 +250,9 @@ class StatePlanner:
         return LatentState.cat(parts, dim=1)
 
     def miss(self, here: LatentState, way: LatentState) -> Tensor:
-        """How far from its states a way (N, T, …) is left by following it, its worst step (N,).
+        """How far from its states a way (N, T, …) is left by following it, its worst step: vision and proprio (N, 2).
 
-        It is the RMS difference of proprioception, the agent's own place, in standardised units: what else moves, such
-        as Push T's block, is not compared. A step's outcome is the world model's conditional mean, given the action
+        RMS differences in standardised units. A step's outcome is the world model's conditional mean, given the action
         that the follower begins it with.
         """
         cfg, count = self.cfg, way.time.shape[1]
@@ -248,8 +266,11 @@ class StatePlanner:
         came = self.model.sample(
             start[:, None], known, None, end.time - start.time, actions, steps=1, solver="euler", noise=noise
         )
-        wrong = (came.proprio - end.proprio).square().mean(1).sqrt()
-        return wrong.unflatten(0, (-1, count)).amax(1)
+        wrong = [
+            (a - b).square().flatten(1).mean(1).sqrt()
+            for a, b in ((came.vision, end.vision), (came.proprio, end.proprio))
+        ]
+        return torch.stack(wrong, 1).unflatten(0, (-1, count)).amax(1)
 
 
 def _due(goal: LatentState, seconds: float) -> LatentState:

@@ -69,7 +69,7 @@ def test_goals_are_sought_by_states_and_by_actions(tmp_path: Path, world: World)
     start, goal = tasks(world, episodes, cfg.ahead, cfg.tasks, 0)
     senses = goal_reaching.Senses(world, cfg.patch)
     for planner in (
-        goal_reaching.StatePlanner(draws, follower, senses, cfg),
+        goal_reaching.StatePlanner(draws, follower, senses, cfg, episodes),
         goal_reaching.ActionSearch(predicts, senses, cfg),
     ):
         figures = goal_reaching.judge(planner, start, goal, "test")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +20,32 @@ from torch import Tensor, nn
 
 
 class CheckpointError(ValueError):
-    """A file of weights or settings is missing, damaged, or of another network."""
+    """A file of weights or settings is missing, damaged, of another network, or cannot be written."""
 
 
-def _replace(path: Path, temporary: Path) -> None:
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary name to write to, which then takes the place of ``path``; of a failure, as on a full disk, nothing is
+    left but one sentence."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path} cannot be written ({error}). What was there before is as it was; make room and run the same "
+            "command again."
+        ) from None
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write ``tensors`` to ``path`` (safetensors), whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary)
-    _replace(path, temporary)
+    with _replacing(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary)
 
 
 def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
@@ -54,10 +67,8 @@ def save_json(path: Path, data: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path``, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    _replace(path, temporary)
+    with _replacing(path) as temporary:
+        temporary.write_text(text)
 
 
 def load_json(path: Path) -> Any:

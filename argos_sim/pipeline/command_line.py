@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -41,6 +42,10 @@ def run(function: Callable[[Settings], Any], config: DictConfig, many_processes:
         if os.environ.get("ARGOS_TRACEBACK"):
             raise
         refuse(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or os.environ.get("ARGOS_TRACEBACK"):
+            raise
+        refuse(f"The disk is full ({error}). Make room and run the same command again; it goes on where it was.")
     # Isaac Lab's engines may hang in their destructors at interpreter exit; everything is on disk by now.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,19 @@ class CheckpointError(ValueError):
 def _replacing(path: Path) -> Iterator[Path]:
     """A temporary name to write to, which then takes the place of ``path``; of a failure, as on a full disk, nothing is
     left but one sentence."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise CheckpointError(
-            f"{path} cannot be written ({error}). What was there before is as it was; make room and run the same "
-            "command again."
+            f"{path} cannot be written ({error}). What was there before is as it was; make room, or make it writable, "
+            "and run the same command again."
         ) from None
 
 

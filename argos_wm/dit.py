@@ -27,7 +27,7 @@ from argos_wm.attention import CrossAttention, RotaryPositions, Rotation, SelfAt
 from argos_wm.conditioning import Conditioning, Shapes
 from argos_wm.encoders.text import TextFeatures
 from argos_wm.flow import Parts
-from argos_wm.latents import LatentState, patch_cells
+from argos_wm.latents import GAP, LatentState, patch_cells
 from argos_wm.memory import MemoryTokens
 
 
@@ -214,7 +214,8 @@ class DiT(nn.Module):
         places, masks = [self._places(states.time)], [self._per_token(mask, has_proprio, has_cameras)]
         if memory is not None:
             tokens.append(self.past_vision(memory.vision) + self._where(memory.place[..., 1:]))
-            places, masks = [*places, memory.place], [*masks, memory.mask]
+            there = memory.mask if has_cameras is None else memory.mask & self._seen_by(memory.place, has_cameras)
+            places, masks = [*places, memory.place], [*masks, there]
         tokens.append(self.condition.action_token(actions))
         places.append(self._centred(_middles(horizon, actions.shape[1])))
         masks.append(has_actions[:, None].expand(-1, actions.shape[1]))
@@ -282,6 +283,11 @@ class DiT(nn.Module):
         """Embedding (…, W) of rows and columns (…, 2)."""
         where = self.place(self.place_sinusoids(cells).flatten(-2))
         return where if self.placed else torch.zeros_like(where)
+
+    def _seen_by(self, place: Tensor, has_cameras: Tensor) -> Tensor:
+        """(B, M) bool: whether the camera is there that saw the tokens at ``place`` (B, M, 3)."""
+        camera = (place[..., 2] / (self.shapes.cols + GAP)).long().clamp(0, self.shapes.cameras - 1)
+        return has_cameras.gather(1, camera)
 
     def _per_patch(self, has_cameras: Tensor) -> Tensor:
         """Cameras (B, V) as their patches (B, P)."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from argos_wm.encoders.text import TextFeatures
-from argos_wm.latents import LatentState
+from argos_wm.latents import LatentState, camera_weights
 from argos_wm.memory import MemoryTokens
 from argos_wm.sampler import SamplerConfig
 from argos_wm.world_model import WorldModel
@@ -47,6 +47,7 @@ def bridge(
     candidates: int = 1,
     has_proprio: Tensor | None = None,
     memory: MemoryTokens | None = None,
+    has_cameras: Tensor | None = None,
 ) -> Bridge:
     """Draw the way to a goal.
 
@@ -55,7 +56,7 @@ def bridge(
         goal: (B, …), all at the same time after now, on the history's clock.
         reach: seconds; a goal that is at most so far needs no state in between.
         candidates: ways drawn for each; the most plausible is kept.
-        has_proprio, memory: as in ``WorldModel.sample``.
+        has_proprio, memory, has_cameras: as in ``WorldModel.sample``.
     """
     batch, count = len(history_mask), candidates
     rows = torch.arange(batch, device=history.time.device).repeat_interleave(count)
@@ -71,6 +72,7 @@ def bridge(
             horizon,
             goal=nearest,
             has_proprio=None if has_proprio is None else has_proprio[rows],
+            has_cameras=None if has_cameras is None else has_cameras[rows],
             memory=None if memory is None else memory[rows],
             generator=generator,
             **sampler.arguments(),
@@ -80,16 +82,24 @@ def bridge(
     if count == 1:
         return Bridge(way, torch.zeros(batch, device=now.device))
     best = (
-        implausibility(model, LatentState.cat([history[rows][:, -1:], way], dim=1), said)
+        implausibility(
+            model,
+            LatentState.cat([history[rows][:, -1:], way], dim=1),
+            said,
+            None if has_cameras is None else has_cameras[rows],
+        )
         .unflatten(0, (batch, count))
         .argmin(1)
     )
-    first = nearest.vision.unflatten(0, (batch, count))
+    weights = camera_weights(None if has_cameras is None else has_cameras[rows], nearest.vision.shape[1])
+    first = (weights * nearest.vision).unflatten(0, (batch, count))
     spread = (first - first.mean(1, keepdim=True)).square().flatten(1).mean(1).sqrt()
     return Bridge(way[torch.arange(batch, device=best.device) * count + best], spread)
 
 
-def implausibility(model: WorldModel, way: LatentState, text: TextFeatures | None) -> Tensor:
+def implausibility(
+    model: WorldModel, way: LatentState, text: TextFeatures | None, has_cameras: Tensor | None = None
+) -> Tensor:
     """How far each way (B, T, …), from now to the goal, is from what the model expects of it (B,).
 
     Each inner state is predicted from the one before and the one after, by the conditional mean; squared differences
@@ -101,12 +111,21 @@ def implausibility(model: WorldModel, way: LatentState, text: TextFeatures | Non
     total = torch.zeros(len(way), device=way.time.device)
     known = torch.ones(len(way), 1, dtype=torch.bool, device=way.time.device)
     noise = tuple(torch.zeros_like(x) for x in (way.vision[:, 0], way.proprio[:, 0]))
+    weights = camera_weights(has_cameras, way.vision.shape[2])
     for i in range(1, steps - 1):
         horizon = way.time[:, i] - way.time[:, i - 1]
         guess = model.sample(
-            way[:, i - 1 : i], known, text, horizon, goal=way[:, i + 1], steps=1, solver="euler", noise=noise
+            way[:, i - 1 : i],
+            known,
+            text,
+            horizon,
+            goal=way[:, i + 1],
+            has_cameras=has_cameras,
+            steps=1,
+            solver="euler",
+            noise=noise,
         )
-        total += (guess.vision - way.vision[:, i]).square().flatten(1).mean(1)
+        total += (weights * (guess.vision - way.vision[:, i])).square().flatten(1).mean(1)
     return total / (steps - 2)
 
 

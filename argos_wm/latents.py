@@ -130,6 +130,19 @@ def patch_cells(rows: int, cols: int, cameras: int = 1) -> Tensor:
     return torch.cat([one + torch.tensor([0.0, camera * (cols + GAP)]) for camera in range(cameras)])
 
 
+def camera_weights(has_cameras: Tensor | None, patches: int) -> Tensor | float:
+    """Weights (B, P, 1) of errors of patches, before they are squared and averaged.
+
+    Those of cameras that are not there, ``has_cameras`` (B, V), count nothing, and the others make up for them. 1 for
+    None, where all are there.
+    """
+    if has_cameras is None:
+        return 1.0
+    there = has_cameras.float()
+    share = there.mean(1, keepdim=True).clamp_min(1 / there.shape[1])
+    return (there / share.sqrt()).repeat_interleave(patches // there.shape[1], 1)[..., None]
+
+
 @dataclass
 class LatentState:
     """States of the world in standardised latents.

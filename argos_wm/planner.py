@@ -67,6 +67,7 @@ class Planner:
         seed: int = 0,
         memory: MemoryTokens | None = None,
         goal: LatentState | None = None,
+        has_cameras: Tensor | None = None,
     ) -> LatentPlan:
         """Imagine the next states.
 
@@ -76,6 +77,7 @@ class Planner:
             instructions: B texts.
             targets: T, states to imagine, one ``period`` [s] after the other.
             seed: of the sampler's noise.
+            has_cameras: (B, V) bool, False for a camera that is not there.
             memory: what is remembered from before the history, times in seconds from now.
             goal: (B, …) a state that is wanted, all at the same time after now, on the history's clock. The plan is
                 then the first ``targets`` states of the way to it: the nearest at most a ``period`` from now, the
@@ -85,8 +87,20 @@ class Planner:
         text, cfg = self.features(instructions), self.sampler
         generator = torch.Generator().manual_seed(seed)
         memory = None if memory is None else memory.to(self.device)
+        has_cameras = None if has_cameras is None else has_cameras.to(self.device)
         if goal is None:
-            future = rollout(self.world_model, history, known, text, targets, period, generator, cfg, memory=memory)
+            future = rollout(
+                self.world_model,
+                history,
+                known,
+                text,
+                targets,
+                period,
+                generator,
+                cfg,
+                memory=memory,
+                has_cameras=has_cameras,
+            )
         else:
             way = bridge(
                 self.world_model,
@@ -98,6 +112,7 @@ class Planner:
                 generator,
                 cfg,
                 memory=memory,
+                has_cameras=has_cameras,
             )
             future = way.states[:, :targets]
         return LatentPlan(future, list(instructions), seed, cfg.steps, cfg.guidance_scale)

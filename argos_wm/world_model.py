@@ -21,7 +21,7 @@ from argos_wm.data.windows import Windows
 from argos_wm.dit import SIZES, DiT, Size
 from argos_wm.encoders.text import TextFeatures
 from argos_wm.flow import Parts, Solver
-from argos_wm.latents import LatentSpec, LatentState
+from argos_wm.latents import LatentSpec, LatentState, camera_weights
 from argos_wm.memory import MemoryTokens
 
 WEIGHTS, SETTINGS = "planner.safetensors", "planner.json"
@@ -156,7 +156,7 @@ class WorldModel(nn.Module):
             )
             guess = self.dit(flow.interpolate(x0, noise, t), t, context)
         felt = torch.ones_like(t) if windows.has_proprio is None else windows.has_proprio.to(t.dtype)
-        seen = self._seen(windows.has_cameras, t)
+        seen = camera_weights(windows.has_cameras, self.spec.patches)
         vision = flow.velocity_loss(seen * guess[0].float(), seen * target.vision, t)
         proprio = flow.velocity_loss(guess[1].float(), target.proprio, t)
         row_loss = ((vision + cfg.proprio_weight * felt * proprio) / (1 + cfg.proprio_weight)).detach()
@@ -278,6 +278,12 @@ class WorldModel(nn.Module):
         settings = load_json(folder / SETTINGS)
         spec = LatentSpec.from_json(settings.get("spec", {}))
         self.spec.require(spec, "the demonstrations", f"the planner {folder} to start from")
+        for name in ("objective", "design", "history", "action_steps"):
+            mine, theirs = getattr(self.config, name), settings.get("config", {}).get(name, getattr(self.config, name))
+            if mine != (tuple(theirs) if isinstance(theirs, list) else theirs):
+                raise CheckpointError(
+                    f"The planner {folder} to start from has {name}={theirs!r}, and {mine!r} is trained."
+                )
         load_into(self, load_tensors(folder / WEIGHTS), folder / WEIGHTS)
 
     @staticmethod
@@ -307,15 +313,6 @@ class WorldModel(nn.Module):
             return x + flow.along(amount, x) * torch.randn_like(x)
 
         return LatentState(disturb(history.vision), disturb(history.proprio), history.time)
-
-    def _seen(self, has_cameras: Tensor | None, like: Tensor) -> Tensor:
-        """Weights (B or 1, P or 1, 1) of the patches in a squared mean: one, or more to make up for those unseen."""
-        if has_cameras is None:
-            return like.new_ones(1, 1, 1)
-        there = has_cameras.to(like.dtype)
-        share = there.mean(1, keepdim=True).clamp_min(1 / there.shape[1])
-        patches = self.spec.rows * self.spec.cols
-        return (there / share.sqrt()).repeat_interleave(patches, 1)[..., None]
 
     def _zeros(self, batch: int, device: torch.device | str) -> Parts:
         spec = self.spec

@@ -151,7 +151,7 @@ def reading(settings: Settings, cache: LatentCache, count: int = 2048) -> dict[s
 
     def decode_and_encode() -> int:
         frames = 0
-        for episode in read_episodes(settings.folder / "demos" / "dataset", joint_names=encoder.joint_names):
+        for episode in read_episodes(settings.folder / "demos" / "dataset", encoder.cameras, encoder.joint_names):
             encoder.encode_vision(torch.from_numpy(episode.images))
             frames += len(episode)
             if frames >= count:

@@ -14,6 +14,8 @@ from argos_wm.training.footprint import Footprint, footprint
 DINOV3 = {"vits16": 384, "vitb16": 768, "vitl16": 1024, "vith16": 1280, "vit7b16": 4096}
 """Channels by what a hub id holds; patches are of 16 pixels."""
 GIB = 2**30
+LONG = "a caption of very many words " * 20
+"""Encoders cut it to the most words that they read."""
 
 
 def latent_spec(settings: Settings) -> LatentSpec:
@@ -40,8 +42,9 @@ def planner_memory(settings: Settings) -> Footprint:
     """Print and return what each of ``planner.loop.micro_batches`` processes needs to train the run's planner."""
     cfg, spec = settings.planner, latent_spec(settings)
     text = load_text_encoder(cfg.text_encoder)
-    words, processes = text(["touch the red block"]).mask.shape[1], cfg.loop.micro_batches
-    found = footprint(cfg.model, spec, text.dim, words, len(spec.joint_names), cfg.loop, processes)
+    words, processes = text([LONG]).mask.shape[1], cfg.loop.micro_batches
+    goals = cfg.windows.goal_share > 0
+    found = footprint(cfg.model, spec, text.dim, words, len(spec.joint_names), cfg.loop, processes, goals)
     size, rows = f"{found.parameters / 1e6:.0f} M parameters", cfg.loop.rows
     print(f"  {size}, {spec.patches} patches of {spec.channels}; {rows} rows on each of {processes} process(es)")
     for name, value in vars(found).items():

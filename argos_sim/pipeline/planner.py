@@ -25,7 +25,7 @@ from argos_wm.training.mixture import train_on_mixture
 from argos_wm.training.parallel import Parallel
 from argos_wm.training.planner import VALIDATION_SHARE, Probe, train_planner
 from argos_wm.training.self_forcing import SelfForcingConfig
-from argos_wm.world_model import WorldModel, WorldModelConfig
+from argos_wm.world_model import WorldModel, WorldModelConfig, load_extra
 
 DEMOS = "demos"
 """Name of the run's own demonstrations among the sources."""
@@ -49,10 +49,10 @@ def encode_demos(settings: Settings) -> dict[str, Any]:
     demos = require_stage(settings.folder / "demos", "demos", "collect_demos.py")
     encoder_record = require_stage(settings.folder / "encoder", "encoder", "train_encoder.py")
     dataset = settings.folder / "demos" / "dataset"
-    check_dataset(dataset)
+    encoder = load_encoder(settings)
+    check_dataset(dataset, encoder.cameras)
 
     def work(folder: Path) -> dict[str, Any]:
-        encoder = load_encoder(settings)
         episodes = read_episodes(dataset, encoder.cameras, encoder.joint_names)
         cache = encode_episodes(episodes, encoder, torque_limits(settings))
         cache.save(folder)
@@ -99,6 +99,11 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
     latents = parallel.agreed(encode_demos(settings) if parallel.main else None)
     encoded = parallel.agreed(encode_sources(settings) if parallel.main else None)
     cfg = settings.planner
+    own = (settings.folder / "planner").resolve()
+    if cfg.start_from and own in (Path(cfg.start_from).resolve(), *Path(cfg.start_from).resolve().parents):
+        raise ValueError(
+            f"{cfg.start_from} is where this run's planner is written; train it further in another run_dir."
+        )
     record: dict[str, Any] = {}
     mean_model = dataclasses.replace(cfg.model, objective="mean")
     mean_loop = dataclasses.replace(cfg.loop, steps=cfg.mean_steps)
@@ -114,6 +119,11 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
             "self_forcing": dataclasses.asdict(forcing),
         }
         if first is not None:
+            spoken = load_extra(first).get("text_encoder")
+            if spoken != cfg.text_encoder:
+                raise ValueError(
+                    f"The planner {first} was told things by {spoken}, and this run by {cfg.text_encoder}."
+                )
             inputs["start_from"] = weights_hash(WorldModel.load(first))
         if encoded:
             inputs["sources"] = {k: (v["fingerprint"], cfg.sources[k].weight) for k, v in encoded.items()}

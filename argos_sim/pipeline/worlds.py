@@ -23,7 +23,7 @@ from argos_wm.worlds.world import World, record, tasks
 
 SHOWN = 8
 """Scenes or tasks in a picture."""
-RECORD_SEED, TASK_SEED = 0, 1
+RECORD_SEED, TASK_SEED, FOLLOWED_SEED = 0, 1, 2
 """Tasks come from episodes that nothing was trained on."""
 
 
@@ -101,8 +101,7 @@ def goal_stage(settings: Settings, name: str) -> dict[str, Any]:
     world: World = TwoRoom() if name == "two_room" else PushT()
 
     def work(folder: Path) -> dict[str, Any]:
-        play = record(world, cfg.episodes, cfg.length, RECORD_SEED)
-        cache = goal_reaching.encode(world, play, cfg.patch)
+        cache = goal_reaching.encode(world, record(world, cfg.episodes, cfg.length, RECORD_SEED), cfg.patch)
         models = {}
         for objective in ("flow", "mean"):
             logger = RunLogger(folder / objective, settings.logger, f"{name}-{objective}", settings.to_dict())
@@ -112,11 +111,12 @@ def goal_stage(settings: Settings, name: str) -> dict[str, Any]:
         follower = goal_reaching.train_follower(cache, cfg, folder / "follower", logger)
         logger.close()
         del cache
+        followed = record(world, goal_reaching.PLAY_READ, cfg.length, FOLLOWED_SEED)
         held_out = record(world, 4 * cfg.tasks, cfg.length, TASK_SEED)
         start, goal = tasks(world, held_out, cfg.ahead, cfg.tasks, TASK_SEED)
         senses = goal_reaching.Senses(world, cfg.patch)
         planners = {
-            "states": goal_reaching.StatePlanner(models["flow"], follower, senses, cfg, play),
+            "states": goal_reaching.StatePlanner(models["flow"], follower, senses, cfg, followed),
             "actions": goal_reaching.ActionSearch(models["mean"], senses, cfg),
         }
         figures: dict[str, Any] = {}

@@ -25,7 +25,7 @@ def make_painter(encoder_folder: Path, spec: LatentSpec, examples: Tensor) -> Pa
     """
     if (encoder_folder / "decoder.safetensors").is_file():
         return _batched(LatentDecoder.load(encoder_folder))
-    return components_painter(spec.rows, spec.cols, examples)
+    return components_painter(len(spec.cameras) * spec.rows, spec.cols, examples)
 
 
 def components_painter(rows: int, cols: int, examples: Tensor) -> Painter:

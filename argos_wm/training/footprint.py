@@ -2,7 +2,8 @@
 
 One loss is traced on fake tensors, which have shapes and no contents, and everything that autograd would keep for the
 backward pass is counted once. Attention is counted as the plain formula, with its matrix of weights, which a GPU's
-fused kernel does not keep: an upper bound.
+fused kernel does not keep. Buffers that gradients are exchanged through, and what the allocator wastes, are not
+counted: leave a fifth of the memory free.
 """
 
 from __future__ import annotations
@@ -56,12 +57,14 @@ def footprint(
     action_dim: int,
     loop: LoopConfig,
     processes: int = 1,
+    goals: bool = False,
 ) -> Footprint:
     """Bytes on each of ``processes``, each of which trains on ``loop.rows`` rows at once.
 
     Args:
         config, spec, text_dim, action_dim: of the world model.
         words: L, tokens of an instruction.
+        goals: whether windows are told goals.
         loop: its ``batch_size``, ``micro_batches``, ``checkpoint_activations``, ``ema_decay`` and ``shard`` count.
     """
     shards = processes if loop.shard else 1
@@ -69,7 +72,7 @@ def footprint(
         model = WorldModel(replace(config, precision="bf16"), spec, text_dim, action_dim)
         kept = _Kept(model)
         with kept.counting():
-            model.loss(*_nothing_in_particular(model, loop.rows, words))
+            model.loss(*_nothing_in_particular(model, loop.rows, words, goals))
         units = [FLOAT * _count(block) for block in kept.blocks]
         parameters = _count(model)
     # Recomputed, a block's activations exist while it is differentiated, and only what enters it is kept.
@@ -91,11 +94,14 @@ def _count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def _nothing_in_particular(model: WorldModel, rows: int, words: int) -> tuple[Windows, TextFeatures]:
+def _nothing_in_particular(model: WorldModel, rows: int, words: int, goals: bool) -> tuple[Windows, TextFeatures]:
     """Windows of the right shapes."""
     spec, config = model.spec, model.config
     states = len(config.history)
     there = torch.ones(rows, dtype=torch.bool)
+    target = LatentState(
+        torch.zeros(rows, spec.patches, spec.channels), torch.zeros(rows, spec.proprio_dim), torch.zeros(rows)
+    )
     windows = Windows(
         history=LatentState(
             torch.zeros(rows, states, spec.patches, spec.channels),
@@ -103,13 +109,12 @@ def _nothing_in_particular(model: WorldModel, rows: int, words: int) -> tuple[Wi
             torch.zeros(rows, states),
         ),
         history_mask=there[:, None].expand(rows, states),
-        target=LatentState(
-            torch.zeros(rows, spec.patches, spec.channels), torch.zeros(rows, spec.proprio_dim), torch.zeros(rows)
-        ),
+        target=target,
         horizon=torch.zeros(rows),
         actions=torch.zeros(rows, config.action_steps, model.action_dim),
         episode=torch.zeros(rows, dtype=torch.long),
         frame=torch.zeros(rows, dtype=torch.long),
+        goal=target if goals else None,
     )
     text = TextFeatures(torch.zeros(rows, words, model.text_dim), torch.ones(rows, words, dtype=torch.bool))
     return windows, text

@@ -103,7 +103,9 @@ def fit(
     stored = _read(path, cfg, label)
     if stored is not None:
         load_into(module, stored.under("module."), path)
-    result = module if parallel.ranks == 1 else copy.deepcopy(module)
+    # What is returned is whole; meanwhile it takes no room where shards were made to have some.
+    result = module if parallel.ranks == 1 else copy.deepcopy(module).cpu()
+    device = result_device(module)
     for layer in module.modules():
         if hasattr(layer, "checkpoint_activations"):
             vars(layer)["checkpoint_activations"] = cfg.checkpoint_activations
@@ -161,7 +163,7 @@ def fit(
             parallel.wait()
     final = average.tensors if average is not None else module.state_dict()
     result.load_state_dict({k: whole(v).to(result_device(result)) for k, v in final.items()})
-    return result.eval()
+    return result.to(device).eval()
 
 
 def part_seed(seed: int, step: int, part: int) -> int:

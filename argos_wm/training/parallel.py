@@ -39,9 +39,16 @@ class Parallel:
         """As the environment says, which ``accelerate launch`` and ``torchrun`` set."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return Parallel()
-        from accelerate import Accelerator  # takes seconds to import
+        if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+            raise ValueError(
+                "Accelerate was configured for FSDP, which is planner.loop.shard=true here; launch with torchrun, or "
+                "with a configuration without FSDP."
+            )
+        from accelerate import Accelerator, DistributedDataParallelKwargs  # takes seconds to import
 
-        return Parallel(Accelerator(cpu=device == "cpu"))
+        views = DistributedDataParallelKwargs(gradient_as_bucket_view=True)  # or gradients are held twice
+        # The model has its own precision.
+        return Parallel(Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[views]))
 
     @property
     def main(self) -> bool:
@@ -76,13 +83,12 @@ class Parallel:
         return fully_sharded(module.to(self.accelerator.device), self.accelerator.device)
 
     def without_sync(self, forward: Any, last: bool) -> AbstractContextManager[Any]:
-        """Gradients are exchanged only with the last micro-batch of a step."""
-        if self.accelerator is None:
+        """Gradients are exchanged only with the last micro-batch of a step; those of shards with each, or every process
+        would hold them whole."""
+        sharded = hasattr(forward, "set_requires_gradient_sync")
+        if self.accelerator is None or last or sharded:
             return nullcontext()
-        if hasattr(forward, "set_requires_gradient_sync"):
-            forward.set_requires_gradient_sync(last)
-            return nullcontext()
-        return nullcontext() if last else self.accelerator.no_sync(forward)
+        return self.accelerator.no_sync(forward)
 
     def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scalars averaged over the processes that bring them."""

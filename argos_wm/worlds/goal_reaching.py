@@ -71,7 +71,8 @@ class GoalConfig:
     arrivals: tuple[int, ...] = (1, 2, 3, 4, 5)
     """Periods until the goal is reached, of the ways that are drawn and compared; ascending."""
     followed: float = 0.95
-    """Share of recorded play that must count as followed: what it misses its own states by is what a way may."""
+    """Share of recorded play, in stretches as long as the longest way, that counts as followed by each sense: what it
+    misses its own states by is what a way may."""
     cem: CEMConfig = field(default_factory=lambda: CEMConfig(samples=64, elites=8, iterations=8))
     replan: int = 10
     """Steps after which the search over actions begins anew, around the rest of its last plan."""
@@ -208,14 +209,16 @@ class StatePlanner:
         play: Episodes,
         seed: int = 0,
     ) -> None:
-        """``play``: recorded episodes, ways that were followed; the tolerance is read from them."""
+        """``play``: recorded episodes that nothing was trained on, ways that were followed; they tell the tolerance."""
         self.model, self.follower, self.senses, self.cfg = model, follower, senses, cfg
         self.generator = torch.Generator().manual_seed(seed)
         every = play.states[:PLAY_READ, :: cfg.period]
         states = LatentState.stack([senses(state, i * cfg.period * STEP) for i, state in enumerate(every.unbind(1))])
         with torch.no_grad():
-            misses = torch.cat([self.miss(states[:, i], states[:, i + 1 : i + 2]) for i in range(every.shape[1] - 1)])
-        self.tolerance = misses.quantile(cfg.followed, dim=0)
+            longest = min(max(cfg.arrivals), every.shape[1] - 1)
+            starts = range(0, every.shape[1] - longest, longest)
+            misses = torch.cat([self.miss(states[:, i], states[:, i + 1 : i + 1 + longest]) for i in starts])
+        self.tolerance = misses.quantile(cfg.followed, dim=0).clamp_min(1e-3)
 
     @torch.no_grad()
     def act(self, state: Tensor, goal: LatentState, step: int) -> Tensor:

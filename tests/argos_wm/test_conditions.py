@@ -10,8 +10,10 @@ from torch import Tensor
 
 from argos_wm.encoders.text import HashedNGramEncoder
 from argos_wm.flow import Parts
-from argos_wm.latents import LatentState
+from argos_wm.hierarchy import Bridge, bridge
+from argos_wm.latents import LatentState, patch_cells
 from argos_wm.memory import MemoryTokens
+from argos_wm.sampler import SamplerConfig
 from argos_wm.world_model import WorldModel
 from tests.argos_wm.test_dit import B, inputs, noise, same
 from tests.argos_wm.toy import SMALL, SPEC, toy_cache, toy_model
@@ -55,15 +57,26 @@ def test_a_batch_may_mix_those_that_have_it_with_those_that_have_not() -> None:
     assert torch.allclose(mixed[0][~FIRST], run(arguments, noisy, has_proprio=NONE)[0][~FIRST], atol=1e-5)
 
 
-def with_cameras(arguments: Any, noisy: Parts, has_cameras: Tensor) -> Parts:
-    """As ``run``, of a model whose toy states are those of two cameras of two patches each."""
+def two_cameras() -> WorldModel:
+    """A model whose toy states are those of two cameras of two patches each."""
     torch.manual_seed(0)
     model = WorldModel(SMALL, replace(SPEC, rows=1, cameras=("front", "wrist")), HashedNGramEncoder().dim, 2)
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def with_cameras(arguments: Any, noisy: Parts, has_cameras: Tensor, elsewhere: float = 0.0) -> Parts:
+    """As ``run``, with a goal and a memory; ``elsewhere`` is added to what the second camera sees of both."""
+    dit, goal = two_cameras().dit, a_state()
+    goal.vision[:, 2:] += elsewhere
+    cells = patch_cells(1, 2, 2)
+    place = torch.cat([torch.full((B, 4, 1), -3.0), cells.expand(B, -1, -1)], -1)
+    memory = MemoryTokens(a_state(4).vision, place, torch.ones(B, 4, dtype=torch.bool))
+    memory.vision[:, 2:] += elsewhere
     with torch.no_grad():
-        context = model.dit.encode_context(*arguments, goal=a_state(), has_cameras=has_cameras)
-        return model.dit(noisy, torch.full((B,), 0.5), context)
+        context = dit.encode_context(*arguments, goal=goal, has_cameras=has_cameras, memory=memory)
+        return dit(noisy, torch.full((B,), 0.5), context)
 
 
 def test_what_a_camera_sees_that_is_not_there_does_not_matter() -> None:
@@ -72,7 +85,7 @@ def test_what_a_camera_sees_that_is_not_there_does_not_matter() -> None:
     other = (LatentState(history.vision + 5.0 * patch, history.proprio, history.time), *arguments[1:])
     other_noise = (noisy[0] - 3.0 * patch[0], noisy[1])
     front, both = torch.tensor([[True, False]]).expand(B, 2), torch.ones(B, 2, dtype=torch.bool)
-    without, again = with_cameras(arguments, noisy, front), with_cameras(other, other_noise, front)
+    without, again = with_cameras(arguments, noisy, front), with_cameras(other, other_noise, front, 7.0)
     assert torch.allclose(without[0][:, :2], again[0][:, :2], atol=1e-5)
     assert torch.allclose(without[1], again[1], atol=1e-5)
     seen = with_cameras(arguments, noisy, both)
@@ -80,6 +93,26 @@ def test_what_a_camera_sees_that_is_not_there_does_not_matter() -> None:
     mixed = with_cameras(arguments, noisy, torch.where(FIRST[:, None], both, front))
     assert same(rows(mixed, FIRST), rows(seen, FIRST))
     assert torch.allclose(mixed[0][~FIRST, :2], without[0][~FIRST, :2], atol=1e-5)
+
+
+def test_ways_to_a_goal_are_drawn_and_compared_without_an_absent_camera() -> None:
+    """What a camera that is not there shows, now and at the goal, changes neither the way nor the candidate taken."""
+    model, (history, mask, *_) = two_cameras(), inputs()
+    front = torch.tensor([[True, False]]).expand(B, 2)
+
+    def way(elsewhere: float) -> Bridge:
+        patch = torch.arange(4)[None, None, :, None] >= 2
+        past = LatentState(history.vision + elsewhere * patch, history.proprio, history.time)
+        goal = LatentState(a_state().vision + elsewhere * patch[0], a_state().proprio, torch.full((B,), 3.2))
+        generator = torch.Generator().manual_seed(0)
+        return bridge(
+            model, past, mask, None, goal, 0.8, generator, SamplerConfig(steps=2), candidates=3, has_cameras=front
+        )
+
+    a, b = way(0.0), way(5.0)
+    assert torch.allclose(a.states.vision[:, :-1, :2], b.states.vision[:, :-1, :2], atol=1e-4)
+    assert torch.allclose(a.states.proprio, b.states.proprio, atol=1e-4)
+    assert torch.allclose(a.spread, b.spread, atol=1e-4) and (a.spread > 0).all()
 
 
 def test_the_two_cameras_are_told_apart() -> None:

@@ -15,15 +15,15 @@ from tests.argos_wm.toy import SMALL, SPEC
 LOOP = LoopConfig(batch_size=32, ema_decay=0.9)
 
 
-def of(loop: LoopConfig, processes: int = 1) -> Footprint:
-    return footprint(SMALL, SPEC, 8, 4, 2, loop, processes)
+def of(loop: LoopConfig, processes: int = 1, goals: bool = False) -> Footprint:
+    return footprint(SMALL, SPEC, 8, 4, 2, loop, processes, goals)
 
 
 def test_it_is_what_a_real_loss_keeps() -> None:
     model = WorldModel(replace(SMALL, precision="bf16"), SPEC, 8, 2)
     kept = _Kept(model)
     with kept.counting():
-        model.loss(*_nothing_in_particular(model, 32, 4))
+        model.loss(*_nothing_in_particular(model, 32, 4, False))
     counted = of(LOOP)
     assert counted.activations == pytest.approx(kept.outside + sum(kept.inside), rel=1e-3)
     assert counted.parameters == sum(p.numel() for p in model.parameters())
@@ -36,6 +36,7 @@ def test_rows_cost_activations_and_nothing_else() -> None:
     assert large.total - large.activations == small.total - small.activations
     parts = of(replace(LOOP, batch_size=64, micro_batches=2))
     assert parts.activations == small.activations
+    assert of(LOOP, goals=True).activations > small.activations
 
 
 def test_recomputing_keeps_less_and_shards_hold_less() -> None:

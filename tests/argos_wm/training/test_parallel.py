@@ -53,9 +53,23 @@ def test_shards_equal_one_and_resume_each_other(tmp_path: Path) -> None:
     assert losses(tmp_path / "shards") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
     assert torch.allclose(weights(tmp_path / "shards"), weights(tmp_path / "one"), atol=1e-5)
     assert float((tmp_path / "shards" / "held").read_text()) < 0.55  # a half, and what cannot be halved evenly
-    train(tmp_path / "mixed", 1, steps=6)
-    train(tmp_path / "mixed", 2, "shard")
+    train(tmp_path / "mixed", 2, "shard", steps=6)
+    train(tmp_path / "mixed", 2)
     assert torch.allclose(weights(tmp_path / "mixed"), weights(tmp_path / "one"), atol=1e-5)
+
+
+def test_shards_accumulate_micro_batches_as_one_process_does(tmp_path: Path) -> None:
+    train(tmp_path / "one", 1, steps=STEPS, micro_batches=4)
+    train(tmp_path / "shards", 2, "shard", micro_batches=4)
+    assert losses(tmp_path / "shards") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    assert torch.allclose(weights(tmp_path / "shards"), weights(tmp_path / "one"), atol=1e-5)
+
+
+def test_accelerates_own_sharding_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ValueError, match=r"planner\.loop\.shard=true"):
+        Parallel.launched()
 
 
 def test_parts_that_cannot_be_dealt_are_refused() -> None:

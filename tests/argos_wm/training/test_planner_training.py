@@ -44,6 +44,8 @@ def test_it_goes_on_from_a_trained_planner_of_the_same_latents(tmp_path: Path) -
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     with pytest.raises(SpecMismatch, match="encoder_hash"):
         train(tmp_path / "other", resting, tmp_path / "first", replace(SPEC, encoder_hash="1"))
+    with pytest.raises(CheckpointError, match="design='argos', and 'seed' is trained"):
+        WorldModel(replace(SMALL, design="seed"), SPEC, HashedNGramEncoder().dim, 2).start_from(tmp_path / "first")
     with pytest.raises(CheckpointError, match="There is no"):
         train(tmp_path / "nothing", resting, tmp_path / "nowhere")
 

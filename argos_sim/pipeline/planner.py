@@ -95,15 +95,11 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
 
     All processes that ``torchrun`` or ``accelerate launch`` started train together; the first of them encodes.
     """
+    _require_other_folder(settings)
     parallel = Parallel.launched(settings.resolved_device().split(":")[0])
     latents = parallel.agreed(encode_demos(settings) if parallel.main else None)
     encoded = parallel.agreed(encode_sources(settings) if parallel.main else None)
     cfg = settings.planner
-    own = (settings.folder / "planner").resolve()
-    if cfg.start_from and own in (Path(cfg.start_from).resolve(), *Path(cfg.start_from).resolve().parents):
-        raise ValueError(
-            f"{cfg.start_from} is where this run's planner is written; train it further in another run_dir."
-        )
     record: dict[str, Any] = {}
     mean_model = dataclasses.replace(cfg.model, objective="mean")
     mean_loop = dataclasses.replace(cfg.loop, steps=cfg.mean_steps)
@@ -140,6 +136,14 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
 
         record = run_stage(settings.folder / name, name, inputs, work, settings.overwrite, parallel)
     return record
+
+
+def _require_other_folder(settings: Settings) -> None:
+    """A stage whose settings changed is emptied first; what it is to start from must not be in it."""
+    own, wanted = (settings.folder / "planner").resolve(), settings.planner.start_from
+    first = None if wanted is None else Path(wanted).resolve()
+    if first is not None and own in (first, *first.parents):
+        raise ValueError(f"{wanted} is where this run's planner is written; train it further in another run_dir.")
 
 
 def _train(

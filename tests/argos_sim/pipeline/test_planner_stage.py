@@ -14,6 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from argos_sim.pipeline.planner import train_planner_stage
+from argos_sim.pipeline.settings import PlannerSettings, Settings
 from argos_sim.pipeline.stage import run_stage
 from argos_wm.encoders.state import StateEncoder
 from tests.argos_wm.data.test_episodes import record
@@ -85,6 +87,14 @@ def test_two_processes_train_a_mixture_as_one_does(run_dir: Path, tmp_path: Path
     curves = [json.loads(row) for row in (two / "planner" / "curves.jsonl").read_text().splitlines()]
     assert len(curves) == 4
     assert {"planner/other_loss", "planner/demos_share", "planner/text_sensitivity"} <= set().union(*curves)
+
+
+def test_a_planner_is_not_trained_further_where_it_lies(tmp_path: Path) -> None:
+    """It would be deleted before it was read."""
+    for first in (tmp_path / "planner", tmp_path / "planner" / "earlier"):
+        settings = Settings(run_dir=str(tmp_path), planner=PlannerSettings(start_from=str(first)))
+        with pytest.raises(ValueError, match="train it further in another run_dir"):
+            train_planner_stage(settings)
 
 
 def test_a_script_that_writes_alone_refuses_company(run_dir: Path) -> None:

@@ -97,6 +97,47 @@ def bridge(
     return Bridge(way[torch.arange(batch, device=best.device) * count + best], spread)
 
 
+@torch.no_grad()
+def whole_ways(
+    model: WorldModel,
+    here: LatentState,
+    goal: LatentState,
+    periods: Tensor,
+    reach: float,
+    generator: torch.Generator,
+    sampler: SamplerConfig,
+) -> LatentState:
+    """Every state of B ways to a goal, each as many periods long as it is asked, drawn from both ends to the middle.
+
+    All gaps of all ways are halved at once, so that ways of up to 2ⁿ periods take n draws. Each state is drawn from the
+    known ones before and after it.
+
+    Args:
+        here: (B, …) the current states.
+        goal: (B, …); its time is not read.
+        periods: (B,) whole numbers of ``reach`` seconds until the goal.
+
+    Returns:
+        (B, T, …), T the longest of ``periods``, without the current state; after its goal a way repeats it.
+    """
+    batch, longest, device = len(periods), int(periods.max()), here.time.device
+    index = torch.arange(longest + 1, device=device)
+    time = here.time[:, None] + index.minimum(periods[:, None]) * reach
+    vision, proprio = (x[:, None].repeat_interleave(longest + 1, 1) for x in (goal.vision, goal.proprio))
+    vision[:, 0], proprio[:, 0] = here.vision, here.proprio
+    way, known = LatentState(vision, proprio, time), (index == 0) | (index >= periods[:, None])
+    while not known.all():
+        before = torch.where(known, index, -1).cummax(1).values
+        after = longest - torch.where(known, longest - index, -1).flip(1).cummax(1).values.flip(1)
+        rows, now = (~known & (index == before + (after - before) // 2)).nonzero(as_tuple=True)
+        start, end = way[rows, before[rows, now]], way[rows, after[rows, now]]
+        seen = torch.ones(len(rows), 1, dtype=torch.bool, device=device)
+        horizon = time[rows, now] - start.time
+        drawn = model.sample(start[:, None], seen, None, horizon, goal=end, generator=generator, **sampler.arguments())
+        vision[rows, now], proprio[rows, now], known[rows, now] = drawn.vision, drawn.proprio, True
+    return way[:, 1:]
+
+
 def implausibility(
     model: WorldModel, way: LatentState, text: TextFeatures | None, has_cameras: Tensor | None = None
 ) -> Tensor:

@@ -22,7 +22,7 @@ from argos_wm.cem import CEMConfig, CEMPlanner
 from argos_wm.data.latent_cache import LatentCache, WindowSampler
 from argos_wm.data.windows import WindowConfig
 from argos_wm.evaluation import wilson_interval
-from argos_wm.hierarchy import bridge
+from argos_wm.hierarchy import whole_ways
 from argos_wm.latents import LatentState
 from argos_wm.sampler import SamplerConfig
 from argos_wm.training.logger import RunLogger
@@ -67,7 +67,6 @@ class GoalConfig:
         default_factory=lambda: LoopConfig(steps=3000, batch_size=512, learning_rate=1e-3, ema_decay=0.995)
     )
     sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=2))
-    candidates: int = 1
     arrivals: tuple[int, ...] = (1, 2, 3, 4, 5)
     """Periods until the goal is reached, of the ways that are drawn and compared; ascending."""
     followed: float = 0.95
@@ -231,37 +230,29 @@ class StatePlanner:
 
     def plan(self, here: LatentState, goal: LatentState, step: int) -> LatentState:
         """The state wanted a period from now."""
-        ways = [self.way(here, _due(goal, n * self.cfg.period * STEP)) for n in self.cfg.arrivals]
-        misses = torch.stack([(self.miss(here, way) / self.tolerance).amax(1) for way in ways])
+        cfg, count = self.cfg, len(self.cfg.arrivals)
+        rows = torch.arange(len(goal)).repeat_interleave(count)
+        periods = torch.tensor(cfg.arrivals).repeat(len(goal))
+        ways = whole_ways(self.model, here[rows], goal[rows], periods, cfg.period * STEP, self.generator, cfg.sampler)
+        misses = (self.miss(here[rows], ways) / self.tolerance).amax(1).unflatten(0, (-1, count))
         within = misses <= 1
-        shortest = within.int().argmax(0)  # arrivals ascend, and argmax takes the first
-        chosen = torch.where(within.any(0), shortest, misses.argmin(0))
-        return LatentState.stack([way[:, 0] for way in ways])[torch.arange(len(goal)), chosen]
-
-    def way(self, here: LatentState, goal: LatentState) -> LatentState:
-        """States (N, T, …) a period apart from ``here`` to the goal, which comes last at its time."""
-        cfg, reach = self.cfg, self.cfg.period * STEP
-        known = torch.ones(len(goal), 1, dtype=torch.bool)
-        nearing = bridge(
-            self.model, here[:, None], known, None, goal, reach, self.generator, cfg.sampler, cfg.candidates
-        ).states
-        parts, last = [], here
-        for state in (nearing[:, i] for i in range(nearing.time.shape[1])):
-            far = bool((state.time - last.time > reach * 1.001).any())
-            parts.append(self.way(last, state) if far else state[:, None])
-            last = state
-        return LatentState.cat(parts, dim=1)
+        shortest = within.int().argmax(1)  # arrivals ascend, and argmax takes the first
+        chosen = torch.where(within.any(1), shortest, misses.argmin(1))
+        return ways[torch.arange(len(goal)) * count + chosen, 0]
 
     def miss(self, here: LatentState, way: LatentState) -> Tensor:
         """How far from its states a way (N, T, …) is left by following it, its worst step: vision and proprio (N, 2).
 
         RMS differences in standardised units. A step's outcome is the world model's conditional mean, given the action
-        that the follower begins it with.
+        that the follower begins it with. Where a way repeats its goal, there is no step.
         """
         cfg, count = self.cfg, way.time.shape[1]
         before = LatentState.cat([here[:, None], way[:, :-1]], dim=1)
-        start = LatentState(before.vision.flatten(0, 1), before.proprio.flatten(0, 1), before.time.flatten())
-        end = LatentState(way.vision.flatten(0, 1), way.proprio.flatten(0, 1), way.time.flatten())
+        steps = (way.time > before.time).flatten().nonzero().squeeze(1)
+        start, end = (
+            LatentState(x.vision.flatten(0, 1)[steps], x.proprio.flatten(0, 1)[steps], x.time.flatten()[steps])
+            for x in (before, way)
+        )
         action = self.follower(start, end).clamp(-1, 1)
         actions = action[:, None].expand(-1, cfg.period, -1)
         known = torch.ones(len(start), 1, dtype=torch.bool)
@@ -269,16 +260,9 @@ class StatePlanner:
         came = self.model.sample(
             start[:, None], known, None, end.time - start.time, actions, steps=1, solver="euler", noise=noise
         )
-        wrong = [
-            (a - b).square().flatten(1).mean(1).sqrt()
-            for a, b in ((came.vision, end.vision), (came.proprio, end.proprio))
-        ]
-        return torch.stack(wrong, 1).unflatten(0, (-1, count)).amax(1)
-
-
-def _due(goal: LatentState, seconds: float) -> LatentState:
-    """A goal at a time after now, which is zero."""
-    return LatentState(goal.vision, goal.proprio, torch.full((len(goal),), seconds))
+        pairs = ((came.vision, end.vision), (came.proprio, end.proprio))
+        wrong = torch.stack([(a - b).square().flatten(1).mean(1).sqrt() for a, b in pairs], 1)
+        return wrong.new_zeros(len(way.time) * count, 2).index_copy(0, steps, wrong).unflatten(0, (-1, count)).amax(1)
 
 
 class ActionSearch:

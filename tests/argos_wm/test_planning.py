@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from argos_wm.cem import CEMConfig, CEMPlanner
-from argos_wm.hierarchy import bridge, implausibility
+from argos_wm.hierarchy import bridge, implausibility, whole_ways
 from argos_wm.latents import LatentState
 from argos_wm.sampler import SamplerConfig
 from argos_wm.world_model import WorldModel
@@ -54,6 +54,20 @@ def draw(world: Any, goal: LatentState, reach: float = 0.5, candidates: int = 1)
     generator = torch.Generator().manual_seed(0)
     known = torch.ones(B, 1, dtype=torch.bool)
     return bridge(world, state(0.0)[:, None], known, None, goal, reach, generator, SAMPLER, candidates)
+
+
+def test_ways_of_all_lengths_are_filled_from_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a straight world each state lies where its share of the time says, and eight periods take three draws."""
+    world, periods, calls = model(), torch.tensor([1, 2, 3, 5, 8]), []
+    sample = world.sample
+    monkeypatch.setattr(world, "sample", lambda *a, **k: calls.append(len(a[0].time)) or sample(*a, **k))
+    generator = torch.Generator().manual_seed(0)
+    way = whole_ways(world, state(0.0, time=2.0), state(1.0), periods, 0.5, generator, SAMPLER)
+    assert way.proprio.shape == (B, 8, 3) and len(calls) == 3 and sum(calls) == int((periods - 1).sum())
+    share = (1 + torch.arange(8.0)).minimum(periods[:, None]) / periods[:, None]
+    assert torch.allclose(way.proprio[..., 0], share, atol=1e-6)
+    assert torch.allclose(way.vision[:, :, 0, 1], share, atol=1e-6)
+    assert torch.allclose(way.time, 2.0 + 0.5 * share * periods[:, None])
 
 
 def test_search_finds_the_actions_that_lead_to_a_goal() -> None:

@@ -56,7 +56,6 @@ def test_goals_are_sought_by_states_and_by_actions(tmp_path: Path, world: World)
         model=replace(base.model, **SIZE),
         loop=LOOP,
         follower_loop=LOOP,
-        candidates=2,
         cem=CEMConfig(samples=6, elites=2, iterations=2),
     )
     episodes = record(world, cfg.episodes, cfg.length, 0)

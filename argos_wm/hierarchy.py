@@ -120,7 +120,7 @@ def whole_ways(
     Returns:
         (B, T, …), T the longest of ``periods``, without the current state; after its goal a way repeats it.
     """
-    batch, longest, device = len(periods), int(periods.max()), here.time.device
+    longest, device = int(periods.max()), here.time.device
     index = torch.arange(longest + 1, device=device)
     time = here.time[:, None] + index.minimum(periods[:, None]) * reach
     vision, proprio = (x[:, None].repeat_interleave(longest + 1, 1) for x in (goal.vision, goal.proprio))

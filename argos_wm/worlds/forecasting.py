@@ -35,7 +35,7 @@ class ForecastConfig:
     image_size: int = 32
     patch: int = 8
     model: WorldModelConfig = field(
-        default_factory=lambda: WorldModelConfig(history=(-PAST, 0.0), context_noise=0.0, time_mean=1.0)
+        default_factory=lambda: WorldModelConfig(history=(-PAST, 0.0), context_noise=0.0, time_mean=2.5)
     )
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(steps=3000, batch_size=128, learning_rate=1e-3, ema_decay=0.998)

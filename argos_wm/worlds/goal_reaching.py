@@ -58,7 +58,7 @@ class GoalConfig:
     """Steps that a planner has."""
     tasks: int = 200
     model: WorldModelConfig = field(
-        default_factory=lambda: WorldModelConfig(history=(0.0,), action_dropout=0.5, context_noise=0.1, time_mean=1.0)
+        default_factory=lambda: WorldModelConfig(history=(0.0,), action_dropout=0.5, context_noise=0.1, time_mean=2.5)
     )
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(steps=3000, batch_size=128, learning_rate=1e-3, ema_decay=0.998)
@@ -193,7 +193,7 @@ class StatePlanner:
     """ARGOS's way: draw the next state toward the goal, then follow it.
 
     When the goal will be reached is not known. Ways of several lengths are drawn, and the shortest is taken that can be
-    followed: each of its steps is tried out in the world model, with the actions of what will follow it.
+    followed to its goal, which is tried out in the world model, with the actions of what will follow it.
 
     Attributes:
         tolerance: (2,) by how much following a way may miss one of its states.
@@ -241,28 +241,37 @@ class StatePlanner:
         return ways[torch.arange(len(goal)) * count + chosen, 0]
 
     def miss(self, here: LatentState, way: LatentState) -> Tensor:
-        """How far from its states a way (N, T, …) is left by following it, its worst step: vision and proprio (N, 2).
+        """How far from its goal one ends who follows a way (N, T, …): vision and proprio (N, 2).
 
-        RMS differences in standardised units. A step's outcome is the world model's conditional mean, given the action
-        that the follower begins it with. Where a way repeats its goal, there is no step.
+        RMS differences in standardised units. Following is rolled out in the world model, each step from where the one
+        before had led: judged one by one from the way's own states, small steps through a wall miss little each. A
+        step's outcome is the conditional mean, given the action that the follower begins it with. Where a way repeats
+        its goal, there is no step.
         """
-        cfg, count = self.cfg, way.time.shape[1]
-        before = LatentState.cat([here[:, None], way[:, :-1]], dim=1)
-        steps = (way.time > before.time).flatten().nonzero().squeeze(1)
-        start, end = (
-            LatentState(x.vision.flatten(0, 1)[steps], x.proprio.flatten(0, 1)[steps], x.time.flatten()[steps])
-            for x in (before, way)
-        )
-        action = self.follower(start, end).clamp(-1, 1)
-        actions = action[:, None].expand(-1, cfg.period, -1)
-        known = torch.ones(len(start), 1, dtype=torch.bool)
-        noise = tuple(torch.zeros_like(x) for x in (start.vision, start.proprio))
-        came = self.model.sample(
-            start[:, None], known, None, end.time - start.time, actions, steps=1, solver="euler", noise=noise
-        )
-        pairs = ((came.vision, end.vision), (came.proprio, end.proprio))
-        wrong = torch.stack([(a - b).square().flatten(1).mean(1).sqrt() for a, b in pairs], 1)
-        return wrong.new_zeros(len(way.time) * count, 2).index_copy(0, steps, wrong).unflatten(0, (-1, count)).amax(1)
+        cfg, state = self.cfg, here
+        for wanted in (way[:, i] for i in range(way.time.shape[1])):
+            going = (wanted.time > state.time + 1e-6).nonzero().squeeze(1)
+            start, end = state[going], wanted[going]
+            action = self.follower(start, end).clamp(-1, 1)
+            noise = tuple(torch.zeros_like(x) for x in (start.vision, start.proprio))
+            came = self.model.sample(
+                start[:, None],
+                torch.ones(len(start), 1, dtype=torch.bool),
+                None,
+                end.time - start.time,
+                action[:, None].expand(-1, cfg.period, -1),
+                steps=1,
+                solver="euler",
+                noise=noise,
+            )
+            state = LatentState(
+                state.vision.index_copy(0, going, came.vision),
+                state.proprio.index_copy(0, going, came.proprio),
+                state.time.index_copy(0, going, came.time),
+            )
+        goal = way[:, -1]
+        pairs = ((state.vision, goal.vision), (state.proprio, goal.proprio))
+        return torch.stack([(a - b).square().flatten(1).mean(1).sqrt() for a, b in pairs], 1)
 
 
 class ActionSearch:

@@ -15,9 +15,9 @@ CHOSEN = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in PARTS else PART
 def main(config: DictConfig) -> None:
     """Parse, measure."""
     if CHOSEN == "memory":
-        from argos_sim.pipeline.memory import planner_memory
+        from argos_sim.pipeline.footprint import planner_footprint
 
-        run(planner_memory, config)
+        run(planner_footprint, config)
     else:
         from argos_sim.pipeline.benchmark import benchmark_planner
 

@@ -95,7 +95,7 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
 
     All processes that ``torchrun`` or ``accelerate launch`` started train together; the first of them encodes.
     """
-    _require_other_folder(settings)
+    _check_start(settings)
     parallel = Parallel.launched(settings.resolved_device().split(":")[0])
     latents = parallel.agreed(encode_demos(settings) if parallel.main else None)
     encoded = parallel.agreed(encode_sources(settings) if parallel.main else None)
@@ -115,11 +115,6 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
             "self_forcing": dataclasses.asdict(forcing),
         }
         if first is not None:
-            spoken = load_extra(first).get("text_encoder")
-            if spoken != cfg.text_encoder:
-                raise ValueError(
-                    f"The planner {first} was told things by {spoken}, and this run by {cfg.text_encoder}."
-                )
             inputs["start_from"] = weights_hash(WorldModel.load(first))
         if encoded:
             inputs["sources"] = {k: (v["fingerprint"], cfg.sources[k].weight) for k, v in encoded.items()}
@@ -138,12 +133,21 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
     return record
 
 
-def _require_other_folder(settings: Settings) -> None:
-    """A stage whose settings changed is emptied first; what it is to start from must not be in it."""
-    own, wanted = (settings.folder / "planner").resolve(), settings.planner.start_from
-    first = None if wanted is None else Path(wanted).resolve()
-    if first is not None and own in (first, *first.parents):
+def _check_start(settings: Settings) -> None:
+    """What is to be trained further is there, was told things by the same encoder, and lies elsewhere: a stage whose
+    settings changed is emptied first."""
+    wanted = settings.planner.start_from
+    if wanted is None:
+        return
+    own, first = (settings.folder / "planner").resolve(), Path(wanted).resolve()
+    if own in (first, *first.parents):
         raise ValueError(f"{wanted} is where this run's planner is written; train it further in another run_dir.")
+    spoken = load_extra(first).get("text_encoder")
+    if spoken != settings.planner.text_encoder:
+        raise ValueError(
+            f"The planner {wanted} was told things by {spoken}, and this run by {settings.planner.text_encoder}; set "
+            f"planner.text_encoder={spoken}."
+        )
 
 
 def _train(

@@ -23,9 +23,9 @@ from argos_wm.worlds.pixels import PixelCodec
 PAST = 0.4
 """Seconds between the two pictures that are seen."""
 TEXT_DIM = 1
+"""Nothing is said in this world."""
 JUDGE_SEED = 2**40
 """Beyond the seeds of training steps, so that no judged scene was trained on."""
-"""Nothing is said in this world."""
 
 
 @dataclass(frozen=True)

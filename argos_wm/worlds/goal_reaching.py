@@ -167,9 +167,7 @@ class Follower(nn.Module):
         return self.action(self.head(torch.cat([vision, here.proprio, there.proprio - here.proprio, left], 1)))
 
 
-def train_follower(
-    cache: LatentCache, cfg: GoalConfig, out_dir: Path, logger: RunLogger, noise: float = 0.1
-) -> Follower:
+def train_follower(cache: LatentCache, cfg: GoalConfig, out_dir: Path, logger: RunLogger) -> Follower:
     """Imitate recorded play: the action that was done between a state and one that came at most a period later."""
     torch.manual_seed(cfg.follower_loop.seed)
     follower = Follower(cache)

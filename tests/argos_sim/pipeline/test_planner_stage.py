@@ -97,6 +97,18 @@ def test_a_planner_is_not_trained_further_where_it_lies(tmp_path: Path) -> None:
             train_planner_stage(settings)
 
 
+def test_a_planner_to_start_from_is_looked_at_before_any_work(tmp_path: Path) -> None:
+    pretrained = str(ROOT / "assets" / "pretrained" / "planner")
+    for first, text_encoder, message in (
+        (str(tmp_path / "nowhere"), "hashed-ngram", "There is no"),
+        (pretrained, "google/siglip2", "was told things by hashed-ngram, and this run by google/siglip2"),
+        (pretrained, "hashed-ngram", "has not finished"),  # it fits, and the next to be missed are the demonstrations
+    ):
+        planner = PlannerSettings(start_from=first, text_encoder=text_encoder)
+        with pytest.raises(ValueError, match=message):
+            train_planner_stage(Settings(run_dir=str(tmp_path), planner=planner))
+
+
 def test_a_script_that_writes_alone_refuses_company(run_dir: Path) -> None:
     done = start("encode.py", run_dir, processes=2)
     assert done.returncode != 0 and "This script runs in one process" in done.stderr

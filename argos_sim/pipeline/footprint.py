@@ -38,7 +38,7 @@ def latent_spec(settings: Settings) -> LatentSpec:
     return LatentSpec(cfg.vision, "", side, side, channels, cfg.proprio_dim, joints, "")
 
 
-def planner_memory(settings: Settings) -> Footprint:
+def planner_footprint(settings: Settings) -> Footprint:
     """Print and return what each of ``planner.loop.micro_batches`` processes needs to train the run's planner."""
     cfg, spec = settings.planner, latent_spec(settings)
     text = load_text_encoder(cfg.text_encoder)

@@ -28,7 +28,7 @@ from argos_wm.encoders.measure import (
 from argos_wm.encoders.proprio import ProprioEncoder
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.vision import load_vision_encoder
-from argos_wm.image_quality import psnr, ssim
+from argos_wm.image_quality import LPIPS, psnr, ssim
 from argos_wm.training.encoder import EncoderViews, train_encoder
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.proprio import train_proprio
@@ -61,10 +61,12 @@ def prepare_encoder(settings: Settings) -> dict[str, Any]:
     cfg = settings.encoder
     if cfg.folder is not None:
         StateEncoder.load(cfg.folder)  # a missing or damaged one is refused before anything is rendered
+    lpips = None if cfg.lpips is None else LPIPS(Path(cfg.lpips))
     views_record = collect_views(settings)
     inputs = {
         "views": views_record["fingerprint"],
-        "encoder": dataclasses.asdict(cfg),
+        # How the decoder is measured decides nothing that others stand on.
+        "encoder": {k: v for k, v in dataclasses.asdict(cfg).items() if k != "lpips"},
         "given": _description(cfg.folder),
         "seed": settings.seed,
     }
@@ -80,7 +82,7 @@ def prepare_encoder(settings: Settings) -> dict[str, Any]:
             encoder = _make_encoder(settings, train, folder)
         figures = measure_encoder(encoder, train, test, cfg.image_size)
         if (folder / "decoder.safetensors").is_file():
-            figures |= measure_decoder(encoder, LatentDecoder.load(folder), test, cfg.image_size)
+            figures |= measure_decoder(encoder, LatentDecoder.load(folder), test, cfg.image_size, lpips=lpips)
         if cfg.folder is None:
             encoder.save(folder, figures)
         print_figures(figures)
@@ -138,9 +140,14 @@ def measure_encoder(encoder: StateEncoder, train: EncoderViews, test: EncoderVie
 
 
 def measure_decoder(
-    encoder: StateEncoder, decoder: LatentDecoder, test: EncoderViews, size: int, noise: float = 0.3
+    encoder: StateEncoder,
+    decoder: LatentDecoder,
+    test: EncoderViews,
+    size: int,
+    noise: float = 0.3,
+    lpips: LPIPS | None = None,
 ) -> dict[str, float]:
-    """PSNR [dB] and SSIM of pictures drawn from latents to the canonical ones, also with noise on the latents.
+    """PSNR [dB], SSIM and LPIPS of pictures drawn from latents to the canonical ones, also with noise on the latents.
 
     ``noise`` is the standard deviation in standardised units: a planner's latents are not exact either.
     """
@@ -154,6 +161,9 @@ def measure_decoder(
             drawn = in_batches(decoder, seen)
             figures[f"decoder_{label}{name}_psnr_db"] = float(psnr(drawn, canonical).mean())
             figures[f"decoder_{label}{name}_ssim"] = float(ssim(drawn, canonical).mean())
+            if lpips is not None:
+                distances = [lpips(*pair) for pair in zip(drawn.split(64), canonical.split(64), strict=True)]
+                figures[f"decoder_{label}{name}_lpips"] = float(torch.cat(distances).mean())
     return figures | {"decoder_pictures": float(len(views))}
 
 

@@ -50,6 +50,8 @@ class EncoderSettings:
     """Give every patch of a DINO the CLS token's channels, too."""
     statistics: Literal["position", "channel"] = "position"
     """What latents are standardised by: a mean and deviation for each position and channel, or for each channel."""
+    lpips: str | None = None
+    """A file of LPIPS's weights (``argos_wm/image_quality.py``) to measure the decoder with, too."""
     view_movements: int = 2
     """Batches of expert episodes rendered as views, ``view_envs`` each, 33 states an episode."""
     view_scattered: int = 100

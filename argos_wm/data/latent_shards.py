@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -248,18 +248,6 @@ class LatentShards:
             self._verified.add(number)
             self._maps[number] = _map_rows(path)
         return self._maps[number]
-
-
-def write_latents(
-    writer: LatentShardWriter, batches: Callable[[int], Iterator[Tensor]], extra: dict[str, Any] | None = None
-) -> None:
-    """Fill a writer from ``batches(first)``, which yields rows (N, …) from row ``first`` on, and finish it.
-
-    A run that was killed calls this again and goes on after the last whole shard.
-    """
-    for rows in batches(writer.rows):
-        writer.add(rows)
-    writer.finish(extra)
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

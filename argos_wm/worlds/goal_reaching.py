@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from argos_wm.cem import CEMConfig, CEMPlanner
-from argos_wm.data.latent_cache import LatentCache, WindowSampler
-from argos_wm.data.windows import WindowConfig
+from argos_wm.data.latent_cache import LatentCache
+from argos_wm.data.windows import Windows
 from argos_wm.evaluation import wilson_interval
 from argos_wm.hierarchy import whole_ways
 from argos_wm.latents import LatentState
@@ -58,8 +58,10 @@ class GoalConfig:
     """Steps that a planner has."""
     tasks: int = 200
     model: WorldModelConfig = field(
-        default_factory=lambda: WorldModelConfig(history=(0.0,), action_dropout=0.5, context_noise=0.1, time_mean=2.5)
+        default_factory=lambda: WorldModelConfig(history=(0.0,), action_dropout=0.0, context_noise=0.1, time_mean=2.5)
     )
+    goal_share: float = 0.5
+    """Share of ARGOS's windows that are told a goal; the rest learns what actions do, which trying a way out needs."""
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(steps=3000, batch_size=128, learning_rate=1e-3, ema_decay=0.998)
     )
@@ -75,6 +77,18 @@ class GoalConfig:
     cem: CEMConfig = field(default_factory=lambda: CEMConfig(samples=64, elites=8, iterations=8))
     replan: int = 10
     """Steps after which the search over actions begins anew, around the rest of its last plan."""
+
+    def __post_init__(self) -> None:
+        if self.length <= self.longest * self.period:
+            raise ValueError(
+                f"Episodes of {self.length} states hold no way of {self.longest} periods of {self.period} steps; "
+                "record longer ones or shorten arrivals."
+            )
+
+    @property
+    def longest(self) -> int:
+        """Periods of the longest way that the planner is trained on."""
+        return max(2, *self.arrivals)
 
 
 class Senses:
@@ -113,31 +127,39 @@ def encode(world: World, episodes: Episodes, patch: int) -> LatentCache:
     )
 
 
+def draw_windows(cache: LatentCache, cfg: GoalConfig, goal_share: float) -> Windows:
+    """Training windows: what ``whole_ways`` asks for, and what actions do.
+
+    A share is told a goal, from two periods ahead to the longest way, and no actions: its target is the state half-way.
+    The rest is told actions and no goal, a period ahead. Nothing else is ever asked of these models.
+    """
+    count = cfg.loop.rows
+    told = torch.rand(count) < goal_share
+    periods = torch.where(told, torch.randint(2, cfg.longest + 1, (count,)), 1)
+    episode = torch.randint(len(cache), (count,))
+    last = cache.starts[episode + 1] - 1 - periods * cfg.period
+    first = cache.starts[episode]
+    frames = first + (torch.rand(count) * (last - first + 1)).long()
+    ahead = (periods // 2).clamp_min(1) * cfg.period
+    goal = torch.where(told, periods * cfg.period, 0) if goal_share > 0 else None
+    windows = cache.windows(frames, ahead, cfg.model.history, cfg.period, goal)
+    windows.has_actions = ~told
+    return windows
+
+
 def train_world_model(
     cache: LatentCache, cfg: GoalConfig, objective: Literal["flow", "mean"], out_dir: Path, logger: RunLogger
 ) -> WorldModel:
     """A planner with goals (``flow``), or DINO-WM's predictor that always knows the actions and no goal (``mean``)."""
     torch.manual_seed(cfg.loop.seed)
     draws = objective == "flow"
-    config = replace(
-        cfg.model,
-        objective=objective,
-        action_steps=cfg.period,
-        action_dropout=cfg.model.action_dropout if draws else 0.0,
-    )
-    windows = WindowConfig(
-        period=cfg.period * STEP,
-        period_share=0.5 if draws else 1.0,
-        start_share=0.0,
-        static_share=1.0,
-        goal_share=0.6 if draws else 0.0,  # the rest learns what actions do, which trying a way out needs
-    )
+    config = replace(cfg.model, objective=objective, action_steps=cfg.period)
     model = WorldModel(config, cache.spec, TEXT_DIM, cache.actions.shape[1])
-    sampler = WindowSampler(cache, torch.arange(len(cache)), windows, config.history, config.action_steps)
+    goal_share = cfg.goal_share if draws else 0.0
     text = no_text(cfg.loop.rows, TEXT_DIM, "cpu")
     trained = fit(
         model,
-        lambda forward, step: forward(sampler(cfg.loop.rows), text),
+        lambda forward, step: forward(draw_windows(cache, cfg, goal_share), text),
         cfg.loop,
         out_dir,
         logger,

@@ -37,6 +37,8 @@ def test_smoke_preset_runs_every_stage_and_reuses_them(tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert [name for name in NAMES if name not in metrics] == []
     assert metrics["export.max_difference_nm"] < 1e-4
+    encoder = json.loads((tmp_path / "encoder" / "stage.json").read_text())["figures"]
+    assert encoder["decoder_train_psnr_db"] > encoder["decoder_noisy_train_psnr_db"] > 10
     assert (tmp_path / "report.html").stat().st_size > 10_000
     assert (tmp_path / "play" / "play.mp4").stat().st_size > 10_000
     again = subprocess.run(
@@ -92,6 +94,7 @@ def killed_ppo_ends_as_one_that_was_not(run: Path, settings: list[str]) -> None:
         ("collect_demos.py", ["task=Argos-Fly-v0"], "There is no task 'Argos-Fly-v0'"),
         ("train_encoder.py", ["planner.loop.steps=many"], "planner.loop.steps"),
         ("train_encoder.py", ["encoder.folder=nowhere"], "There is no nowhere/encoder.json"),
+        ("train_encoder.py", ["encoder.lpips=nowhere.safetensors"], "There are no weights at nowhere.safetensors"),
     ],
 )
 def test_mistakes_end_in_one_sentence(tmp_path: Path, script: str, arguments: list[str], message: str) -> None:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from argos_wm.checkpoint import CheckpointError
-from argos_wm.data.latent_shards import ChannelCodec, LatentShards, LatentShardWriter, write_latents
+from argos_wm.data.latent_shards import ChannelCodec, LatentShards, LatentShardWriter
 from argos_wm.latents import SpecMismatch
 from tests.argos_wm.toy import SPEC
 
 ROWS = torch.randn(23, 4, 6, generator=torch.Generator().manual_seed(0))
 
 
-def batches(first: int) -> Iterator[Tensor]:
-    yield from ROWS[first:].split(5)
+def fill(writer: LatentShardWriter) -> None:
+    """Write the rows that are not written yet."""
+    for rows in ROWS[writer.rows :].split(5):
+        writer.add(rows)
+    writer.finish()
 
 
 def written(folder: Path, **settings) -> Path:
-    write_latents(LatentShardWriter(folder, SPEC, rows_per_shard=8, **settings), batches)
+    fill(LatentShardWriter(folder, SPEC, rows_per_shard=8, **settings))
     return folder
 
 
@@ -46,7 +47,7 @@ def test_a_killed_writer_goes_on_where_it_was(tmp_path: Path) -> None:
         LatentShards(tmp_path / "killed")
     again = LatentShardWriter(tmp_path / "killed", SPEC, rows_per_shard=8)
     assert again.rows == 16
-    write_latents(again, batches)
+    fill(again)
     whole = LatentShards(written(tmp_path / "whole"))
     every = torch.arange(23)
     assert torch.equal(LatentShards(tmp_path / "killed")[every], whole[every])

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -22,8 +20,8 @@ from argos_sim.pipeline.stage import require_stage
 from argos_wm.checkpoint import save_json
 from argos_wm.data.episodes import read_episodes
 from argos_wm.data.instructions import Instructions
-from argos_wm.data.latent_cache import LatentCache
-from argos_wm.data.latent_shards import LatentShards, LatentShardWriter
+from argos_wm.data.latent_cache import VISION
+from argos_wm.data.latent_shards import LatentShards
 from argos_wm.data.windows import Windows
 from argos_wm.encoders.text import TextFeatures, load_text_encoder
 from argos_wm.evaluation import EvaluationConfig, moving_windows, roll_out, squared_errors
@@ -67,7 +65,7 @@ def benchmark_planner(settings: Settings) -> dict[str, float]:
     text = instructions.right(windows.episode)
     figures = training_step(planner.world_model, windows[:BATCH], text[:BATCH])
     figures |= plan_time(planner, windows, text, settings.planner.windows.period)
-    figures |= reading(settings, cache)
+    figures |= reading(settings)
     save_json(settings.folder / "benchmark.json", figures)
     for name, value in figures.items():
         print(f"  {name}: {value:.4g}")
@@ -143,7 +141,7 @@ def plan_time(planner: Planner, windows: Windows, text: TextFeatures, period: fl
     }
 
 
-def reading(settings: Settings, cache: LatentCache, count: int = 2048) -> dict[str, float]:
+def reading(settings: Settings, count: int = 2048) -> dict[str, float]:
     """Random rows of latents from shards on disk, beside decoding and encoding as many frames of the recordings."""
     require_stage(settings.folder / "demos", "demos", "collect_demos.py")
     encoder = load_encoder(settings)
@@ -158,18 +156,14 @@ def reading(settings: Settings, cache: LatentCache, count: int = 2048) -> dict[s
                 break
         return frames
 
-    with TemporaryDirectory() as folder:
-        writer = LatentShardWriter(Path(folder), cache.spec)
-        writer.add(cache.vision)
-        writer.finish()
-        shards = LatentShards(Path(folder))
+    shards = LatentShards(settings.folder / "latents" / VISION, encoder.spec)
 
-        def read() -> None:
-            for rows in torch.randint(len(shards), (count,), generator=generator).split(BATCH):
-                shards[rows].float()
+    def read() -> None:
+        for rows in torch.randint(len(shards), (count,), generator=generator).split(BATCH):
+            shards[rows].float()
 
-        frames = decode_and_encode()
-        seconds, slow = in_turns(read, decode_and_encode, turns=4)
+    frames = decode_and_encode()
+    seconds, slow = in_turns(read, decode_and_encode, turns=4)
     return {
         "read_rows_per_s": count / seconds,
         "decode_encode_frames_per_s": frames / slow,

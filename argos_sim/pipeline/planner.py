@@ -54,8 +54,7 @@ def encode_demos(settings: Settings) -> dict[str, Any]:
 
     def work(folder: Path) -> dict[str, Any]:
         episodes = read_episodes(dataset, encoder.cameras, encoder.joint_names)
-        cache = encode_episodes(episodes, encoder, torque_limits(settings))
-        cache.save(folder)
+        cache = encode_episodes(episodes, encoder, torque_limits(settings), folder)
         return {"episodes": len(cache), "frames": len(cache.vision)}
 
     inputs = {"demos": demos["fingerprint"], "encoder": encoder_record["fingerprint"]}

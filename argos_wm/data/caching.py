@@ -6,7 +6,8 @@ text and where in the source it came from; the rows of one clip follow each othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -89,10 +90,10 @@ def _write(waiting: list[tuple[Tensor, dict[str, Any]]], encode: Encode, writer:
         waiting.clear()
 
 
-def clip_rows(notes: list[dict[str, Any]]) -> Iterator[tuple[int, int, str]]:
+def clip_rows(notes: Iterable[dict[str, Any]]) -> Iterator[tuple[int, int, str]]:
     """First row, length and text of each clip in the notes of a cache's rows."""
     first = 0
-    for i in range(1, len(notes) + 1):
-        if i == len(notes) or notes[i]["row"] != notes[first]["row"]:
-            yield first, i - first, notes[first]["text"]
-            first = i
+    for (_, text), clip in itertools.groupby(notes, key=lambda note: (note["row"], note["text"])):
+        length = sum(1 for _ in clip)
+        yield first, length, text
+        first += length

@@ -1,7 +1,8 @@
-"""Demonstrations as latents: encoded once, kept in memory, cut into windows.
+"""Demonstrations as latents: encoded once, cut into windows.
 
-Episodes lie one after the other in flat tensors of F frames; ``starts`` says where each begins. The cache carries the
-``LatentSpec`` of its encoder and refuses any other.
+Episodes lie one after the other in flat tensors of F frames; ``starts`` says where each begins. What was seen is read
+from shards on disk where it is too large to be kept in memory; all else is small. The cache carries the ``LatentSpec``
+of its encoder and refuses any other.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from argos_wm.checkpoint import CheckpointError, load_json, load_tensors, save_json, save_tensors
+from argos_wm.data.latent_shards import INDEX, LatentShards, LatentShardWriter
 from argos_wm.data.windows import WindowConfig, Windows
 from argos_wm.latents import LatentSpec, LatentState
 
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from argos_wm.data.episodes import Episode
     from argos_wm.encoders.state import StateEncoder
 
-WEIGHTS, SETTINGS = "latents.safetensors", "latents.json"
+COLUMNS, SETTINGS, VISION = "columns.safetensors", "latents.json", "vision"
+MOST_IN_MEMORY = 4 * 2**30
+"""Bytes of vision up to which a cache is read into memory as a whole."""
 
 
 @dataclass
@@ -35,7 +39,7 @@ class LatentCache:
         fps: frames a second.
         instructions: N instructions.
         starts: (N + 1,) first frame of each episode, and F.
-        vision: (F, P, C) float16, standardised.
+        vision: (F, P, C) float16, standardised; a tensor, or shards on disk that are indexed like one.
         proprio: (F, D) float32, standardised.
         positions: (F, J) sensed joint positions [rad].
         actions: (F, J) mean torque from this frame to the next, in units of each joint's limit.
@@ -44,14 +48,13 @@ class LatentCache:
             None where nobody is to imitate them.
         control_action: (F, R, J) torque at those steps [N·m], or None.
         environment_state: (F, E) privileged state, or None.
-        has_proprio, has_actions: whether the recordings have them; where not, their columns mean nothing.
     """
 
     spec: LatentSpec
     fps: float
     instructions: list[str]
     starts: Tensor
-    vision: Tensor
+    vision: Tensor | LatentShards
     proprio: Tensor
     positions: Tensor
     actions: Tensor
@@ -59,8 +62,6 @@ class LatentCache:
     control_state: Tensor | None = None
     control_action: Tensor | None = None
     environment_state: Tensor | None = None
-    has_proprio: bool = True
-    has_actions: bool = True
 
     def __post_init__(self) -> None:
         self.episode_of = torch.repeat_interleave(torch.arange(len(self)), self.starts.diff())
@@ -71,26 +72,28 @@ class LatentCache:
     def __len__(self) -> int:
         return len(self.instructions)
 
-    def save(self, folder: Path) -> None:
-        """Write ``latents.safetensors`` and ``latents.json``."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        save_tensors(folder / WEIGHTS, {k: v for k, v in tensors.items() if isinstance(v, Tensor)})
-        settings = {name: getattr(self, name) for name in ("fps", "instructions", "has_proprio", "has_actions")}
-        save_json(folder / SETTINGS, {"spec": self.spec.to_json()} | settings)
-
     @staticmethod
-    def load(folder: Path, spec: LatentSpec | None = None) -> LatentCache:
-        """Read a cache; with ``spec``, refuse one that was made with another encoder."""
+    def load(folder: Path, spec: LatentSpec | None = None, most_in_memory: int = MOST_IN_MEMORY) -> LatentCache:
+        """Read what ``encode_episodes`` wrote; with ``spec``, refuse what was made with another encoder.
+
+        Vision of more than ``most_in_memory`` bytes stays on disk.
+        """
         settings = load_json(folder / SETTINGS)
         own = LatentSpec.from_json(settings["spec"])
         if spec is not None:
             spec.require(own, "the encoder", f"the latent cache {folder}")
-        tensors = load_tensors(folder / WEIGHTS)
+        tensors = load_tensors(folder / COLUMNS)
         missing = {f.name for f in fields(LatentCache) if f.type == "Tensor"} - set(tensors)
         if missing:
-            raise CheckpointError(f"{folder / WEIGHTS} lacks {', '.join(sorted(missing))}. Encode the dataset again.")
-        columns: dict[str, Any] = {name: settings.get(name, True) for name in ("has_proprio", "has_actions")} | tensors
-        return LatentCache(own, settings["fps"], settings["instructions"], **columns)
+            raise CheckpointError(f"{folder / COLUMNS} lacks {', '.join(sorted(missing))}. Encode the dataset again.")
+        shards = LatentShards(folder / VISION, own)
+        if len(shards) != len(tensors["time"]):
+            raise CheckpointError(
+                f"{folder} holds what was seen in {len(shards)} of {len(tensors['time'])} frames. Encode the dataset "
+                "again."
+            )
+        vision = shards if shards.bytes > most_in_memory else shards[torch.arange(len(shards))]
+        return LatentCache(own, settings["fps"], settings["instructions"], vision=vision, **tensors)
 
     def split(self, validation_share: float, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Episodes to train on and to validate on, at least one of each, as sorted index tensors."""
@@ -152,8 +155,6 @@ class LatentCache:
             actions=self._mean_actions(edges),
             episode=self.episode_of[frames],
             frame=frames,
-            has_proprio=None if self.has_proprio else torch.zeros(len(frames), dtype=torch.bool),
-            has_actions=None if self.has_actions else torch.zeros(len(frames), dtype=torch.bool),
             goal=goal,
             has_goal=None if goal_ahead is None else goal_ahead > 0,
         )
@@ -207,27 +208,34 @@ def _pick(values: Tensor, count: int) -> Tensor:
 
 @torch.no_grad()
 def encode_episodes(
-    episodes: Iterable[Episode], encoder: StateEncoder, torque_limit: Tensor, batch: int = 256
+    episodes: Iterable[Episode], encoder: StateEncoder, torque_limit: Tensor, folder: Path, batch: int = 256
 ) -> LatentCache:
-    """Encode demonstrations into a cache.
+    """Encode demonstrations into ``folder``; a run that was killed goes on after its last whole shard.
 
     Args:
         episodes: recorded episodes, all at one frame rate.
         encoder: the frozen state encoder.
         torque_limit: (J,) [N·m], the unit of the cached actions.
+        folder: ``LatentCache.load`` reads it.
         batch: pictures encoded at once.
     """
+    if (folder / VISION / INDEX).is_file() and load_json(folder / VISION / INDEX).get("complete"):
+        return LatentCache.load(folder, encoder.spec)  # it was killed after its last write
+    writer = LatentShardWriter(folder / VISION, encoder.spec)
     rows: dict[str, list[Tensor]] = defaultdict(list)
     instructions: list[str] = []
     fps: float | None = None
+    frames, on_disk = 0, writer.rows
     for episode in episodes:
         if fps is not None and episode.fps != fps:
             raise ValueError(f"Episode {len(instructions)} has {episode.fps} frames a second, those before it {fps}.")
         fps = episode.fps
         instructions.append(episode.task)
         state, control_action = torch.from_numpy(episode.state), torch.from_numpy(episode.control_action)
-        pictures = torch.from_numpy(episode.images).split(batch)
-        rows["vision"].append(torch.cat([encoder.encode_vision(chunk).half().cpu() for chunk in pictures]))
+        pictures = torch.from_numpy(episode.images)[max(0, on_disk - frames) :]
+        for chunk in pictures.split(batch) if len(pictures) else ():
+            writer.add(encoder.encode_vision(chunk))
+        frames += len(state)
         rows["proprio"].append(encoder.encode_proprio(state).float().cpu())
         rows["positions"].append(state[:, : state.shape[1] // 2])
         rows["actions"].append(control_action.mean(1) / torque_limit)
@@ -239,5 +247,8 @@ def encode_episodes(
     if fps is None:
         raise ValueError("The dataset holds no episodes; record demonstrations first.")
     lengths = torch.tensor([0, *(len(time) for time in rows["time"])])
-    columns: dict[str, Any] = {k: torch.cat(v) for k, v in rows.items() if len(v) == len(instructions)}
-    return LatentCache(encoder.spec, fps, instructions, starts=lengths.cumsum(0), **columns)
+    columns = {k: torch.cat(v) for k, v in rows.items() if len(v) == len(instructions)}
+    save_tensors(folder / COLUMNS, columns | {"starts": lengths.cumsum(0)})
+    save_json(folder / SETTINGS, {"spec": encoder.spec.to_json(), "fps": fps, "instructions": instructions})
+    writer.finish()  # last, so that what is complete has its columns
+    return LatentCache.load(folder, encoder.spec)

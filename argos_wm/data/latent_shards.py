@@ -5,7 +5,8 @@ shard's rows, bytes and SHA-256. Shards are read through memory maps, so that a 
 A shard that was cut off is found when the folder is opened, one that was altered when it is first touched.
 
 Rows are of any shape and kept in float16 or bfloat16; with a ``ChannelCodec`` only the leading principal components of
-their channels are kept. Each row may have a note, such as its caption, in a JSON-lines file beside its shard.
+their channels are kept. Each row may have a note, such as its caption, in a JSON-lines file beside its shard; of notes,
+too, only what is asked for is held.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ from argos_wm.latents import LatentSpec
 INDEX, CODEC, ROWS = "index.json", "codec.safetensors", "rows"
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 VERSION = 1
+SHARD_BYTES = 256 * 2**20
+"""About what a shard holds, and a writer waits for."""
+MOST_ROWS = 4096
+"""Of a shard."""
 MOST_MAPS = 256
 """Shards mapped at once; each holds a file descriptor, of which a process usually has 1,024."""
 
@@ -73,7 +78,7 @@ class LatentShardWriter:
     Args:
         folder: made if missing.
         spec: whose latents these are; a folder of another's is refused.
-        rows_per_shard: rows of one file.
+        rows_per_shard: rows of one file; None makes files of about ``SHARD_BYTES``.
         dtype: ``float16`` or ``bfloat16``.
         codec: applied to the last axis, or None.
         source: what the rows were made from, such as a dataset's name and settings; a folder of another is refused.
@@ -83,13 +88,16 @@ class LatentShardWriter:
         self,
         folder: Path,
         spec: LatentSpec,
-        rows_per_shard: int = 4096,
+        rows_per_shard: int | None = None,
         dtype: str = "float16",
         codec: ChannelCodec | None = None,
         source: Any = None,
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"Latents cannot be kept as {dtype!r}; choose {' or '.join(DTYPES)}.")
+        if rows_per_shard is None:
+            channels = spec.channels if codec is None else len(codec.components)
+            rows_per_shard = min(MOST_ROWS, max(1, SHARD_BYTES // (2 * spec.patches * channels)))
         self.folder, self.rows_per_shard, self.codec = folder, rows_per_shard, codec
         self.index: dict[str, Any] = {
             "version": VERSION,
@@ -191,7 +199,7 @@ class LatentShards:
         if self.index["codec"] is not None:
             self.codec = ChannelCodec(**load_tensors(folder / CODEC), kept=self.index["codec"]["kept"])
         self._maps: dict[int, np.ndarray] = {}
-        self._notes: dict[int, list[Any]] = {}
+        self._lines: dict[int, np.ndarray] = {}
         self._verified: set[int] = set()
 
     def __len__(self) -> int:
@@ -203,36 +211,51 @@ class LatentShards:
         if len(flat) and (flat.min() < 0 or flat.max() >= len(self)):
             raise IndexError(f"{self.folder} has {len(self)} rows; row {int(flat.max())} was asked for.")
         which = np.searchsorted(self.starts, flat, side="right") - 1
-        out: Tensor | None = None
+        out = torch.empty(len(flat), *self._map(0).shape[1:], dtype=self.dtype)
         for number in np.unique(which):
             mine = np.flatnonzero(which == number)
             local = flat[mine] - self.starts[number]
             order = np.argsort(local, kind="stable")  # a disk prefers to be read forwards
-            part = torch.from_numpy(self._map(int(number))[local[order]]).view(self.dtype)
-            if out is None:
-                out = torch.empty(len(flat), *part.shape[1:], dtype=self.dtype)
-            out[torch.from_numpy(mine[order])] = part
-        if out is None:
-            raise IndexError("No rows were asked for.")
+            out[torch.from_numpy(mine[order])] = torch.from_numpy(self._map(int(number))[local[order]]).view(self.dtype)
         decoded = out if self.codec is None else self.codec.decode(out)
         return decoded.unflatten(0, rows.shape) if rows.ndim != 1 else decoded
+
+    @property
+    def bytes(self) -> int:
+        """Of all shards."""
+        return sum(shard["bytes"] for shard in self.index["shards"])
 
     def notes(self, rows: Tensor) -> list[Any]:
         """The notes of rows (N,)."""
         flat = rows.numpy()
         which = np.searchsorted(self.starts, flat, side="right") - 1
-        return [self._notes_of(int(n))[int(row - self.starts[n])] for n, row in zip(which, flat, strict=True)]
+        notes: list[Any] = [None] * len(flat)
+        for number in np.unique(which):
+            lines = self._line_ends(int(number))
+            with open(self.folder / _notes_name(int(number)), "rb") as file:
+                for i in np.flatnonzero(which == number):
+                    first, last = lines[flat[i] - self.starts[number] :][:2].tolist()
+                    file.seek(first)
+                    notes[i] = json.loads(file.read(last - first))
+        return notes
 
-    def _notes_of(self, number: int) -> list[Any]:
-        if number not in self._notes:
-            path = self.folder / _notes_name(number)
-            lines = path.read_text().split("\n")[:-1] if path.is_file() else []
-            if len(lines) != self.index["shards"][number]["rows"]:
-                raise CheckpointError(
-                    f"{path} has {len(lines)} of {self.index['shards'][number]['rows']} notes. Encode the data again."
-                )
-            self._notes[number] = [json.loads(line) for line in lines]
-        return self._notes[number]
+    def every_note(self) -> Iterator[Any]:
+        """All notes in order, a shard of them in memory at a time."""
+        for number in range(len(self.index["shards"])):
+            self._line_ends(number)
+            with open(self.folder / _notes_name(number), "rb") as file:
+                yield from (json.loads(line) for line in file)
+
+    def _line_ends(self, number: int) -> np.ndarray:
+        """Where each line of a shard's notes begins, and the last one ends, in bytes: four bytes a row are kept."""
+        if number not in self._lines:
+            path, rows = self.folder / _notes_name(number), self.index["shards"][number]["rows"]
+            text = np.frombuffer(path.read_bytes() if path.is_file() else b"", np.uint8)
+            ends = np.flatnonzero(text == ord("\n")) + 1
+            if len(ends) != rows:
+                raise CheckpointError(f"{path} has {len(ends)} of {rows} notes. Encode the data again.")
+            self._lines[number] = np.concatenate([[0], ends]).astype(np.uint32)
+        return self._lines[number]
 
     def _map(self, number: int) -> np.ndarray:
         """A shard's rows as 16-bit integers, mapped, its checksum compared on first touch."""

@@ -7,7 +7,7 @@ whose past and future are its own frames; nobody's joints or actions are known. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -153,8 +153,7 @@ class ClipWindows(_Shards):
         super().__init__(shards, "clips", history, action_steps, cameras)
         self.cfg, self.fps = windows, float(shards.index["extra"]["fps"])
         self.shortest = max(1, round(windows.shortest_horizon * self.fps))
-        notes: list[dict[str, Any]] = shards.notes(torch.arange(len(shards)))
-        clips = [clip for clip in clip_rows(notes) if clip[1] > self.shortest]
+        clips = [clip for clip in clip_rows(shards.every_note()) if clip[1] > self.shortest]
         if not clips:
             raise ValueError(f"None of the clips in {shards.folder} lasts {windows.shortest_horizon} s.")
         self.first = torch.tensor([first for first, _, _ in clips])

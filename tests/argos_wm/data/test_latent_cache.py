@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +12,10 @@ import pytest
 import torch
 
 from argos_wm.checkpoint import CheckpointError
+from argos_wm.data import latent_shards
 from argos_wm.data.instructions import Instructions
 from argos_wm.data.latent_cache import LatentCache, WindowSampler, encode_episodes
+from argos_wm.data.latent_shards import LatentShards
 from argos_wm.data.windows import WindowConfig
 from argos_wm.encoders.text import HashedNGramEncoder
 from argos_wm.latents import SpecMismatch
@@ -72,19 +75,6 @@ def test_only_moving_windows_when_so_asked() -> None:
     assert cache.time[windows.frame].max() < 1.5
 
 
-def test_a_cache_survives_the_disk_and_refuses_another_encoder(tmp_path: Path) -> None:
-    cache = toy_cache()
-    cache.save(tmp_path)
-    loaded = LatentCache.load(tmp_path, SPEC)
-    assert torch.equal(loaded.vision, cache.vision) and loaded.instructions == cache.instructions
-    with pytest.raises(SpecMismatch, match="encoder_hash"):
-        LatentCache.load(tmp_path, replace(SPEC, encoder_hash="1"))
-    weights = tmp_path / "latents.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="cut off"):
-        LatentCache.load(tmp_path)
-
-
 def test_too_few_or_too_short_episodes_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         toy_cache(episodes=1).split(0.5)
@@ -124,12 +114,74 @@ ENCODER = SimpleNamespace(
 )
 
 
-def test_episodes_are_encoded_in_order() -> None:
-    cache = encode_episodes([episode(6), episode(4)], ENCODER, torch.tensor([2.0, 4.0]), batch=5)  # pyright: ignore
-    assert cache.starts.tolist() == [0, 6, 10] and cache.vision.shape == (10, 4, 3)
+LIMIT = torch.tensor([2.0, 4.0])
+
+
+def encoded(folder: Path, episodes: Sequence[object], encoder: object = ENCODER) -> LatentCache:
+    return encode_episodes(episodes, encoder, LIMIT, folder, batch=5)  # pyright: ignore
+
+
+def test_episodes_are_encoded_in_order(tmp_path: Path) -> None:
+    cache = encoded(tmp_path / "a", [episode(6), episode(4)])
+    assert cache.starts.tolist() == [0, 6, 10] and isinstance(cache.vision, torch.Tensor)
+    assert cache.vision.shape == (10, 4, 3) and cache.vision.dtype == torch.float16
     assert cache.vision[6:].unique().tolist() == [4.0] and cache.actions[0].tolist() == [1.0, 0.5]
     assert cache.environment_state is None and cache.time[6].item() == 0.0
     with pytest.raises(ValueError, match="frames a second"):
-        encode_episodes([episode(), episode(fps=30.0)], ENCODER, torch.ones(2))  # pyright: ignore
+        encoded(tmp_path / "b", [episode(), episode(fps=30.0)])
     with pytest.raises(ValueError, match="no episodes"):
-        encode_episodes([], ENCODER, torch.ones(2))  # pyright: ignore
+        encoded(tmp_path / "c", [])
+
+
+def test_a_cache_on_disk_gives_the_windows_of_one_in_memory(tmp_path: Path) -> None:
+    encoded(tmp_path, [episode(8), episode(9)])
+    within, outside = LatentCache.load(tmp_path, SPEC), LatentCache.load(tmp_path, SPEC, most_in_memory=0)
+    assert isinstance(outside.vision, LatentShards) and isinstance(within.vision, torch.Tensor)
+    frames, ahead = torch.tensor([0, 3, 9, 12]), torch.tensor([4, 2, 5, 1])
+    goal = torch.tensor([0, 4, 6, 2])
+    a, b = (cache.windows(frames, ahead, HISTORY, 2, goal) for cache in (within, outside))
+    assert a.goal is not None and b.goal is not None
+    for one, other in ((a.history, b.history), (a.target, b.target), (a.goal, b.goal)):
+        assert torch.equal(one.vision, other.vision) and torch.equal(one.proprio, other.proprio)
+    none = torch.zeros(0, dtype=torch.long)
+    assert outside.states(none).vision.shape == within.states(none).vision.shape == (0, 4, 3)
+
+
+def test_a_damaged_cache_or_that_of_another_encoder_is_refused(tmp_path: Path) -> None:
+    encoded(tmp_path, [episode(6), episode(4)])
+    with pytest.raises(SpecMismatch, match="encoder_hash"):
+        LatentCache.load(tmp_path, replace(SPEC, encoder_hash="1"))
+    columns = tmp_path / "columns.safetensors"
+    whole = columns.read_bytes()
+    columns.write_bytes(whole[:1000])
+    with pytest.raises(CheckpointError, match="cut off"):
+        LatentCache.load(tmp_path)
+    columns.write_bytes(whole)
+    (tmp_path / "vision" / "shard-00000.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        LatentCache.load(tmp_path)
+
+
+def test_a_killed_encoding_goes_on_after_its_last_whole_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latent_shards, "MOST_ROWS", 4)
+    seen: list[int] = []
+
+    def encode_vision(images: torch.Tensor) -> torch.Tensor:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(len(images))
+        return ENCODER.encode_vision(images)
+
+    dying = SimpleNamespace(spec=SPEC, encode_vision=encode_vision, encode_proprio=ENCODER.encode_proprio)
+    episodes = [episode(6), episode(5)]
+    with pytest.raises(KeyboardInterrupt):
+        encoded(tmp_path / "killed", episodes, dying)
+    assert seen == [5, 1], "a shard of four is whole, two rows are lost"
+    seen[:] = [0, 0, 0]
+    resumed = encoded(tmp_path / "killed", episodes, dying)
+    assert sum(seen) == 7
+    whole = encoded(tmp_path / "whole", episodes)
+    for name in ("vision", "proprio", "actions", "starts"):
+        assert torch.equal(getattr(resumed, name), getattr(whole, name))
+    again = encoded(tmp_path / "killed", [])  # killed after its last write: nothing is read again
+    assert again.instructions == ["touch red"] * 2

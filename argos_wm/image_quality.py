@@ -78,7 +78,7 @@ class LPIPS(nn.Module):
         shift, scale = a.new_tensor(IMAGENET)[..., None, None]
         x = (2 * torch.cat([a, b]) - 1 - shift) / scale
         distance, taps = x.new_zeros(len(a)), iter(self.weights)
-        for layer in self.trunk:
+        for layer in self.trunk.children():
             x = layer(x)
             if isinstance(layer, nn.ReLU):
                 one, other = F.normalize(x, dim=1, eps=1e-10).chunk(2)

@@ -55,7 +55,7 @@ def test_objects_are_read_from_latents_that_hold_their_places() -> None:
     """A place that is a linear function of the latents is read exactly from the true ones, worse from a guess."""
     cache, encoder = toy_cache(episodes=60), HashedNGramEncoder()
     linear = torch.randn(12, 2, generator=torch.Generator().manual_seed(0))
-    place = cache.vision.float().flatten(1) @ linear
+    place = cache.vision.float().flatten(1) @ linear  # pyright: ignore[reportAttributeAccessIssue]
     cache.environment_state = torch.cat([place, torch.zeros(len(place), 5)], 1)
     arguments = (
         Planner(toy_model(), encoder, SamplerConfig(steps=1)),

@@ -115,7 +115,7 @@ def test_of_a_planner_with_several_cameras_a_clip_shows_the_first(tmp_path: Path
     assert filmed.has_cameras is not None and filmed.has_cameras.tolist() == [[True, False]] * 2
     vision = torch.cat([filmed.history.vision, filmed.target.vision[:, None]], 1)
     assert vision.shape[2] == spec.patches and not vision[:, :, 4:].any()
-    both = replace(toy_cache(), spec=spec, vision=toy_cache().vision.repeat(1, 2, 1))
+    both = replace(toy_cache(), spec=spec, vision=toy_cache().vision.repeat(1, 2, 1))  # pyright: ignore[reportAttributeAccessIssue]
     recorded = both.windows(torch.tensor([9]), torch.tensor([8]), SMALL.history, SMALL.action_steps)
     batch = Windows.cat([filmed, recorded])
     assert batch.has_cameras is not None and batch.has_cameras.tolist() == [[True, False]] * 2 + [[True, True]]

@@ -60,7 +60,7 @@ def test_goals_are_sought_by_states_and_by_actions(tmp_path: Path, world: World)
     )
     episodes = record(world, cfg.episodes, cfg.length, 0)
     cache = goal_reaching.encode(world, episodes, cfg.patch)
-    assert cache.vision.shape[0] == 10 * cfg.length and (cache.actions.abs() <= 1).all()
+    assert cache.vision.shape[0] == 10 * cfg.length and (cache.actions.abs() <= 1).all()  # pyright: ignore[reportAttributeAccessIssue]
     logger = RunLogger(tmp_path)
     draws = goal_reaching.train_world_model(cache, cfg, "flow", tmp_path / "a", logger)
     predicts = goal_reaching.train_world_model(cache, cfg, "mean", tmp_path / "b", logger)

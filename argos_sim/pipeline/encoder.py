@@ -62,6 +62,8 @@ def prepare_encoder(settings: Settings) -> dict[str, Any]:
     if cfg.folder is not None:
         StateEncoder.load(cfg.folder)  # a missing or damaged one is refused before anything is rendered
     lpips = None if cfg.lpips is None else LPIPS(Path(cfg.lpips))
+    if lpips is not None and cfg.image_size < LPIPS.SMALLEST:
+        raise ValueError(f"LPIPS needs pictures of {LPIPS.SMALLEST} pixels or more; image_size is {cfg.image_size}.")
     views_record = collect_views(settings)
     inputs = {
         "views": views_record["fingerprint"],
@@ -88,7 +90,12 @@ def prepare_encoder(settings: Settings) -> dict[str, Any]:
         print_figures(figures)
         return figures
 
-    return run_stage(settings.folder / "encoder", "encoder", inputs, work, settings.overwrite)
+    record = run_stage(settings.folder / "encoder", "encoder", inputs, work, settings.overwrite)
+    if lpips is not None and not any(name.endswith("_lpips") for name in record["figures"]):
+        print(
+            "  the decoder, if there is one, was measured before LPIPS was asked for; overwrite=true measures it anew"
+        )
+    return record
 
 
 def _description(folder: str | None) -> str | None:

@@ -57,7 +57,7 @@ def encode_demos(settings: Settings) -> dict[str, Any]:
         cache = encode_episodes(episodes, encoder, torque_limits(settings), folder)
         return {"episodes": len(cache), "frames": len(cache.vision)}
 
-    inputs = {"demos": demos["fingerprint"], "encoder": encoder_record["fingerprint"]}
+    inputs = {"demos": demos["fingerprint"], "encoder": encoder_record["fingerprint"], "layout": "shards"}
     return run_stage(settings.folder / "latents", "latents", inputs, work, settings.overwrite)
 
 

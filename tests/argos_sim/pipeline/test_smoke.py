@@ -102,4 +102,5 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path, script: str, arguments: li
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert message in done.stderr
+    assert not (tmp_path / "run" / "views").exists()
     assert "Traceback" not in done.stderr

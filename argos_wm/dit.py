@@ -49,6 +49,10 @@ SIZES = {
 }
 
 
+ALIGNED = 8
+"""Keys that attention's kernels on a GPU read at once; where their number is no multiple, masks are read one by one."""
+
+
 @dataclass
 class Context:
     """What stays the same over a plan's solver steps: everything but the noisy target and the flow's time.
@@ -152,6 +156,9 @@ class DiT(nn.Module):
         self.clean_vision, self.clean_proprio = nn.Linear(width, shapes.channels), nn.Linear(width, shapes.proprio_dim)
         self.grid: Tensor
         self.register_buffer("grid", patch_cells(shapes.rows, shapes.cols, shapes.cameras), persistent=False)
+        self.centre: Tensor
+        centre = torch.tensor([[(shapes.rows - 1) / 2, (shapes.cols - 1) / 2]])
+        self.register_buffer("centre", centre, persistent=False)
         self.initialise()
 
     def initialise(self) -> None:
@@ -205,7 +212,7 @@ class DiT(nn.Module):
         """
         batch = len(history_mask)
         vector = self.condition.vector(horizon, text, actions, has_actions)
-        words, words_mask = self.condition.text_tokens(text)
+        words, words_mask = _padded(*self.condition.text_tokens(text))
         states, mask = history, history_mask
         if goal is not None:
             told = mask.new_ones(batch) if has_goal is None else has_goal
@@ -219,12 +226,15 @@ class DiT(nn.Module):
         tokens.append(self.condition.action_token(actions))
         places.append(self._centred(_middles(horizon, actions.shape[1])))
         masks.append(has_actions[:, None].expand(-1, actions.shape[1]))
-        x = torch.cat(tokens, 1)
-        rotation, unplaced = self.rotary(torch.cat(places, 1)), self.rotary.nowhere(words.shape[1])
-        words_bias, bias = visible(words_mask), visible(torch.cat(masks, 1))
+        x, there = _padded(torch.cat(tokens, 1), torch.cat(masks, 1))
+        place = torch.cat(places, 1)
+        place = F.pad(place, (0, 0, 0, x.shape[1] - place.shape[1]))
+        rotation, unplaced = self.rotary(place), self.rotary.nowhere(words.shape[1])
+        words_bias, bias = visible(words_mask), visible(there)
         for block in self.context_blocks:
             x = self._run(block, x, vector, rotation, block.keys_values(words, unplaced), words_bias, bias)
-        context, always = torch.cat([self.norm(x), words], 1), mask.new_ones(batch, 1)
+        # Autocast normalises in float32; every block's products read this, and it is rounded for them once.
+        context, always = torch.cat([self.norm(x), words], 1).to(x.dtype), mask.new_ones(batch, 1)
         everywhere = Rotation.cat([rotation, unplaced], batch)
         known = history_mask[:, -1].to(history.vision.dtype)
         seen = known[:, None] if has_cameras is None else known[:, None] * self._per_patch(has_cameras)
@@ -302,14 +312,18 @@ class DiT(nn.Module):
 
     def _places(self, time: Tensor) -> Tensor:
         """Places (B, S (P + 1), 3) of the tokens of states at ``time`` (B, S); joints are at the grid's centre."""
-        return _placed(time, torch.cat([self.grid, self._centre()])).flatten(1, 2)
+        return _placed(time, torch.cat([self.grid, self.centre])).flatten(1, 2)
 
     def _centred(self, time: Tensor) -> Tensor:
         """Places (B, N, 3) at the grid's centre at ``time`` (B, N)."""
-        return _placed(time, self._centre()).flatten(1, 2)
+        return _placed(time, self.centre).flatten(1, 2)
 
-    def _centre(self) -> Tensor:
-        return self.grid.new_tensor([(self.shapes.rows - 1) / 2, (self.shapes.cols - 1) / 2])[None]
+
+def _padded(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens (B, N, W) and their mask (B, N), on a GPU with hidden ones at the end that make N a multiple of
+    ``ALIGNED``."""
+    missing = -tokens.shape[1] % ALIGNED if tokens.is_cuda else 0
+    return F.pad(tokens, (0, 0, 0, missing)), F.pad(mask, (0, missing))
 
 
 def _placed(time: Tensor, cells: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 Parts = tuple[Tensor, ...]
-Predict = Callable[[Parts, Tensor], Parts]
-"""Maps ``x_t`` and the time t (B,) to ``x̂_0``."""
+Predict = Callable[[Parts, float], Parts]
+"""Maps ``x_t`` and the time t, the same for all rows, to ``x̂_0``."""
 Solver = Literal["euler", "heun"]
 
 MIN_TIME = 0.05
@@ -59,11 +59,11 @@ def dimension_shift(dimensions: int) -> float:
     return max(1.0, math.sqrt(dimensions / 4096))
 
 
-def shift_time(t: Tensor, shift: float) -> Tensor:
+def shift_time[Time: (float, Tensor)](t: Time, shift: float) -> Time:
     """Move times toward noise, as high-dimensional latents need.
 
     Args:
-        t: times in [0, 1], any shape.
+        t: times in [0, 1], a number or a tensor of any shape.
         shift: s ≥ 1; 1 leaves t unchanged. ``dimension_shift`` derives it from the latent's size.
 
     Returns:
@@ -77,9 +77,9 @@ def training_times(batch: int, shift: float, mean: float = 0.0, std: float = 1.0
     return shift_time(torch.sigmoid(mean + std * torch.randn(batch, device=device)), shift)
 
 
-def solver_times(steps: int, shift: float) -> Tensor:
-    """(steps + 1,) falling times from 1 (noise) to 0 (data), evenly spaced before the shift."""
-    return shift_time(torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64), shift)
+def solver_times(steps: int, shift: float) -> list[float]:
+    """``steps`` + 1 falling times from 1 (noise) to 0 (data), evenly spaced before the shift."""
+    return [shift_time(1 - i / steps, shift) for i in range(steps + 1)]
 
 
 def guided(
@@ -90,9 +90,8 @@ def guided(
     Outside of the interval, and everywhere with scale 1, this is the conditional model and costs no second pass.
     """
 
-    def predict(x: Parts, t: Tensor) -> Parts:
-        at = float(t.flatten()[0])
-        if scale == 1.0 or not interval[0] <= at <= interval[1]:
+    def predict(x: Parts, t: float) -> Parts:
+        if scale == 1.0 or not interval[0] <= t <= interval[1]:
             return conditional(x, t)
         pairs = zip(unconditional(x, t), conditional(x, t), strict=True)
         return tuple(torch.lerp(u, c, scale) for u, c in pairs)
@@ -118,7 +117,7 @@ def sample(predict: Predict, noise: Parts, steps: int, solver: Solver = "heun", 
         raise ValueError(f"There is no flow solver named {solver!r}; choose euler or heun.")
     if steps < 1:
         raise ValueError(f"The flow solver was asked for {steps} steps; it needs at least 1.")
-    times = solver_times(steps, shift).tolist()
+    times = solver_times(steps, shift)
     x = noise
     for now, then in itertools.pairwise(times):
         v = _velocity(predict, x, now)
@@ -131,5 +130,4 @@ def sample(predict: Predict, noise: Parts, steps: int, solver: Solver = "heun", 
 
 
 def _velocity(predict: Predict, x: Parts, t: float) -> Parts:
-    times = torch.full(x[0].shape[:1], t, device=x[0].device, dtype=x[0].dtype)
-    return tuple((a - b) / t for a, b in zip(x, predict(x, times), strict=True))
+    return tuple((a - b) / t for a, b in zip(x, predict(x, t), strict=True))

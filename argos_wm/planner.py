@@ -7,12 +7,13 @@ target follows from the plan's seed, so a plan can be made again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from argos_wm.compiling import Recorded, compile_layers, halve_products
 from argos_wm.encoders.text import TextEncoder, TextFeatures, load_text_encoder
 from argos_wm.hierarchy import bridge
 from argos_wm.latents import LatentPlan, LatentState
@@ -35,6 +36,7 @@ class Planner:
         self.world_model, self.text_encoder, self.sampler = world_model, text_encoder, sampler
         self.spec = world_model.spec
         self._features: dict[str, TextFeatures] = {}
+        self._draw = world_model.sample
 
     @staticmethod
     def load(folder: Path, sampler: SamplerConfig = DEFAULT, device: torch.device | str = "cpu") -> Planner:
@@ -45,6 +47,19 @@ class Planner:
     @property
     def device(self) -> torch.device:
         return next(self.world_model.parameters()).device
+
+    def accelerate(self) -> Planner:
+        """Plan as fast as a GPU can, in place, after a minute of compiling at the first plan of each size.
+
+        Layers are compiled; matrix products keep their weights in bfloat16 where they are multiplied so, for the same
+        plans; and what is done for a small batch is recorded and replayed. The world model then serves inference alone.
+        """
+        model = self.world_model.requires_grad_(False)
+        if model.autocasts(self.device):
+            halve_products(model)
+        compile_layers(model)
+        self._draw = Recorded(model.sample)
+        return self
 
     def features(self, instructions: Sequence[str]) -> TextFeatures:
         """Text features of B instructions; each distinct one is encoded once. An empty one is the null condition."""
@@ -100,6 +115,7 @@ class Planner:
                 cfg,
                 memory=memory,
                 has_cameras=has_cameras,
+                draw=self._draw,
             )
         else:
             way = bridge(
@@ -131,18 +147,20 @@ def rollout(
     memory: MemoryTokens | None = None,
     actions: Tensor | None = None,
     has_cameras: Tensor | None = None,
+    draw: Callable[..., LatentState] | None = None,
 ) -> LatentState:
     """T states (B, T, …), each predicted ``period`` seconds from the one before, which has joined the history.
 
     The history keeps its length: at each step the states nearest to the wanted offsets are remembered. The ``memory``
     is that of the first step, and grows older. ``actions`` (B, A, J) are those of the first step; of later ones none
-    are known.
+    are known. ``draw`` takes the place of ``world_model.sample``.
     """
+    draw = draw or world_model.sample
     offsets = torch.tensor(world_model.config.history, device=history.time.device)
     known, mask, future = history, history_mask, []
     for _ in range(targets):
         horizon = torch.full_like(history.time[:, 0], period)
-        state = world_model.sample(
+        state = draw(
             history,
             history_mask,
             text,
@@ -151,7 +169,7 @@ def rollout(
             has_proprio=has_proprio,
             has_cameras=has_cameras,
             memory=memory,
-            generator=generator,
+            noise=world_model.noise(len(horizon), horizon.device, generator),
             **sampler.arguments(),
         )
         memory, actions = None if memory is None else memory.aged(period), None

@@ -241,14 +241,14 @@ class WorldModel(nn.Module):
                     has_cameras=has_cameras,
                     memory=memory,
                 )
-                return lambda x, t: _in_float(self.dit(x, t, context))
+                return lambda x, t: _in_float(self.dit(x, torch.full_like(now, t), context))
 
             predict = predictor(known)
             if guidance_scale != 1.0 and text is not None:
                 unknown = predictor(no_text(batch, self.text_dim, device))
                 predict = flow.guided(predict, unknown, guidance_scale, guidance_interval)
             if self.config.objective == "mean":
-                vision, proprio = predict(self._zeros(batch, device), torch.ones(batch, device=device))
+                vision, proprio = predict(self._zeros(batch, device), 1.0)
             else:
                 start = self.noise(batch, device, generator) if noise is None else noise
                 start = tuple(temperature * x for x in start)
@@ -321,9 +321,12 @@ class WorldModel(nn.Module):
             torch.zeros(batch, spec.proprio_dim, device=device),
         )
 
+    def autocasts(self, device: torch.device) -> bool:
+        """Whether matrix products are in bfloat16 on this device."""
+        return {"auto": has_bfloat16(device), "bf16": True, "fp32": False}[self.config.precision]
+
     def _autocast(self, device: torch.device) -> torch.autocast:
-        wanted = {"auto": has_bfloat16(device), "bf16": True, "fp32": False}[self.config.precision]
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocasts(device))
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -6,6 +6,7 @@ Each trains what it compares on the same data, for the same number of steps, and
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,10 @@ from argos_wm.training.logger import RunLogger
 from argos_wm.worlds import bouncing_shapes, curtain, forecasting, goal_reaching
 from argos_wm.worlds.push_t import PushT
 from argos_wm.worlds.two_room import TwoRoom
-from argos_wm.worlds.world import World, record, tasks
+from argos_wm.worlds.world import World
 
 SHOWN = 8
 """Scenes or tasks in a picture."""
-RECORD_SEED, TASK_SEED, FOLLOWED_SEED = 0, 1, 2
-"""Tasks come from episodes that nothing was trained on."""
 
 
 def forecast_stage(settings: Settings) -> dict[str, Any]:
@@ -100,55 +99,39 @@ def goal_stage(settings: Settings, name: str) -> dict[str, Any]:
     cfg: goal_reaching.GoalConfig = getattr(settings.worlds, name)
     world: World = TwoRoom() if name == "two_room" else PushT()
 
+    def logger(folder: Path, part: str) -> RunLogger:
+        return RunLogger(folder / part, settings.logger, f"{name}-{part}", settings.to_dict())
+
     def work(folder: Path) -> dict[str, Any]:
-        cache = goal_reaching.encode(world, record(world, cfg.episodes, cfg.length, RECORD_SEED), cfg.patch)
-        models = {}
-        for objective in ("flow", "mean"):
-            logger = RunLogger(folder / objective, settings.logger, f"{name}-{objective}", settings.to_dict())
-            models[objective] = goal_reaching.train_world_model(cache, cfg, objective, folder / objective, logger)
-            logger.close()
-        logger = RunLogger(folder / "follower", settings.logger, f"{name}-follower", settings.to_dict())
-        follower = goal_reaching.train_follower(cache, cfg, folder / "follower", logger)
-        logger.close()
-        del cache
-        followed = record(world, goal_reaching.PLAY_READ, cfg.length, FOLLOWED_SEED)
-        held_out = record(world, 4 * cfg.tasks, cfg.length, TASK_SEED)
-        start, goal = tasks(world, held_out, cfg.ahead, cfg.tasks, TASK_SEED)
-        senses = goal_reaching.Senses(world, cfg.patch)
-        planners = {
-            "states": goal_reaching.StatePlanner(models["flow"], follower, senses, cfg, followed),
-            "actions": goal_reaching.ActionSearch(models["mean"], senses, cfg),
-        }
+        trained = goal_reaching.train(world, cfg, folder, partial(logger, folder), settings.resolved_device())
         figures: dict[str, Any] = {}
-        for label, play in (("random", False), ("play", True)):
-            result = goal_reaching.judge(goal_reaching.Aimless(senses, cfg, play), start, goal, f"{name} by {label}")
-            print(f"  {label}: {100 * result['solved']:.1f} % of {result['tasks']} tasks solved")
-            figures |= {f"{label}.{k}": v for k, v in result.items()}
-        for label, planner in planners.items():
-            result = goal_reaching.judge(planner, start, goal, f"{name} by {label}")
-            seconds = goal_reaching.seconds_per_plan(planner, start, goal)
-            print(
-                f"  {label}: {100 * result['solved']:.1f} % of {result['tasks']} tasks solved "
-                f"{[round(100 * x, 1) for x in result['solved_ci']]}, {seconds:.3f} s a plan"
-            )
-            figures |= {f"{label}.{k}": v for k, v in result.items()} | {f"{label}.seconds_per_plan": seconds}
-        figures["gain"] = figures["states.solved"] - figures["actions.solved"]
-        figures["time_ratio"] = figures["actions.seconds_per_plan"] / figures["states.seconds_per_plan"]
-        save_image(task_sheet(planners["states"], start[:SHOWN], goal[:SHOWN]), folder / "states.png")
+        for ahead in cfg.ahead:
+            start, goal = goal_reaching.held_out_tasks(world, cfg, ahead)
+            found = goal_reaching.compare(trained, cfg, start, goal, ahead)
+            print(f"  {ahead} steps ahead, {found['states.tasks']} tasks:")
+            for label in ("random", "play", "states", "actions"):
+                low, high = (round(100 * x, 1) for x in found[f"{label}.solved_ci"])
+                seconds = found.get(f"{label}.seconds_per_plan")
+                print(
+                    f"    {label}: {100 * found[f'{label}.solved']:.1f} % [{low}, {high}] solved"
+                    + (f", {seconds:.3f} s a plan" if seconds else "")
+                )
+            figures |= {f"{ahead}.{k}": v for k, v in found.items()}
+            save_image(task_sheet(trained.planner(cfg, ahead), start[:SHOWN], goal[:SHOWN]), folder / f"{ahead}.png")
         return figures
 
     folder = settings.folder / "worlds" / name
     return run_stage(folder, name, dataclasses.asdict(cfg), work, settings.overwrite)
 
 
-def task_sheet(planner: Any, start: Tensor, goal: Tensor) -> Tensor:
+def task_sheet(planner: goal_reaching.StatePlanner, start: Tensor, goal: Tensor) -> Tensor:
     """A picture (3, H, W): a task a row; goal, start, and for every second period what was wanted and what came."""
     cfg, senses = planner.cfg, planner.senses
     world, codec = senses.world, senses.codec
     state, wanted = start, senses(goal)
     columns = [world.render(goal).float() / 255, world.render(start).float() / 255]
-    for step in range(cfg.ahead):
-        state = world.step(state, planner.act(state, wanted, step))
+    for step in range(planner.ahead):
+        state = world.step(state, planner.act(state, wanted, step).cpu())
         if (step + 1) % cfg.period == 0:
-            columns += [codec.decode(planner.target.vision), world.render(state).float() / 255]
+            columns += [codec.decode(planner.target.vision.cpu()), world.render(state).float() / 255]
     return make_grid(torch.stack(columns, 1).flatten(0, 1).clamp(0, 1), nrow=len(columns), padding=2, pad_value=0.5)

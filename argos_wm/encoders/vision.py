@@ -7,6 +7,7 @@ registers) of any size. Raw latents are standardised afterwards by ``LatentStats
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from argos_wm.checkpoint import CheckpointError, load_into, load_json, load_tensors
+from argos_wm.compiling import compile_layers
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -40,6 +42,9 @@ class VisionEncoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
         """Encode ``images`` uint8 (B, 3, H, W) to raw latents float32 (B, P, C), row by row from the top left."""
+
+    def accelerate(self) -> None:
+        """Prepare for very many pictures on a GPU, in place."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -182,15 +187,73 @@ class DINOv3Encoder(VisionEncoder):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         pixels = (_as_input(images, self.image_size) - self.mean) / self.std
-        hidden = self.model(pixel_values=pixels).last_hidden_state
+        halved = self.model.dtype == torch.bfloat16
+        with torch.autocast(images.device.type, enabled=False) if halved else nullcontext():
+            hidden = self.model(pixel_values=pixels.to(self.model.dtype)).last_hidden_state
         patches = hidden[:, self.prefix_tokens :]
         if self.keep_cls:
             patches = torch.cat([patches, hidden[:, :1].expand_as(patches)], -1)
         return patches.float()
 
+    def accelerate(self) -> None:
+        """Everything in bfloat16, patches embedded by a matrix product, and layers compiled, GELU in the product's
+        kernel."""
+        self.model.to(torch.bfloat16)
+        for module in list(self.model.modules()):
+            for name, part in module.named_children():
+                if isinstance(part, nn.Conv2d) and part.kernel_size == part.stride:
+                    setattr(module, name, _PatchProduct(part))
+            if type(getattr(module, "act_fn", None)).__name__ == "GELUActivation" and not hasattr(module, "gate_proj"):
+                _GELUProduct.take_over(module)
+        compile_layers(self.model)
+
     def settings(self) -> dict[str, Any]:
         settings = {"kind": "transformers", "source": self.name, "image_size": self.image_size}
         return settings | ({"keep_cls": True} if self.keep_cls else {})
+
+
+class _PatchProduct(nn.Module):
+    """A convolution whose patches do not overlap, as a product: several times faster on a GPU for three channels."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = convolution.weight, convolution.bias
+        self.side = convolution.kernel_size[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, 3, H, W) -> (B, C, rows, cols)."""
+        batch, channels, height, width = x.shape
+        rows, cols = height // self.side, width // self.side
+        patches = x.reshape(batch, channels, rows, self.side, cols, self.side).permute(0, 2, 4, 1, 3, 5)
+        return F.linear(patches.flatten(3), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
+@torch.library.custom_op("argos::linear_gelu", mutates_args=())
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """GELU of a linear layer, on a GPU in its kernel, by the tanh formula: off by 5e-4 at most, an eighth of what
+    bfloat16 rounds a one by."""
+    return torch._addmm_activation(bias, x.flatten(0, -2), weight.t(), use_gelu=True).unflatten(0, x.shape[:-1])
+
+
+@linear_gelu.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return x.new_empty((*x.shape[:-1], len(weight)))
+
+
+class _GELUProduct(nn.Module):
+    """A linear layer and its GELU."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    @staticmethod
+    def take_over(module: Any) -> None:
+        """Put it in the place of a transformers' ``up_proj`` and ``act_fn``."""
+        module.up_proj, module.act_fn = _GELUProduct(module.up_proj), nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear_gelu(x, self.linear.weight, self.linear.bias)
 
 
 def _as_input(images: Tensor, size: int) -> Tensor:

@@ -72,7 +72,7 @@ def footprint(
         model = WorldModel(replace(config, precision="bf16"), spec, text_dim, action_dim)
         kept = _Kept(model)
         with kept.counting():
-            model.loss(*_nothing_in_particular(model, loop.rows, words, goals))
+            model.loss(*random_windows(model, loop.rows, words, goals))
         units = [FLOAT * _count(block) for block in kept.blocks]
         parameters = _count(model)
     # Recomputed, a block's activations exist while it is differentiated, and only what enters it is kept.
@@ -94,30 +94,35 @@ def _count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def _nothing_in_particular(model: WorldModel, rows: int, words: int, goals: bool) -> tuple[Windows, TextFeatures]:
-    """Windows of the right shapes."""
+def random_windows(
+    model: WorldModel, rows: int, words: int, goals: bool = False, device: torch.device | str = "cpu"
+) -> tuple[Windows, TextFeatures]:
+    """Noise of the right shapes, to count or time a training with; half of the words are padding."""
     spec, config = model.spec, model.config
-    states = len(config.history)
-    there = torch.ones(rows, dtype=torch.bool)
-    target = LatentState(
-        torch.zeros(rows, spec.patches, spec.channels), torch.zeros(rows, spec.proprio_dim), torch.zeros(rows)
-    )
+    period = torch.full((rows,), 0.8, device=device)
+
+    def states(*shape: int) -> LatentState:
+        return LatentState(
+            torch.randn(*shape, spec.patches, spec.channels, device=device),
+            torch.randn(*shape, spec.proprio_dim, device=device),
+            torch.zeros(shape, device=device),
+        )
+
+    history = states(rows, len(config.history))
+    history.time = torch.tensor(config.history, device=device).expand(rows, -1)
+    target = replace(states(rows), time=period)
     windows = Windows(
-        history=LatentState(
-            torch.zeros(rows, states, spec.patches, spec.channels),
-            torch.zeros(rows, states, spec.proprio_dim),
-            torch.zeros(rows, states),
-        ),
-        history_mask=there[:, None].expand(rows, states),
+        history=history,
+        history_mask=torch.ones(rows, len(config.history), dtype=torch.bool, device=device),
         target=target,
-        horizon=torch.zeros(rows),
-        actions=torch.zeros(rows, config.action_steps, model.action_dim),
+        horizon=period,
+        actions=torch.randn(rows, config.action_steps, model.action_dim, device=device),
         episode=torch.zeros(rows, dtype=torch.long),
         frame=torch.zeros(rows, dtype=torch.long),
         goal=target if goals else None,
     )
-    text = TextFeatures(torch.zeros(rows, words, model.text_dim), torch.ones(rows, words, dtype=torch.bool))
-    return windows, text
+    mask = (torch.arange(words, device=device) < (words + 1) // 2).expand(rows, -1)
+    return windows, TextFeatures(torch.randn(rows, words, model.text_dim, device=device) * mask[..., None], mask)
 
 
 class _Kept:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from argos_wm.checkpoint import CheckpointError, load_into, load_tensors, save_tensors
+from argos_wm.compiling import compile_layers, uncompile_layers
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.parallel import Parallel, like, whole
 
@@ -50,7 +51,7 @@ class LoopConfig:
     checkpoint_every: int = 200
     log_every: int = 20
     compile: bool = False
-    """Compile the module's forward pass with ``torch.compile``; pays on a GPU."""
+    """Compile the module's layers with ``torch.compile``, which takes a minute; pays on a GPU."""
     checkpoint_activations: bool = False
     """Recompute activations in the backward pass where the module can: less memory, more time."""
     shard: bool = False
@@ -109,10 +110,10 @@ def fit(
     for layer in module.modules():
         if hasattr(layer, "checkpoint_activations"):
             vars(layer)["checkpoint_activations"] = cfg.checkpoint_activations
+    if cfg.compile:
+        compile_layers(module)
     forward = parallel.prepare(module, cfg.shard)
     optimizer = _adamw(module, cfg)
-    if cfg.compile:
-        forward = torch.compile(forward)
     average = Average(module) if cfg.ema_decay > 0 else None
     start = 0
     if stored is not None:
@@ -131,36 +132,45 @@ def fit(
         disable=not parallel.main,
     )
     parameters = [p for p in module.parameters() if p.requires_grad]
+    unread: list[tuple[int, Tensor, Tensor]] = []
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, cfg)
         optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros(())
+        losses: list[Tensor] = []
         for part in parts:
             torch.manual_seed(part_seed(cfg.seed, step, part))
             last = part == parts[-1]
             with parallel.without_sync(forward, last):
                 values = loss_fn(forward, step * cfg.micro_batches + part)
                 (values["loss"] / len(parts)).backward()
-            total = total + values["loss"].detach().cpu()
+            losses.append(values["loss"].detach())
             meter.add(values)
-        _require_finite(parallel.mean({"loss": total})["loss"], cfg, f"{label}, step {step}")
-        nn.utils.clip_grad_norm_(parameters, cfg.grad_clip)
+        norm = whole(nn.utils.clip_grad_norm_(parameters, cfg.grad_clip))
+        unread.append((step, torch.stack(losses).sum(), norm))
+        optimizer.found_inf = (~torch.isfinite(norm)).float()  # pyright: ignore[reportAttributeAccessIssue]
         optimizer.step()
         if average is not None:
             average.update(module, min(cfg.ema_decay, (1 + step) / (10 + step)))
         done = step + 1
-        if done % cfg.log_every == 0 or done == cfg.steps:
+        noted = done % cfg.log_every == 0 or done == cfg.steps
+        saved = done % cfg.checkpoint_every == 0 or done == cfg.steps
+        if norm.device.type == "cpu" or noted or saved:
+            _require_finite(unread, cfg, label)
+            unread = []
+        if noted:
             means = {k: float(v) for k, v in parallel.mean(meter.flush()).items()}
             if parallel.main:
                 bar.set_postfix(loss=f"{means['loss']:.4g}")
                 logger.log({f"{label}/{k}": v for k, v in means.items()}, done)
-        if done % cfg.checkpoint_every == 0 or done == cfg.steps:
+        if saved:
             tensors = _pack(module, average, optimizer, done, cfg)
             if parallel.main:
                 save_tensors(path, tensors)
             del tensors
             parallel.wait()
+    if cfg.compile:
+        uncompile_layers(module)
     final = average.tensors if average is not None else module.state_dict()
     result.load_state_dict({k: whole(v).to(result_device(result)) for k, v in final.items()})
     return result.to(device).eval()
@@ -187,11 +197,12 @@ class Average:
     @torch.no_grad()
     def update(self, module: nn.Module, decay: float) -> None:
         """Move toward the module's weights."""
-        for name, new in module.state_dict().items():
-            if name in self.moving:
-                self.tensors[name].lerp_(new, 1 - decay)
-            else:
-                self.tensors[name].copy_(new)
+        new = module.state_dict()
+        moving = [name for name in new if name in self.moving]
+        # All at once: one by one, a GPU waits for the host.
+        torch._foreach_lerp_([self.tensors[name] for name in moving], [new[name] for name in moving], 1 - decay)
+        for name in new.keys() - self.moving:
+            self.tensors[name].copy_(new[name])
 
 
 def learning_rate(step: int, cfg: LoopConfig) -> float:
@@ -211,12 +222,18 @@ def _adamw(module: nn.Module, cfg: LoopConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=cfg.learning_rate, betas=(0.9, 0.99), fused=True)
 
 
-def _require_finite(loss: Tensor, cfg: LoopConfig, where: str) -> None:
-    if not torch.isfinite(loss):
-        raise FloatingPointError(
-            f"{where}: the loss is {loss.item()}. Lower the learning rate ({cfg.learning_rate}) or look for NaN in the "
-            "data."
-        )
+def _require_finite(unread: list[tuple[int, Tensor, Tensor]], cfg: LoopConfig, label: str) -> None:
+    """Read the steps' losses and their gradients' norms, which are the same in all processes, so that all end together.
+
+    A GPU would wait for the host at every step if they were read at once. They are read now and then, and before
+    anything is saved; meanwhile AdamW leaves the weights as they were (``found_inf``).
+    """
+    for step, loss, norm in unread:
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"{label}, step {step}: the loss is {loss.item()} and its gradient's norm {norm.item()}. Lower the "
+                f"learning rate ({cfg.learning_rate}) or look for NaN in the data."
+            )
 
 
 class _Meter:
@@ -224,17 +241,18 @@ class _Meter:
 
     def __init__(self, parts: int) -> None:
         self.parts = parts
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.since = time.perf_counter()
 
     def add(self, values: dict[str, Tensor]) -> None:
         for key, value in values.items():
-            self.sums[key] = self.sums.get(key, 0.0) + float(value.detach())
+            value = value.detach().double()
+            self.sums[key] = self.sums[key] + value if key in self.sums else value
             self.counts[key] = self.counts.get(key, 0) + 1
 
     def flush(self) -> dict[str, Tensor]:
-        means = {k: s / self.counts[k] for k, s in self.sums.items()}
+        means = {k: float(s) / self.counts[k] for k, s in self.sums.items()}
         pace = self.counts["loss"] / self.parts / max(1e-9, time.perf_counter() - self.since)
         self.__init__(self.parts)
         return {k: torch.tensor(v) for k, v in (means | {"steps_per_s": pace}).items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from argos_wm.flow import (
     MIN_TIME,
@@ -27,8 +26,7 @@ SOLVERS: tuple[Solver, Solver] = ("euler", "heun")
 def gaussian(mean: float, std: float):
     """The exact x̂_0 of data drawn from N(mean, std²): the posterior mean given x_t."""
 
-    def predict(x: Parts, t: Tensor) -> Parts:
-        s = t[:, None]
+    def predict(x: Parts, s: float) -> Parts:
         gain = (1 - s) * std**2 / ((1 - s) ** 2 * std**2 + s**2)
         return (mean + gain * (x[0] - (1 - s) * mean),)
 
@@ -74,14 +72,13 @@ def test_heun_is_of_second_order_and_finds_the_distribution() -> None:
 def test_agrees_with_diffusers_given_explicit_sigmas() -> None:
     diffusers = pytest.importorskip("diffusers")
     shift, steps = 4.0, 7
-    sigmas = solver_times(steps, shift)
+    sigmas = np.asarray(solver_times(steps, shift), dtype=np.float32)
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=1.0)
-    scheduler.set_timesteps(sigmas=np.asarray(sigmas[:-1]))
+    scheduler.set_timesteps(sigmas=sigmas[:-1])
     x = noise = torch.randn(5, 1)
     model = gaussian(1.0, 0.3)
     for timestep, sigma in zip(scheduler.timesteps, sigmas[:-1], strict=True):
-        t = torch.full((5,), float(sigma))
-        x = scheduler.step((x - model((x,), t)[0]) / sigma.float(), timestep, x).prev_sample
+        x = scheduler.step((x - model((x,), float(sigma))[0]) / float(sigma), timestep, x).prev_sample
     assert torch.allclose(sample(model, (noise,), steps, "euler", shift)[0], x, atol=1e-4)
 
 
@@ -106,13 +103,13 @@ def test_guidance_one_is_the_conditional_model() -> None:
     calls: list[str] = []
 
     def model(name: str, mean: float):
-        def predict(x: Parts, t: Tensor) -> Parts:
+        def predict(x: Parts, t: float) -> Parts:
             calls.append(name)
             return (torch.full_like(x[0], mean),)
 
         return predict
 
-    x, t = (torch.zeros(2, 1),), torch.full((2,), 0.5)
+    x, t = (torch.zeros(2, 1),), 0.5
     assert guided(model("c", 3.0), model("u", 1.0), 1.0)(x, t)[0].unique().tolist() == [3.0]
     assert guided(model("c", 3.0), model("u", 1.0), 4.0, (0.6, 1.0))(x, t)[0].unique().tolist() == [3.0]
     assert calls == ["c", "c"]

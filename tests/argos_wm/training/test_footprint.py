@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from argos_wm.training.footprint import FLOAT, Footprint, _Kept, _nothing_in_particular, footprint
+from argos_wm.training.footprint import FLOAT, Footprint, _Kept, footprint, random_windows
 from argos_wm.training.loop import LoopConfig
 from argos_wm.world_model import WorldModel
 from tests.argos_wm.toy import SMALL, SPEC
@@ -23,7 +23,7 @@ def test_it_is_what_a_real_loss_keeps() -> None:
     model = WorldModel(replace(SMALL, precision="bf16"), SPEC, 8, 2)
     kept = _Kept(model)
     with kept.counting():
-        model.loss(*_nothing_in_particular(model, 32, 4, False))
+        model.loss(*random_windows(model, 32, 4, False))
     counted = of(LOOP)
     assert counted.activations == pytest.approx(kept.outside + sum(kept.inside), rel=1e-3)
     assert counted.parameters == sum(p.numel() for p in model.parameters())

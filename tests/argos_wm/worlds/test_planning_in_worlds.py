@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from argos_wm.cem import CEMConfig
+from argos_wm.latents import LatentState
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import LoopConfig
 from argos_wm.worlds import forecasting, goal_reaching
@@ -16,7 +17,7 @@ from argos_wm.worlds.bouncing_shapes import SHAPES
 from argos_wm.worlds.pixels import PixelCodec
 from argos_wm.worlds.push_t import PushT
 from argos_wm.worlds.two_room import TwoRoom
-from argos_wm.worlds.world import World, record, tasks
+from argos_wm.worlds.world import World, record
 
 LOOP = LoopConfig(steps=2, batch_size=4, warmup_steps=1)
 SIZE = {"width": 32, "depth": 1, "context_depth": 1, "heads": 2}
@@ -51,48 +52,55 @@ def test_goals_are_sought_by_states_and_by_actions(tmp_path: Path, world: World)
     cfg = replace(
         base,
         episodes=10,
+        length=31,
+        ahead=(10,),
         tasks=6,
-        budget=10,
         model=replace(base.model, **SIZE),
         loop=LOOP,
         follower_loop=LOOP,
         cem=CEMConfig(samples=6, elites=2, iterations=2),
     )
-    episodes = record(world, cfg.episodes, cfg.length, 0)
-    cache = goal_reaching.encode(world, episodes, cfg.patch)
+    cache = goal_reaching.encode(world, record(world, cfg.episodes, cfg.length, 0), cfg.patch)
     assert cache.vision.shape[0] == 10 * cfg.length and (cache.actions.abs() <= 1).all()  # pyright: ignore[reportAttributeAccessIssue]
-    logger = RunLogger(tmp_path)
-    draws = goal_reaching.train_world_model(cache, cfg, "flow", tmp_path / "a", logger)
-    predicts = goal_reaching.train_world_model(cache, cfg, "mean", tmp_path / "b", logger)
-    follower = goal_reaching.train_follower(cache, cfg, tmp_path / "c", logger)
-    start, goal = tasks(world, episodes, cfg.ahead, cfg.tasks, 0)
+    trained = goal_reaching.train(world, cfg, tmp_path, lambda name: RunLogger(tmp_path / name))
+    start, goal = goal_reaching.held_out_tasks(world, cfg, 10)
+    assert len(start) == 6 and not world.solved(start, goal).any()
+    figures = goal_reaching.compare(trained, cfg, start, goal, 10)
+    for label in ("random", "play", "states", "actions"):
+        assert figures[f"{label}.tasks"] == 6 and 0 <= figures[f"{label}.solved"] <= 1
+    assert figures["time_ratio"] > 0
+
+
+def test_ways_are_as_long_as_the_goal_is_due_then_as_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def ways(model: object, here: LatentState, goal: LatentState, periods: torch.Tensor, *_: object) -> LatentState:
+        asked.append(int(periods[0]))
+        return LatentState.stack([goal])
+
+    monkeypatch.setattr(goal_reaching, "whole_ways", ways)
+    world, cfg = TwoRoom(), goal_reaching.GoalConfig()
     senses = goal_reaching.Senses(world, cfg.patch)
-    for planner in (
-        goal_reaching.StatePlanner(draws, follower, senses, cfg, episodes),
-        goal_reaching.ActionSearch(predicts, senses, cfg),
-    ):
-        figures = goal_reaching.judge(planner, start, goal, "test")
-        assert figures["tasks"] == 6 and 0 <= figures["solved"] <= 1
-        assert goal_reaching.seconds_per_plan(planner, start, goal, repeats=1) > 0
-    for play in (False, True):
-        aimless = goal_reaching.judge(goal_reaching.Aimless(senses, cfg, play), start, goal, "test")
-        assert 0 <= aimless["solved"] < 1
+    planner = goal_reaching.StatePlanner(None, lambda here, there: torch.zeros(2, 2), senses, cfg, 25)  # pyright: ignore
+    state = world.reset(2, torch.Generator().manual_seed(0))
+    for step in range(50):
+        planner.act(state, senses(state), step)
+    assert asked == [5, 4, 3, 2, 1] * 2
 
 
 def test_a_planner_that_knows_the_actions_solves_everything() -> None:
     """The measure itself: replaying what the recording did reaches its goal."""
     world = TwoRoom()
-    cfg = goal_reaching.GoalConfig(budget=25)
+    cfg = goal_reaching.GoalConfig(ahead=(25,))
     episodes = record(world, 30, 61, 0)
     start, goal = episodes.states[:, 0], episodes.states[:, 25]
 
     class Replay:
         senses = goal_reaching.Senses(world, cfg.patch)
 
-        def __init__(self) -> None:
-            self.cfg = cfg
+        ahead = 25
 
         def act(self, state: torch.Tensor, wanted: object, step: int) -> torch.Tensor:
-            return episodes.actions[:, step]
+            return episodes.actions[:, min(step, 24)]
 
     assert goal_reaching.judge(Replay(), start, goal, "replay")["solved"] == 1.0  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""Networks made fast on a GPU: their layers compiled, their weights as matrix products read them, their kernels recorded.
+"""Networks made fast on a GPU: layers compiled, weights kept as matrix products read them, kernels recorded.
 
 Layers of one list share their code, so that compiling them one by one takes seconds where the whole network takes
 minutes; what lies between them is small.

@@ -49,11 +49,13 @@ class Planner:
         return next(self.world_model.parameters()).device
 
     def accelerate(self) -> Planner:
-        """Plan as fast as a GPU can, in place, after a minute of compiling at the first plan of each size.
+        """Plan as fast as a GPU can, in place, after a minute of compiling at the first plan; on a CPU, do nothing.
 
         Layers are compiled; matrix products keep their weights in bfloat16 where they are multiplied so, for the same
         plans; and what is done for a small batch is recorded and replayed. The world model then serves inference alone.
         """
+        if self.device.type == "cpu":
+            return self
         model = self.world_model.requires_grad_(False)
         if model.autocasts(self.device):
             halve_products(model)
@@ -100,7 +102,8 @@ class Planner:
         """
         history, known = history.to(self.device), history_mask.to(self.device)
         text, cfg = self.features(instructions), self.sampler
-        generator = torch.Generator().manual_seed(seed)
+        # On the same device: of large batches, drawing noise elsewhere took longer than planning.
+        generator = torch.Generator(self.device).manual_seed(seed)
         memory = None if memory is None else memory.to(self.device)
         has_cameras = None if has_cameras is None else has_cameras.to(self.device)
         if goal is None:

@@ -115,7 +115,9 @@ def training(model: WorldModel, loop: LoopConfig, ceilings: Ceilings, device: to
     return _beside("training_step", taken, ceilings, done, moved) | {"training_windows_per_s": loop.batch_size / taken}
 
 
-def encoding(config: Any, image_size: int, rows: int, ceilings: Ceilings, device: torch.device) -> dict[str, float]:
+def encoding(
+    config: Any, image_size: int, ceilings: Ceilings, device: torch.device, rows: int = 256
+) -> dict[str, float]:
     """Pictures on the device to latents, by a DINOv3 of a transformers ``config`` with random weights."""
     from transformers import AutoModel
 
@@ -136,7 +138,7 @@ def encoding(config: Any, image_size: int, rows: int, ceilings: Ceilings, device
 
 
 def planning(
-    model: WorldModel, rows: int, ceilings: Ceilings, samplers: Sequence[SamplerConfig] = (SamplerConfig(),)
+    model: WorldModel, ceilings: Ceilings, samplers: Sequence[SamplerConfig], rows: int = 256
 ) -> dict[str, float]:
     """One plan of 2.4 s, and ``rows`` at once, by a planner that was accelerated, with each sampler."""
     planner = Planner(model, HASHED, samplers[0])

@@ -1,4 +1,4 @@
-"""Measure speed beside what it is compared with, or work out memory: benchmark.py [planner|memory] preset=demo"""
+"""Measure speed beside a comparison, or work out memory: benchmark.py [planner|device|memory] preset=demo"""
 
 import sys
 
@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from argos_sim.pipeline.command_line import run
 
-PARTS = ("planner", "memory")
+PARTS = ("planner", "device", "memory")
 CHOSEN = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in PARTS else PARTS[0]
 
 
@@ -19,9 +19,9 @@ def main(config: DictConfig) -> None:
 
         run(planner_footprint, config)
     else:
-        from argos_sim.pipeline.benchmark import benchmark_planner
+        from argos_sim.pipeline import benchmark
 
-        run(benchmark_planner, config)
+        run(benchmark.benchmark_device if CHOSEN == "device" else benchmark.benchmark_planner, config)
 
 
 if __name__ == "__main__":

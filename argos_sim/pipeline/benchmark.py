@@ -5,6 +5,7 @@ Ratios are quoted, since machines differ and are noisy: the two sides of each ta
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 
 from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.encoder import load_encoder
+from argos_sim.pipeline.footprint import dinov3_config, latent_spec
 from argos_sim.pipeline.planner import instruction_groups, load_cache
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage
+from argos_wm import roofline
 from argos_wm.checkpoint import save_json
 from argos_wm.data.episodes import read_episodes
 from argos_wm.data.instructions import Instructions
@@ -33,6 +36,7 @@ from argos_wm.world_model import WorldModel
 TURNS = 9
 """Of which the first is warm-up."""
 BATCH = 128
+PLAN_STEPS = (5, 2, 1)
 TARGETS = 3
 """0.8, 1.6 and 2.4 s."""
 REFERENCE = SamplerConfig(steps=50, solver="euler", guidance_scale=2.0)
@@ -67,6 +71,30 @@ def benchmark_planner(settings: Settings) -> dict[str, float]:
     figures |= plan_time(planner, windows, text, settings.planner.windows.period)
     figures |= reading(settings)
     save_json(settings.folder / "benchmark.json", figures)
+    for name, value in figures.items():
+        print(f"  {name}: {value:.4g}")
+    return figures
+
+
+def benchmark_device(settings: Settings) -> dict[str, float]:
+    """How near the device's limits the settings' encoder and planner come, with random weights; no run is needed."""
+    device, cfg = torch.device(settings.resolved_device()), settings.planner
+    spec = latent_spec(settings)
+    ceilings = roofline.measure_ceilings(device)
+    print(f"  {device}: {ceilings.operations / 1e12:.3g} TFLOP/s, {ceilings.bytes / 1e12:.3g} TB/s")
+    figures = {"operations_per_s": ceilings.operations, "bytes_per_s": ceilings.bytes}
+    if "dinov3" in settings.encoder.vision:
+        figures |= roofline.encoding(
+            dinov3_config(settings.encoder.vision), settings.encoder.image_size, ceilings, device
+        )
+    model = roofline.world_model(cfg.model, spec, device)
+    loop = dataclasses.replace(
+        cfg.loop, batch_size=cfg.loop.rows, micro_batches=1, steps=12, compile=device.type == "cuda"
+    )
+    figures |= roofline.training(model, loop, ceilings, device)
+    samplers = [dataclasses.replace(cfg.sampling, steps=steps) for steps in PLAN_STEPS]
+    figures |= roofline.planning(model.eval(), ceilings, samplers)
+    save_json(settings.folder / "benchmark_device.json", figures)
     for name, value in figures.items():
         print(f"  {name}: {value:.4g}")
     return figures

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from argos_sim.pipeline.encoder import load_encoder
 from argos_sim.pipeline.environment import environment_cfg
 from argos_sim.pipeline.settings import Settings
@@ -11,8 +13,14 @@ from argos_wm.encoders.vision import SmallViTConfig
 from argos_wm.latents import LatentSpec
 from argos_wm.training.footprint import Footprint, footprint
 
-DINOV3 = {"vits16": 384, "vitb16": 768, "vitl16": 1024, "vith16": 1280, "vit7b16": 4096}
-"""Channels by what a hub id holds; patches are of 16 pixels."""
+DINOV3 = {
+    "vits16": (384, 12, 6),
+    "vitb16": (768, 12, 12),
+    "vitl16": (1024, 24, 16),
+    "vith16": (1280, 32, 20),
+    "vit7b16": (4096, 40, 32),
+}
+"""Channels, layers and heads by what a hub id holds; patches are of 16 pixels (arXiv 2508.10104)."""
 GIB = 2**30
 LONG = "a caption of very many words " * 20
 """Encoders cut it to the most words that they read."""
@@ -31,11 +39,32 @@ def latent_spec(settings: Settings) -> LatentSpec:
         small = SmallViTConfig(image_size=cfg.image_size)
         side, channels = small.image_size // small.patch, small.channels
     else:
-        known = [width for name, width in DINOV3.items() if name in cfg.vision]
-        if not known:
-            raise ValueError(f"The channels of {cfg.vision} are not known; run scripts/train_encoder.py first.")
-        side, channels = cfg.image_size // 16, known[0] * (2 if cfg.keep_cls else 1)
+        side, channels = cfg.image_size // 16, _dinov3(cfg.vision)[0] * (2 if cfg.keep_cls else 1)
     return LatentSpec(cfg.vision, "", side, side, channels, cfg.proprio_dim, joints, "")
+
+
+def dinov3_config(hub_id: str) -> Any:
+    """A transformers configuration of the DINOv3 of this name, to make one with random weights."""
+    from transformers import DINOv3ViTConfig
+
+    channels, layers, heads = _dinov3(hub_id)
+    gated = channels > 1024  # H+ and 7B: SwiGLU
+    return DINOv3ViTConfig(
+        hidden_size=channels,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=2 * channels if channels == 4096 else 4 * channels,
+        hidden_act="silu" if gated else "gelu",
+        use_gated_mlp=gated,
+        num_register_tokens=4,
+    )
+
+
+def _dinov3(hub_id: str) -> tuple[int, int, int]:
+    known = [sizes for name, sizes in DINOV3.items() if name in hub_id]
+    if not known:
+        raise ValueError(f"The channels of {hub_id} are not known; run scripts/train_encoder.py first.")
+    return known[0]
 
 
 def planner_footprint(settings: Settings) -> Footprint:

@@ -49,7 +49,7 @@ def encode_demos(settings: Settings) -> dict[str, Any]:
     demos = require_stage(settings.folder / "demos", "demos", "collect_demos.py")
     encoder_record = require_stage(settings.folder / "encoder", "encoder", "train_encoder.py")
     dataset = settings.folder / "demos" / "dataset"
-    encoder = load_encoder(settings)
+    encoder = load_encoder(settings).accelerate()
     check_dataset(dataset, encoder.cameras)
 
     def work(folder: Path) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def encode_sources(settings: Settings) -> dict[str, dict[str, Any]]:
             raise ValueError(f"The name {DEMOS!r} is taken by the demonstrations; give the source another.")
 
         def work(folder: Path, source=source) -> dict[str, Any]:
-            encoder = load_encoder(settings).first_camera()
+            encoder = load_encoder(settings).first_camera().accelerate()
             figures = encode_source(
                 source, encoder.encode_vision, settings.encoder.image_size, encoder.spec, folder, cfg.encode_batch
             )

@@ -99,9 +99,9 @@ class StateEncoder(nn.Module):
         return (raw - self.stats.vision_mean) / self.stats.vision_std
 
     def accelerate(self) -> StateEncoder:
-        """Encode as fast as a GPU can, in place: see ``VisionEncoder.accelerate``. Latents differ by bfloat16's rounding,
-        and the spec stays that of the weights as they were."""
-        if self.autocast:
+        """Encode as fast as a GPU can, in place (``VisionEncoder.accelerate``); on a CPU, do nothing. Latents differ by
+        bfloat16's rounding, and the spec stays that of the weights as they were."""
+        if self.autocast and self.device.type != "cpu":
             self.vision.accelerate()
         return self
 

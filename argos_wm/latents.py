@@ -165,7 +165,13 @@ class LatentState:
         return LatentState(f(self.vision), f(self.proprio), f(self.time))
 
     def to(self, device: torch.device | str) -> LatentState:
-        return self.map(lambda x: x.to(device))
+        """On the device; the host does not wait for what goes there from pinned memory."""
+        onto = torch.device(device).type != "cpu"
+        return self.map(lambda x: x.to(device, non_blocking=onto))
+
+    def pin_memory(self) -> LatentState:
+        """In memory that a GPU copies from while it computes."""
+        return self.map(lambda x: x.pin_memory())
 
     def __getitem__(self, index: Any) -> LatentState:
         """Index the leading dimensions."""

@@ -41,6 +41,10 @@ class MemoryTokens:
         """The same tokens, seen from ``seconds`` later."""
         return MemoryTokens(self.vision, self.place - self.place.new_tensor([seconds, 0.0, 0.0]), self.mask)
 
+    def pin_memory(self) -> MemoryTokens:
+        """In memory that a GPU copies from while it computes."""
+        return MemoryTokens(self.vision.pin_memory(), self.place.pin_memory(), self.mask.pin_memory())
+
     def to(self, device: torch.device | str) -> MemoryTokens:
         return MemoryTokens(self.vision.to(device), self.place.to(device), self.mask.to(device))
 

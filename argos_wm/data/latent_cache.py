@@ -103,9 +103,13 @@ class LatentCache:
         held_out = min(len(self) - 1, max(1, round(validation_share * len(self))))
         return order[held_out:].sort().values, order[:held_out].sort().values
 
-    def states(self, frames: Tensor) -> LatentState:
-        """States at frame indices of any shape; ``time`` is seconds from the episode's start."""
-        return LatentState(self.vision[frames].float(), self.proprio[frames], self.time[frames])
+    def states(self, frames: Tensor, stored: bool = False) -> LatentState:
+        """States at frame indices of any shape; ``time`` is seconds from the episode's start.
+
+        Vision is float32, or with ``stored`` as it is stored, for what moves it elsewhere first: half of the bytes.
+        """
+        vision = self.vision[frames]
+        return LatentState(vision if stored else vision.float(), self.proprio[frames], self.time[frames])
 
     def end(self, frames: Tensor) -> Tensor:
         """The last frame of each frame's episode."""
@@ -123,6 +127,7 @@ class LatentCache:
         history: Sequence[float],
         action_steps: int,
         goal_ahead: Tensor | None = None,
+        stored: bool = False,
     ) -> Windows:
         """Cut windows.
 
@@ -132,6 +137,7 @@ class LatentCache:
             history: offsets of the S history states [s], oldest first, ending in 0.
             action_steps: A, equal parts of the horizon over which actions are averaged.
             goal_ahead: (B,) frames from now to the goal that is told, 0 where none is; None tells none.
+            stored: see ``states``.
         """
         target = frames + ahead
         if bool((target > self.end(frames)).any()):
@@ -139,12 +145,12 @@ class LatentCache:
         offsets = torch.tensor([round(offset * self.fps) for offset in history])
         wanted = frames[:, None] + offsets
         first = self.starts[self.episode_of[frames]][:, None]
-        past, now = self.states(torch.maximum(wanted, first)), self.time[frames]
+        past, now = self.states(torch.maximum(wanted, first), stored), self.time[frames]
         past.time = offsets.expand_as(wanted) / self.fps
-        future = self.states(target)
+        future = self.states(target, stored)
         future.time = future.time - now
         edges = frames[:, None] + ahead[:, None] * torch.linspace(0, 1, action_steps + 1, dtype=torch.float64)
-        goal = None if goal_ahead is None else self.states(frames + goal_ahead)
+        goal = None if goal_ahead is None else self.states(frames + goal_ahead, stored)
         if goal is not None:
             goal.time = goal.time - now
         return Windows(
@@ -188,7 +194,7 @@ class WindowSampler:
         self.moving = moving if len(moving) else self.all
 
     def __call__(self, batch: int) -> Windows:
-        """Draw ``batch`` windows."""
+        """Draw ``batch`` windows, vision as it is stored."""
         cfg = self.cfg
         kind = torch.rand(batch)
         frames = _pick(self.moving, batch)
@@ -199,7 +205,7 @@ class WindowSampler:
         ahead = torch.where(torch.rand(batch) < cfg.period_share, torch.full_like(left, self.period), anywhere)
         ahead = torch.minimum(ahead, left)
         goal = cfg.draw_goals(ahead, left)
-        return self.cache.windows(frames, ahead, self.history, self.action_steps, goal)
+        return self.cache.windows(frames, ahead, self.history, self.action_steps, goal, stored=True)
 
 
 def _pick(values: Tensor, count: int) -> Tensor:

@@ -28,7 +28,7 @@ class Source(Protocol):
         ...
 
     def __call__(self, sample: Tensor) -> tuple[Windows, list[str]]:
-        """Windows of samples (B,) and what is said of them."""
+        """Windows of samples (B,), vision as it is stored, and what is said of them."""
         ...
 
 
@@ -74,7 +74,7 @@ class RobotWindows:
         ahead = torch.where(torch.rand(count) < cfg.period_share, torch.full_like(left, self.period), anywhere)
         ahead = torch.minimum(ahead, left)
         goal = cfg.draw_goals(ahead, left)
-        windows = self.cache.windows(frames, ahead, self.history, self.action_steps, goal)
+        windows = self.cache.windows(frames, ahead, self.history, self.action_steps, goal, stored=True)
         return windows, [self.cache.instructions[i] for i in self.episodes[sample].tolist()]
 
 
@@ -113,7 +113,7 @@ class _Shards:
 
     def _state(self, rows: Tensor, time: Tensor) -> LatentState:
         """States at rows of any shape; their joints and other cameras are zeros that mean nothing."""
-        vision = self.shards[rows].float()
+        vision = self.shards[rows]
         vision = F.pad(vision, (0, 0, 0, (self.cameras - 1) * vision.shape[-2]))
         return LatentState(vision, torch.zeros(*rows.shape, self.spec.proprio_dim), time)
 
@@ -132,9 +132,8 @@ class PictureWindows(_Shards):
         target = self._state(sample, torch.zeros(len(sample)))
         shape = (len(sample), len(self.history))
         time = torch.tensor(self.history).expand(shape)
-        past = LatentState(
-            torch.zeros(*shape, *target.vision.shape[1:]), torch.zeros(*shape, self.spec.proprio_dim), time.clone()
-        )
+        unseen = target.vision.new_zeros(*shape, *target.vision.shape[1:])
+        past = LatentState(unseen, torch.zeros(*shape, self.spec.proprio_dim), time.clone())
         mask = torch.zeros(shape, dtype=torch.bool)
         return self._windows(past, mask, target, sample), [note["text"] for note in self.shards.notes(sample)]
 

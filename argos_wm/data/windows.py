@@ -7,7 +7,7 @@ state at that horizon, and the actions in between. What a recording lacks is mar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -86,6 +86,16 @@ class Windows:
 
     def to(self, device: torch.device | str) -> Windows:
         return self._map(lambda value: value.to(device))
+
+    def float(self) -> Windows:
+        """Vision that was kept as it is stored as float32."""
+        parts = {name: getattr(self, name) for name in ("history", "target", "goal")}
+        seen = {name: replace(part, vision=part.vision.float()) for name, part in parts.items() if part is not None}
+        return replace(self, **seen)
+
+    def pin_memory(self) -> Windows:
+        """In memory that a GPU copies from while it computes."""
+        return self._map(lambda value: value.pin_memory())
 
     def _map(self, f: Callable[[Any], Any]) -> Windows:
         mapped: dict[str, Any] = {name: None if value is None else f(value) for name, value in vars(self).items()}

@@ -26,7 +26,7 @@ from argos_wm.training.logger import RunLogger
 from argos_wm.training.parallel import Parallel, like, whole
 
 CHECKPOINT = "checkpoint.safetensors"
-INDIFFERENT = ("checkpoint_every", "log_every", "compile", "checkpoint_activations", "shard")
+INDIFFERENT = ("checkpoint_every", "log_every", "compile", "checkpoint_activations", "shard", "workers")
 """Settings of ``LoopConfig`` that do not decide the weights."""
 
 
@@ -57,6 +57,8 @@ class LoopConfig:
     shard: bool = False
     """On many processes: keep only a share of weights, gradients and optimizer state on each (FSDP2), for models that
     do not fit on one."""
+    workers: int = 0
+    """Processes that draw batches ahead; 0 draws them as they are needed. A GPU is fed by several."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from argos_wm.data.mixture import Mixture
 from argos_wm.data.sources import Source
 from argos_wm.data.windows import Windows
 from argos_wm.encoders.text import TextEncoder
+from argos_wm.training.ahead import Ahead
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import Forward, LoopConfig, fit
 from argos_wm.training.parallel import Parallel
@@ -50,18 +51,24 @@ def train_on_mixture(
     mixture = Mixture({name: len(source) for name, source in sources.items()}, weights, loop.seed)
     device = next(model.parameters()).device
 
-    def loss(forward: Forward, number: int) -> dict[str, Tensor]:
-        draw = mixture.batch(number, loop.rows)
+    def draw(number: int) -> tuple[Windows, list[str], dict[str, slice]]:
+        """Windows, what is said of them, and which rows are whose."""
+        drawn = mixture.batch(number, loop.rows)
         parts, texts, rows = [], [], {}
         for index, name in enumerate(mixture.names):
-            mine = torch.from_numpy(draw.sample[draw.source == index])
+            mine = torch.from_numpy(drawn.sample[drawn.source == index])
             if len(mine):
                 windows, said = sources[name](mine)
                 rows[name] = slice(len(texts), len(texts) + len(said))
                 parts.append(windows)
                 texts += said
-        joined = Windows.cat(parts) if len(parts) > 1 else parts[0]
-        values = forward(joined.to(device), text_encoder(texts).to(device), per_row=True)
+        return Windows.cat(parts) if len(parts) > 1 else parts[0], texts, rows
+
+    ahead = Ahead(draw, loop, parallel)
+
+    def loss(forward: Forward, number: int) -> dict[str, Tensor]:
+        windows, texts, rows = ahead(number)
+        values = forward(windows.to(device).float(), text_encoder(texts).to(device), per_row=True)
         of_rows = values.pop("row_loss")
         for name, seen in mixture.epochs(number, loop.rows).items():
             values[f"{name}_epochs"] = torch.tensor(seen)

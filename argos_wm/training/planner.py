@@ -20,6 +20,7 @@ from argos_wm.data.latent_cache import LatentCache, WindowSampler
 from argos_wm.data.windows import WindowConfig, Windows
 from argos_wm.encoders.text import TextEncoder, TextFeatures
 from argos_wm.latents import LatentState
+from argos_wm.training.ahead import Ahead
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import Forward, LoopConfig, fit
 from argos_wm.training.parallel import Parallel
@@ -72,10 +73,12 @@ def train_planner(
     instructions = Instructions(cache.instructions, text_encoder, groups)
     probe = Probe(cache, validation, windows, config, instructions)
 
+    draw = Ahead(lambda _: sampler(loop.rows), loop, parallel)
+
     def loss_fn(forward: Forward, number: int) -> dict[str, Tensor]:
-        step = number // loop.micro_batches
-        batch = sampler(loop.rows).to(device)
-        text = instructions.right(batch.episode.cpu()).to(device)
+        step, drawn = number // loop.micro_batches, draw(number)
+        text = instructions.right(drawn.episode).to(device)
+        batch = drawn.to(device).float()
         if forcing.share > 0 and step >= forcing.start * loop.steps:
             batch = self_forced(model, batch, text, cache, windows.period, forcing, step)
         return forward(batch, text) | (probe(model) if looks_at(step, loop) else {})
@@ -107,8 +110,8 @@ class Probe:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             shape = (config.history, config.action_steps)
-            self.moving = WindowSampler(cache, episodes, moving, *shape)(PROBE_WINDOWS)
-            self.starting = WindowSampler(cache, episodes, starting, *shape)(PROBE_WINDOWS)
+            self.moving = WindowSampler(cache, episodes, moving, *shape)(PROBE_WINDOWS).float()
+            self.starting = WindowSampler(cache, episodes, starting, *shape)(PROBE_WINDOWS).float()
 
     @torch.no_grad()
     def __call__(self, model: WorldModel) -> dict[str, Tensor]:

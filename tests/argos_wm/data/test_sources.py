@@ -58,6 +58,8 @@ def test_a_clip_has_its_own_frames_for_past_and_future(tmp_path: Path) -> None:
     torch.manual_seed(0)
     for _ in range(20):
         windows, texts = source(torch.tensor([0, 1, 0, 1]))
+        assert windows.target.vision.dtype == torch.float16  # as it is stored
+        windows = windows.float()
         now, then = windows.history.vision[:, -1, 0, 0], windows.target.vision[:, 0, 0]
         assert texts == ["first", "second"] * 2
         assert torch.allclose(then - now, windows.horizon, atol=0.07)  # float16 at a hundred
@@ -78,7 +80,7 @@ def test_clips_and_robots_tell_goals_that_come_after_the_target(tmp_path: Path) 
         assert 0.6 < float(share) < 0.8
         ahead = (windows.goal.time - windows.horizon)[windows.has_goal]
         assert (ahead >= -1e-6).all() and (ahead > 0.05).any()
-    windows, _ = source(torch.tensor([0]).repeat(50))
+    windows = source(torch.tensor([0]).repeat(50))[0].float()
     assert windows.goal is not None and windows.has_goal is not None
     gone = (windows.goal.vision - windows.history.vision[:, -1])[:, 0, 0]
     assert torch.allclose(gone[windows.has_goal], windows.goal.time[windows.has_goal], atol=0.01)
@@ -127,7 +129,7 @@ def test_of_a_planner_with_several_cameras_a_clip_shows_the_first(tmp_path: Path
 
 
 def test_without_a_past_its_values_do_not_matter(tmp_path: Path) -> None:
-    windows, _ = PictureWindows(pictures(tmp_path), SMALL.history, SMALL.action_steps)(torch.tensor([0, 1]))
+    windows = PictureWindows(pictures(tmp_path), SMALL.history, SMALL.action_steps)(torch.tensor([0, 1]))[0].float()
     model, text = toy_model(), TEXT(["red", "blue"])
 
     def draw() -> Tensor:
@@ -153,12 +155,12 @@ def test_words_alone_can_be_learned_from_pictures(tmp_path: Path) -> None:
 
     def loss(forward: Forward, step: int) -> dict[str, Tensor]:
         windows, texts = source(torch.randint(len(source), (16,)))
-        return forward(windows, TEXT(texts))
+        return forward(windows.float(), TEXT(texts))
 
     loop = LoopConfig(steps=150, batch_size=16, learning_rate=3e-3, warmup_steps=10)
     trained = fit(model, loss, loop, tmp_path, RunLogger(tmp_path), "pictures")
     assert isinstance(trained, WorldModel)
-    windows, _ = source(torch.tensor([0, 0]))
+    windows = source(torch.tensor([0, 0]))[0].float()
     drawn = trained.sample(
         windows.history,
         windows.history_mask,

@@ -96,24 +96,33 @@ class Senses:
 
     def __call__(self, state: Tensor, seconds: float | Tensor = 0.0) -> LatentState:
         """States (N, S) of the world as latent states (N, …) at a time, on the device."""
-        proprio = (self.world.proprio(state) - 0.5) / PROPRIO_STD
         time = torch.as_tensor(seconds).expand(len(state)).float()
-        return LatentState(self.codec.encode(self.world.render(state)), proprio, time).to(self.device)
+        return LatentState(self.codec.encode(self.world.render(state)), self.feelings(state), time).to(self.device)
+
+    def feelings(self, state: Tensor) -> Tensor:
+        """Standardised proprioception (N, D)."""
+        return (self.world.proprio(state) - 0.5) / PROPRIO_STD
 
 
 def encode(world: World, episodes: Episodes, patch: int) -> LatentCache:
     """Recorded play as a latent cache at one frame a step."""
     senses, (count, length) = Senses(world, patch), episodes.states.shape[:2]
     states = episodes.states.flatten(0, 1)
-    parts = [senses(chunk) for chunk in states.split(2048)]
+    pictures = (senses.codec.encode(world.render(chunk)).half() for chunk in states.split(2048))
+    shape = (len(states), senses.spec.patches, senses.spec.channels)
+    vision = torch.empty(
+        shape, dtype=torch.float16
+    )  # filled chunk by chunk: in parts and joined, it takes twice as much
+    for rows, chunk in zip(vision.split(2048), pictures, strict=True):
+        rows.copy_(chunk)
     actions = F.pad(episodes.actions, (0, 0, 0, 1)).flatten(0, 1)
     return LatentCache(
         spec=senses.spec,
         fps=1 / STEP,
         instructions=[""] * count,
         starts=torch.arange(count + 1) * length,
-        vision=torch.cat([part.vision.half() for part in parts]),
-        proprio=torch.cat([part.proprio for part in parts]),
+        vision=vision,
+        proprio=senses.feelings(states),
         positions=world.proprio(states),
         actions=actions,
         time=(torch.arange(length) * STEP).repeat(count),

@@ -23,7 +23,9 @@ from argos_wm.encoders.vision import (
     DINOv3Encoder,
     SmallViT,
     SmallViTConfig,
+    _PatchProduct,
     build_vision_encoder,
+    linear_gelu,
     load_vision_encoder,
 )
 
@@ -147,3 +149,28 @@ def test_settings_make_the_same_network_again() -> None:
 def test_small_vit_refuses_a_size_that_its_patches_do_not_divide() -> None:
     with pytest.raises(ValueError, match="72 is not a multiple of its patch of 16"):
         SmallViTConfig(image_size=72)
+
+
+@pytest.mark.parametrize("kind", ["dinov3", "dinov2"])
+def test_accelerated_latents_differ_by_rounding(kind: str, request: pytest.FixtureRequest) -> None:
+    folder, size = request.getfixturevalue(kind), 64 if kind == "dinov3" else 56
+    encoder, images = load_vision_encoder(folder, size), pictures(size)
+    before = encoder(images)
+    with torch.compiler.set_stance("force_eager"):  # what is compiled is the compiler's affair
+        encoder.accelerate()
+        assert not any(isinstance(module, torch.nn.Conv2d) for module in encoder.modules())
+        after = encoder(images)
+    assert after.dtype == torch.float32 and not torch.equal(after, before)
+    assert (after - before).square().mean().sqrt() < 0.02 * before.std()
+
+
+def test_patches_are_embedded_as_by_the_convolution() -> None:
+    convolution, images = torch.nn.Conv2d(3, 8, 4, stride=4), torch.randn(2, 3, 12, 8)
+    assert torch.allclose(_PatchProduct(convolution)(images), convolution(images), atol=1e-5)
+
+
+def test_a_linear_layer_and_its_gelu_are_one_product() -> None:
+    linear, x = torch.nn.Linear(8, 16), 3 * torch.randn(4, 5, 8)
+    found = linear_gelu(x, linear.weight, linear.bias)
+    assert torch.allclose(found, torch.nn.functional.gelu(linear(x)), atol=1e-3)
+    torch.library.opcheck(linear_gelu, (x, linear.weight.detach(), linear.bias.detach()), test_utils="test_faketensor")

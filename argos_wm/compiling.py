@@ -93,7 +93,8 @@ class Recorded:
         if key not in self._recordings:
             self._recordings[key] = self._record(values, form)
         graph, inputs, outputs, out_form = self._recordings[key]
-        torch._foreach_copy_(inputs, tensors)
+        for mine, given in zip(inputs, tensors, strict=True):
+            mine.copy_(given)
         graph.replay()
         return pytree.tree_unflatten([x.clone() if isinstance(x, Tensor) else x for x in outputs], out_form)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from argos_wm.checkpoint import CheckpointError, load_into, load_tensors, save_tensors
@@ -202,7 +203,8 @@ class Average:
         new = module.state_dict()
         moving = [name for name in new if name in self.moving]
         # All at once: one by one, a GPU waits for the host.
-        torch._foreach_lerp_([self.tensors[name] for name in moving], [new[name] for name in moving], 1 - decay)
+        averages, weights = [self.tensors[name] for name in moving], [new[name] for name in moving]
+        get_ema_multi_avg_fn(decay)(averages, weights, None)
         for name in new.keys() - self.moving:
             self.tensors[name].copy_(new[name])
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from argos_wm.compiling import Recorded, compiled, halve_products
@@ -49,7 +50,7 @@ class NothingCrosses(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        leaves = torch.utils._pytree.tree_leaves((args, kwargs, result))
+        leaves = _pytree.tree_leaves((args, kwargs, result))
         kinds = {leaf.device.type for leaf in leaves if isinstance(leaf, Tensor)}
         if len(kinds) > 1 or func is torch.ops.aten._local_scalar_dense.default:
             raise AssertionError(f"{func} meets {kinds}")

@@ -21,6 +21,8 @@ from argos_wm.memory import MemoryTokens
 for kind in (LatentState, MemoryTokens, TextFeatures):
     pytree.register_dataclass(kind)  # so that their tensors are found
 
+MOST = 16
+"""Recordings that are kept; the one that was made first makes room."""
 WARM_UP = 3
 """Calls before kernels are recorded: the first ones compile, choose algorithms and allocate."""
 
@@ -33,16 +35,21 @@ def layers(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def compile_layers(module: nn.Module) -> None:
-    """Compile each layer, in place: ``forward`` and what a layer's ``sharded_methods`` names besides."""
+    """Compile each layer, in place: ``forward`` and what a layer's ``sharded_methods`` names besides.
+
+    What has no lists of layers is compiled whole.
+    """
     for layer in layers(module):
         layer.compile()
         for name in getattr(layer, "sharded_methods", ()):
             vars(layer)[name] = torch.compile(getattr(layer, name))
+    if not any(layers(module)):
+        module.compile()
 
 
 def uncompile_layers(module: nn.Module) -> None:
     """Undo ``compile_layers``."""
-    for layer in layers(module):
+    for layer in (module, *layers(module)):
         layer._compiled_call_impl = None
         for name in getattr(layer, "sharded_methods", ()):
             vars(layer).pop(name, None)
@@ -83,6 +90,8 @@ class Recorded:
     def __init__(self, function: Callable[..., Any], most_rows: int = 64) -> None:
         self.function, self.most_rows = function, most_rows
         self._recordings: dict[Any, tuple[torch.cuda.CUDAGraph, list[Tensor], list[Any], Any]] = {}
+        self._pool: Any = None
+        """Memory that all recordings share: they are replayed one after the other, and what they return is copied."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         values, form = pytree.tree_flatten((args, kwargs))
@@ -91,6 +100,8 @@ class Recorded:
             return self.function(*args, **kwargs)
         key = (form, *((v.shape, v.dtype, v.device) if isinstance(v, Tensor) else v for v in values))
         if key not in self._recordings:
+            if len(self._recordings) >= MOST:
+                self._recordings.pop(next(iter(self._recordings)))
             self._recordings[key] = self._record(values, form)
         graph, inputs, outputs, out_form = self._recordings[key]
         for mine, given in zip(inputs, tensors, strict=True):
@@ -108,7 +119,8 @@ class Recorded:
                 self.function(*args, **kwargs)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        with torch.cuda.graph(graph, pool=self._pool):
             result = self.function(*args, **kwargs)
         outputs, out_form = pytree.tree_flatten(result)
         return graph, [value for value in kept if isinstance(value, Tensor)], outputs, out_form

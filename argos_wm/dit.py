@@ -49,8 +49,8 @@ SIZES = {
 }
 
 
-ALIGNED = 8
-"""Keys that attention's kernels on a GPU read at once; where their number is no multiple, masks are read one by one."""
+ALIGNED = {"cuda": 8}
+"""Keys that attention reads at once on a device: where their number is no multiple, masks are read one by one."""
 
 
 @dataclass
@@ -320,9 +320,8 @@ class DiT(nn.Module):
 
 
 def _padded(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens (B, N, W) and their mask (B, N), on a GPU with hidden ones at the end that make N a multiple of
-    ``ALIGNED``."""
-    missing = -tokens.shape[1] % ALIGNED if tokens.is_cuda else 0
+    """Tokens (B, N, W) and their mask (B, N), with hidden ones at the end that make N a multiple of ``ALIGNED``."""
+    missing = -tokens.shape[1] % ALIGNED.get(tokens.device.type, 1)
     return F.pad(tokens, (0, 0, 0, missing)), F.pad(mask, (0, missing))
 
 

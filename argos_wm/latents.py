@@ -143,6 +143,11 @@ def camera_weights(has_cameras: Tensor | None, patches: int) -> Tensor | float:
     return (there / share.sqrt()).repeat_interleave(patches // there.shape[1], 1)[..., None]
 
 
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on the device; the host does not wait for what goes to a GPU from pinned memory."""
+    return tensor.to(device, non_blocking=torch.device(device).type != "cpu")
+
+
 @dataclass
 class LatentState:
     """States of the world in standardised latents.
@@ -165,9 +170,7 @@ class LatentState:
         return LatentState(f(self.vision), f(self.proprio), f(self.time))
 
     def to(self, device: torch.device | str) -> LatentState:
-        """On the device; the host does not wait for what goes there from pinned memory."""
-        onto = torch.device(device).type != "cpu"
-        return self.map(lambda x: x.to(device, non_blocking=onto))
+        return self.map(lambda x: sent(x, device))
 
     def pin_memory(self) -> LatentState:
         """In memory that a GPU copies from while it computes."""

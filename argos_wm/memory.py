@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from argos_wm.latents import LatentState
+from argos_wm.latents import LatentState, sent
 
 
 @dataclass
@@ -46,7 +46,7 @@ class MemoryTokens:
         return MemoryTokens(self.vision.pin_memory(), self.place.pin_memory(), self.mask.pin_memory())
 
     def to(self, device: torch.device | str) -> MemoryTokens:
-        return MemoryTokens(self.vision.to(device), self.place.to(device), self.mask.to(device))
+        return MemoryTokens(sent(self.vision, device), sent(self.place, device), sent(self.mask, device))
 
 
 @dataclass(frozen=True, eq=False)

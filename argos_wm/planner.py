@@ -2,7 +2,7 @@
 
 A plan is rolled out autoregressively: the predicted state takes its place in the history, and the next target is drawn
 from there. With a goal, the way to it is filled from both of its ends instead (``hierarchy.py``). The noise of every
-target follows from the plan's seed, so a plan can be made again.
+target follows from the plan's seed, so a plan can be made again, on the same kind of device.
 """
 
 from __future__ import annotations

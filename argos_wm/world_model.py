@@ -259,7 +259,7 @@ class WorldModel(nn.Module):
         """Unit Gaussian vision (B, P, C) and proprio (B, D), drawn on the generator's device."""
         source = generator.device if generator is not None else device
         return tuple(
-            torch.randn(x.shape, generator=generator, device=source).to(device) for x in self._zeros(batch, "cpu")
+            torch.randn(x.shape, generator=generator, device=source).to(device) for x in self._zeros(batch, "meta")
         )
 
     def save(self, folder: Path, extra: dict[str, Any] | None = None) -> None:

@@ -21,6 +21,7 @@ from argos_sim.pipeline.stage import require_stage, run_stage
 from argos_sim.randomization.ranges import get_ranges
 from argos_sim.targets import DemonstrationTargets, MixedTargets, PlannerTargets
 from argos_wm.training.logger import RunLogger
+from argos_wm.training.loop import deciding
 from argos_wm.training.planner import VALIDATION_SHARE
 
 
@@ -28,7 +29,7 @@ def train_imitation(settings: Settings) -> dict[str, Any]:
     """Imitate the demonstrations into ``<run>/imitation``."""
     latents = require_stage(settings.folder / "latents", "latents", "train_planner.py")
     cfg = settings.controller
-    sizes = {k: v for k, v in dataclasses.asdict(cfg).items() if k not in ("ppo", "demonstration_share", "sampling")}
+    sizes = {k: v for k, v in deciding(cfg).items() if k not in ("ppo", "demonstration_share", "sampling")}
     inputs = {"latents": latents["fingerprint"], "controller": sizes, "seed": settings.seed}
 
     def work(folder: Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from argos_wm.encoders.vision import load_vision_encoder
 from argos_wm.image_quality import LPIPS, psnr, ssim
 from argos_wm.training.encoder import EncoderViews, train_encoder
 from argos_wm.training.logger import RunLogger
+from argos_wm.training.loop import deciding
 from argos_wm.training.proprio import train_proprio
 
 JOINT_SPEED = 0.3
@@ -68,7 +69,7 @@ def prepare_encoder(settings: Settings) -> dict[str, Any]:
     inputs = {
         "views": views_record["fingerprint"],
         # How the decoder is measured decides nothing that others stand on.
-        "encoder": {k: v for k, v in dataclasses.asdict(cfg).items() if k != "lpips"},
+        "encoder": {k: v for k, v in deciding(cfg).items() if k != "lpips"},
         "given": _description(cfg.folder),
         "seed": settings.seed,
     }

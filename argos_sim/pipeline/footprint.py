@@ -14,7 +14,7 @@ from argos_wm.latents import LatentSpec
 from argos_wm.training.footprint import Footprint, footprint
 
 DINOV3 = {
-    "vits16": (384, 12, 6),
+    "vits16": (384, 12, 6),  # and vits16plus
     "vitb16": (768, 12, 12),
     "vitl16": (1024, 24, 16),
     "vith16": (1280, 32, 20),
@@ -48,7 +48,7 @@ def dinov3_config(hub_id: str) -> Any:
     from transformers import DINOv3ViTConfig
 
     channels, layers, heads = _dinov3(hub_id)
-    gated = channels > 1024  # H+ and 7B: SwiGLU
+    gated = "plus" in hub_id or channels == 4096  # SwiGLU
     return DINOv3ViTConfig(
         hidden_size=channels,
         num_hidden_layers=layers,

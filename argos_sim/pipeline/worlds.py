@@ -17,6 +17,7 @@ from torchvision.utils import make_grid, save_image
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
 from argos_wm.training.logger import RunLogger
+from argos_wm.training.loop import deciding
 from argos_wm.worlds import bouncing_shapes, curtain, forecasting, goal_reaching
 from argos_wm.worlds.push_t import PushT
 from argos_wm.worlds.two_room import TwoRoom
@@ -49,7 +50,7 @@ def forecast_stage(settings: Settings) -> dict[str, Any]:
     return run_stage(
         settings.folder / "worlds" / "bouncing_shapes",
         "bouncing_shapes",
-        dataclasses.asdict(cfg),
+        deciding(cfg),
         work,
         settings.overwrite,
     )
@@ -89,9 +90,7 @@ def memory_stage(settings: Settings) -> dict[str, Any]:
             figures |= {f"{label}.{k}": v for k, v in scored.items()}
         return figures
 
-    return run_stage(
-        settings.folder / "worlds" / "curtain", "curtain", dataclasses.asdict(cfg), work, settings.overwrite
-    )
+    return run_stage(settings.folder / "worlds" / "curtain", "curtain", deciding(cfg), work, settings.overwrite)
 
 
 def goal_stage(settings: Settings, name: str) -> dict[str, Any]:
@@ -121,7 +120,7 @@ def goal_stage(settings: Settings, name: str) -> dict[str, Any]:
         return figures
 
     folder = settings.folder / "worlds" / name
-    return run_stage(folder, name, dataclasses.asdict(cfg), work, settings.overwrite)
+    return run_stage(folder, name, deciding(cfg), work, settings.overwrite)
 
 
 def task_sheet(planner: goal_reaching.StatePlanner, start: Tensor, goal: Tensor) -> Tensor:

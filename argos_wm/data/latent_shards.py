@@ -200,7 +200,8 @@ class LatentShards:
             self.codec = ChannelCodec(**load_tensors(folder / CODEC), kept=self.index["codec"]["kept"])
         self._maps: dict[int, np.ndarray] = {}
         self._lines: dict[int, np.ndarray] = {}
-        self._verified: set[int] = set()
+        # Shared with processes that are forked from here: each shard is compared once, not once in each.
+        self._verified = torch.zeros(len(shards), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -264,11 +265,11 @@ class LatentShards:
                 self._maps.pop(next(iter(self._maps)))
             shard = self.index["shards"][number]
             path = self.folder / shard["file"]
-            if self.verify and number not in self._verified and _sha256(path) != shard["sha256"]:
+            if self.verify and not self._verified[number] and _sha256(path) != shard["sha256"]:
                 raise CheckpointError(
                     f"{path} was altered since it was written (its checksum differs). Encode the data again."
                 )
-            self._verified.add(number)
+            self._verified[number] = True
             self._maps[number] = _map_rows(path)
         return self._maps[number]
 

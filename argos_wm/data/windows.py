@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from argos_wm.latents import LatentState
+from argos_wm.latents import LatentState, sent
 from argos_wm.memory import MemoryTokens
 
 
@@ -85,7 +85,7 @@ class Windows:
         return Windows(**joined)
 
     def to(self, device: torch.device | str) -> Windows:
-        return self._map(lambda value: value.to(device))
+        return self._map(lambda value: sent(value, device) if isinstance(value, Tensor) else value.to(device))
 
     def float(self) -> Windows:
         """Vision that was kept as it is stored as float32."""

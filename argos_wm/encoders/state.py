@@ -113,6 +113,7 @@ class StateEncoder(nn.Module):
         alone = replace(stats, vision_mean=stats.vision_mean[:patches], vision_std=stats.vision_std[:patches])
         encoder = StateEncoder(self.vision, self.proprio, alone, self.joint_names, "float32", self.cameras[:1])
         encoder.autocast = self.autocast
+        encoder.spec = replace(self.spec, cameras=self.cameras[:1], stats_hash=alone.hash())  # once accelerated, too
         return encoder
 
     @torch.no_grad()

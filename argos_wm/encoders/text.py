@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from argos_wm.checkpoint import CheckpointError
+from argos_wm.latents import sent
 
 
 @dataclass
@@ -32,7 +33,11 @@ class TextFeatures:
         return TextFeatures(f(self.tokens), f(self.mask))
 
     def to(self, device: torch.device | str) -> TextFeatures:
-        return self.map(lambda x: x.to(device))
+        return self.map(lambda x: sent(x, device))
+
+    def pin_memory(self) -> TextFeatures:
+        """In memory that a GPU copies from while it computes."""
+        return self.map(lambda x: x.pin_memory())
 
     def __getitem__(self, index: Any) -> TextFeatures:
         """Index the batch."""

@@ -203,7 +203,8 @@ class DINOv3Encoder(VisionEncoder):
             for name, part in module.named_children():
                 if isinstance(part, nn.Conv2d) and part.kernel_size == part.stride:
                     setattr(module, name, _PatchProduct(part))
-            if type(getattr(module, "act_fn", None)).__name__ == "GELUActivation" and not hasattr(module, "gate_proj"):
+            gelu = type(getattr(module, "act_fn", None)).__name__ == "GELUActivation"
+            if gelu and not hasattr(module, "gate_proj") and module.up_proj.bias is not None:
                 _GELUProduct.take_over(module)
         compile_layers(self.model)
 

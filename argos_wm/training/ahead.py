@@ -7,6 +7,7 @@ are, not where a run was resumed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,18 +25,26 @@ APART = 104_395_301
 class Ahead[Batch]:
     """``draw(number)``, with torch's default generator seeded for the number, perhaps long before it is asked for.
 
-    Numbers are asked for in the order in which ``fit`` counts micro-batches.
+    Numbers are asked for in the order in which ``fit`` counts micro-batches. Workers hand batches over in shared memory
+    (/dev/shm), ``KEPT`` each.
     """
 
-    def __init__(self, draw: Callable[[int], Batch], loop: LoopConfig, parallel: Parallel | None = None) -> None:
-        self.seeded, self.loop = _Seeded(draw, loop), loop
+    def __init__(
+        self,
+        draw: Callable[[int], Batch],
+        loop: LoopConfig,
+        parallel: Parallel | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """``device``: where batches go; for a GPU they are put into memory that it copies from while it computes."""
+        self.seeded, self.loop, self.device = _Seeded(draw, loop), loop, torch.device(device)
         self.parts = (parallel or Parallel()).parts(loop.micro_batches)
         self._batches: Iterator[Batch] | None = None
 
     def __call__(self, number: int) -> Batch:
         """The batch of this number."""
         if self.loop.workers == 0:
-            return self.seeded[number]
+            return _raised(self.seeded[number])
         if self._batches is None:
             self._batches = iter(
                 DataLoader(
@@ -45,11 +54,12 @@ class Ahead[Batch]:
                     num_workers=self.loop.workers,
                     prefetch_factor=KEPT,
                     collate_fn=_as_it_is,
-                    pin_memory=torch.cuda.is_available(),
+                    pin_memory=self.device.type == "cuda",
                     multiprocessing_context="fork",
+                    generator=torch.Generator(),  # or the model's own randomness would be drawn from, here and there
                 )
             )
-        return next(self._batches)
+        return _raised(next(self._batches))
 
     def _numbers(self, first: int) -> Iterator[int]:
         """Of this process's micro-batches, from a step on."""
@@ -67,8 +77,23 @@ class _Seeded(Dataset[Any]):
         torch.default_generator.manual_seed(part_seed(self.loop.seed, step, part) + APART)
         try:
             return self.draw(number)
+        except Exception as error:
+            return _Failed(error)
         finally:
             torch.set_rng_state(before)
+
+
+@dataclass
+class _Failed:
+    """An error on its way from a worker, which would otherwise come with the worker's traceback as its text."""
+
+    error: Exception
+
+
+def _raised(batch: Any) -> Any:
+    if isinstance(batch, _Failed):
+        raise batch.error
+    return batch
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -12,7 +12,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class LoopConfig:
     """On many processes: keep only a share of weights, gradients and optimizer state on each (FSDP2), for models that
     do not fit on one."""
     workers: int = 0
-    """Processes that draw batches ahead; 0 draws them as they are needed. A GPU is fed by several."""
+    """Processes that draw a planner's batches ahead; 0 draws them as they are needed. A GPU is fed by several."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -262,9 +262,12 @@ class _Meter:
         return {k: torch.tensor(v) for k, v in (means | {"steps_per_s": pace}).items()}
 
 
-def deciding(cfg: LoopConfig) -> dict[str, Any]:
-    """The settings that decide the weights; how often to log or save, and how to compute, does not."""
-    return {k: v for k, v in asdict(cfg).items() if k not in INDIFFERENT}
+def deciding(cfg: Any) -> dict[str, Any]:
+    """The settings, of a loop or of what has loops, that decide the weights; how often to log or save, and how to
+    compute, does not."""
+    ignored = INDIFFERENT if isinstance(cfg, LoopConfig) else ()
+    values = {f.name: getattr(cfg, f.name) for f in fields(cfg) if f.name not in ignored}
+    return {name: deciding(value) if is_dataclass(value) else value for name, value in values.items()}
 
 
 @dataclass(frozen=True)

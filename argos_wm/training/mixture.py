@@ -64,7 +64,7 @@ def train_on_mixture(
                 texts += said
         return Windows.cat(parts) if len(parts) > 1 else parts[0], texts, rows
 
-    ahead = Ahead(draw, loop, parallel)
+    ahead = Ahead(draw, loop, parallel, device)
 
     def loss(forward: Forward, number: int) -> dict[str, Tensor]:
         windows, texts, rows = ahead(number)

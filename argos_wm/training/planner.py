@@ -73,12 +73,15 @@ def train_planner(
     instructions = Instructions(cache.instructions, text_encoder, groups)
     probe = Probe(cache, validation, windows, config, instructions)
 
-    draw = Ahead(lambda _: sampler(loop.rows), loop, parallel)
+    def draw(number: int) -> tuple[Windows, TextFeatures]:
+        drawn = sampler(loop.rows)
+        return drawn, instructions.right(drawn.episode)
+
+    ahead = Ahead(draw, loop, parallel, device)
 
     def loss_fn(forward: Forward, number: int) -> dict[str, Tensor]:
-        step, drawn = number // loop.micro_batches, draw(number)
-        text = instructions.right(drawn.episode).to(device)
-        batch = drawn.to(device).float()
+        step, (drawn, text) = number // loop.micro_batches, ahead(number)
+        batch, text = drawn.to(device).float(), text.to(device)
         if forcing.share > 0 and step >= forcing.start * loop.steps:
             batch = self_forced(model, batch, text, cache, windows.period, forcing, step)
         return forward(batch, text) | (probe(model) if looks_at(step, loop) else {})

@@ -59,8 +59,10 @@ class NothingCrosses(TorchDispatchMode):
 
 def test_a_state_is_drawn_on_the_gpu_alone() -> None:
     with FakeTensorMode():
-        with torch.device("cuda"):
-            model = world_model("fp32")
+        model = world_model("fp32")
+        for part in model.modules():
+            for tensors in (part._parameters, part._buffers):  # ``to`` does not move fake ones
+                tensors |= {k: None if v is None else torch.empty_like(v, device="cuda") for k, v in tensors.items()}
         told, noise = given(model, "cuda"), model.noise(3, "cuda")
         with NothingCrosses():
             model.sample(*told, noise=noise, guidance_scale=2.0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from argos_wm.conditioning import Shapes
-from argos_wm.dit import SIZES, DiT, Size
+from argos_wm.dit import ALIGNED, SIZES, DiT, Size
 from argos_wm.encoders.text import HashedNGramEncoder, TextFeatures
 from argos_wm.flow import Parts
 from argos_wm.latents import LatentState
@@ -111,6 +111,14 @@ def test_padded_words_change_nothing() -> None:
         run(dit, (history, mask, horizon, text, *rest), noise()),
         run(dit, (history, mask, horizon, padded, *rest), noise()),
     )
+
+
+def test_tokens_that_fill_up_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, arguments = toy_model().dit, inputs()
+    before, keys = run(model, arguments, noise()), model.encode_context(*arguments).keys_values[0][0].shape[2]
+    monkeypatch.setitem(ALIGNED, "cpu", 16)
+    assert model.encode_context(*arguments).keys_values[0][0].shape[2] % 16 == 0 != keys % 16
+    assert same(before, run(model, arguments, noise()))
 
 
 def test_absent_actions_change_nothing() -> None:

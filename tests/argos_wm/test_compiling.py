@@ -80,10 +80,10 @@ def test_what_is_not_on_a_gpu_is_not_recorded() -> None:
 
 @pytest.mark.slow
 def test_compiled_layers_draw_the_same_states_and_are_undone() -> None:
-    model = world_model()
+    model = world_model("fp32")  # fused kernels round bfloat16 less often, and differ by that
     before = draw(model)
     with compiled(model):
         assert model.dit.blocks[0]._compiled_call_impl is not None
-        assert torch.allclose(draw(model), before, atol=0.05)
+        assert torch.allclose(draw(model), before, atol=1e-3)
     assert model.dit.blocks[0]._compiled_call_impl is None and "keys_values" not in vars(model.dit.blocks[0])
     assert torch.equal(draw(model), before)

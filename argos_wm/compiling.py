@@ -7,7 +7,6 @@ minutes; what lies between them is small.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -53,19 +52,6 @@ def uncompile_layers(module: nn.Module) -> None:
         layer._compiled_call_impl = None
         for name in getattr(layer, "sharded_methods", ()):
             vars(layer).pop(name, None)
-
-
-@contextmanager
-def compiled(module: nn.Module, enabled: bool = True) -> Iterator[None]:
-    """``module`` with its layers compiled, meanwhile."""
-    if not enabled:
-        yield
-        return
-    compile_layers(module)
-    try:
-        yield
-    finally:
-        uncompile_layers(module)
 
 
 def halve_products(module: nn.Module) -> None:

@@ -150,8 +150,8 @@ def fit(
             losses.append(values["loss"].detach())
             meter.add(values)
         norm = whole(nn.utils.clip_grad_norm_(parameters, cfg.grad_clip))
-        unread.append((step, torch.stack(losses).sum(), norm))
-        optimizer.found_inf = (~torch.isfinite(norm)).float()  # pyright: ignore[reportAttributeAccessIssue]
+        unread.append((step, torch.stack(losses).sum().to(norm.device), norm))
+        optimizer.found_inf = (~torch.isfinite(norm + unread[-1][1])).float()  # pyright: ignore[reportAttributeAccessIssue]
         optimizer.step()
         if average is not None:
             average.update(module, min(cfg.ema_decay, (1 + step) / (10 + step)))
@@ -227,13 +227,13 @@ def _adamw(module: nn.Module, cfg: LoopConfig) -> torch.optim.AdamW:
 
 
 def _require_finite(unread: list[tuple[int, Tensor, Tensor]], cfg: LoopConfig, label: str) -> None:
-    """Read the steps' losses and their gradients' norms, which are the same in all processes, so that all end together.
+    """Read the steps' losses and their gradients' norms; these are the same in all processes, so that all end together.
 
     A GPU would wait for the host at every step if they were read at once. They are read now and then, and before
     anything is saved; meanwhile AdamW leaves the weights as they were (``found_inf``).
     """
     for step, loss, norm in unread:
-        if not torch.isfinite(norm):
+        if not torch.isfinite(norm + loss):
             raise FloatingPointError(
                 f"{label}, step {step}: the loss is {loss.item()} and its gradient's norm {norm.item()}. Lower the "
                 f"learning rate ({cfg.learning_rate}) or look for NaN in the data."

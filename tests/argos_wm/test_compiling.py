@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from argos_wm.compiling import Recorded, compiled, halve_products
+from argos_wm.compiling import Recorded, compile_layers, halve_products, uncompile_layers
 from argos_wm.latents import LatentSpec
 from argos_wm.training.footprint import random_windows
 from argos_wm.world_model import WorldModel, WorldModelConfig
@@ -82,8 +82,9 @@ def test_what_is_not_on_a_gpu_is_not_recorded() -> None:
 def test_compiled_layers_draw_the_same_states_and_are_undone() -> None:
     model = world_model("fp32")  # fused kernels round bfloat16 less often, and differ by that
     before = draw(model)
-    with compiled(model):
-        assert model.dit.blocks[0]._compiled_call_impl is not None
-        assert torch.allclose(draw(model), before, atol=1e-3)
+    compile_layers(model)
+    assert model.dit.blocks[0]._compiled_call_impl is not None
+    assert torch.allclose(draw(model), before, atol=1e-3)
+    uncompile_layers(model)
     assert model.dit.blocks[0]._compiled_call_impl is None and "keys_values" not in vars(model.dit.blocks[0])
     assert torch.equal(draw(model), before)

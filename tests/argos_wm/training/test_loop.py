@@ -105,6 +105,18 @@ def test_two_micro_batches_are_one_batch_of_both(tmp_path: Path) -> None:
         LoopConfig(batch_size=8, micro_batches=3)
 
 
+def test_a_loss_without_bounds_is_found_though_its_gradient_has_them(tmp_path: Path) -> None:
+    module = nn.Linear(2, 1)
+    before = module.weight.detach().clone()
+
+    def loss(forward: Forward, number: int) -> dict[str, Tensor]:
+        return {"loss": forward(torch.ones(4, 2)).mean() + torch.inf}
+
+    with pytest.raises(FloatingPointError, match="step 0: the loss is inf"):
+        fit(module, loss, LoopConfig(steps=2, batch_size=4), tmp_path, RunLogger(tmp_path), "toy")
+    assert torch.equal(module.weight, before)
+
+
 def test_a_nan_in_the_first_part_of_a_batch_is_found(tmp_path: Path) -> None:
     cfg = LoopConfig(steps=3, batch_size=4, micro_batches=2)
     module = nn.Linear(3, 1)

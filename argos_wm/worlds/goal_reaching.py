@@ -66,7 +66,7 @@ class GoalConfig:
         default_factory=lambda: LoopConfig(steps=3000, batch_size=128, learning_rate=1e-3, ema_decay=0.998)
     )
     follower_loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(steps=3000, batch_size=512, learning_rate=1e-3, ema_decay=0.995)
+        default_factory=lambda: LoopConfig(steps=10_000, batch_size=512, learning_rate=1e-3, ema_decay=0.998)
     )
     sampler: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=2))
     cem: CEMConfig = field(default_factory=lambda: CEMConfig(samples=64, elites=8, iterations=5))
@@ -173,7 +173,7 @@ def train_world_model(
 class Follower(nn.Module):
     """What takes a state to the next that is wanted: an action for "here", "there", and the seconds between."""
 
-    def __init__(self, cache: LatentCache, width: int = 256, per_patch: int = 16) -> None:
+    def __init__(self, cache: LatentCache, width: int = 512, per_patch: int = 32) -> None:
         super().__init__()
         spec = cache.spec
         self.patch = nn.Linear(2 * spec.channels, per_patch)

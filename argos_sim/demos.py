@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
-from argos_sim.experts import TorqueExpert
+from argos_sim.experts import TaskExpert
 from argos_sim.mdp.events import write_joints
 from argos_sim.perception import canonical_image
 from argos_sim.randomization.ranges import get_ranges
@@ -28,16 +28,6 @@ if TYPE_CHECKING:
 
 VIEW_CAMERAS = {"a": "train", "b": "train", "canonical": "nominal"}
 """Views of a state, by the randomization preset of their camera."""
-
-
-class TaskExpert(Protocol):
-    """A task's expert: plans at the start of an episode, then computes torques."""
-
-    motion: TorqueExpert
-
-    def begin(self, ids: Tensor) -> None: ...
-
-    def torque(self) -> Tensor: ...
 
 
 @dataclass
@@ -55,7 +45,9 @@ class Rollout:
     success: Tensor
     """(N,)."""
     first_touched: Tensor
-    """(N,)."""
+    """(N,) index of an object, −1 for none."""
+    named: Tensor
+    """(N,) index of the object that the instruction names."""
     instructions: list[str]
 
 
@@ -85,6 +77,7 @@ def expert_rollout(env: LatentTrackingEnv, expert: TaskExpert) -> Rollout:
         actions.append(torque)
         if step == steps - 1:
             success, touched = instruction.success.clone(), instruction.first_touched.clone()
+            named = instruction.named.clone()
         executed = torque + expert.motion.disturbance(rates.control_dt)
         env.step(executed / expert.motion.torque_limit)
     frames = (steps // rates.control_per_frame, rates.control_per_frame)
@@ -95,6 +88,7 @@ def expert_rollout(env: LatentTrackingEnv, expert: TaskExpert) -> Rollout:
         torch.stack(environments),
         success,
         touched,
+        named,
         texts,
     )
 
@@ -116,17 +110,27 @@ def episodes_of(rollout: Rollout) -> Iterator[RecordedEpisode]:
         )
 
 
+FAILURES = ("failed_nothing_touched", "failed_wrong_object", "failed_otherwise")
+
+
+def failures(rollout: Rollout) -> dict[str, int]:
+    """How many episodes failed, by kind."""
+    failed, touched = ~rollout.success, rollout.first_touched
+    kinds = (touched < 0, (touched >= 0) & (touched != rollout.named), touched == rollout.named)
+    return {name: int((failed & kind).sum()) for name, kind in zip(FAILURES, kinds, strict=True)}
+
+
 def record_demonstrations(env: LatentTrackingEnv, expert: TaskExpert, root: Path, episodes: int) -> dict[str, float]:
     """Record until ``episodes`` succeeded; write ``root`` and, beside it, the counts as ``<root>.json``.
 
     Returns:
-        attempted, recorded, failed_wrong_object, failed_nothing_touched.
+        attempted, recorded, and failures by kind: nothing touched, another object touched first, not done though.
     """
     from argos_sim.lerobot_io import EpisodeWriter
 
     rates = env.cfg.rates
     env.reset()
-    counts: Counter[str] = Counter(recorded=0, attempted=0, failed_wrong_object=0, failed_nothing_touched=0)
+    counts: Counter[str] = Counter(recorded=0, attempted=0, **dict.fromkeys(FAILURES, 0))
     with (
         EpisodeWriter(
             root,
@@ -142,8 +146,7 @@ def record_demonstrations(env: LatentTrackingEnv, expert: TaskExpert, root: Path
         while writer.episodes < episodes:
             rollout = expert_rollout(env, expert)
             counts["attempted"] += len(rollout.success)
-            counts["failed_nothing_touched"] += int((rollout.first_touched < 0).sum())
-            counts["failed_wrong_object"] += int(((rollout.first_touched >= 0) & ~rollout.success).sum())
+            counts.update(failures(rollout))
             if not bool(rollout.success.any()):
                 raise RuntimeError(
                     f"The expert failed in all {len(rollout.success)} environments; nothing can be recorded. "

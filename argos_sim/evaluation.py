@@ -1,4 +1,4 @@
-"""Figures of a controller in simulation: targets reached, errors, torque used, and the named block touched.
+"""Figures of a controller in simulation: targets reached, errors, torque used, and whether what was asked was done.
 
 Every share comes with its number of episodes and a 95 % interval: Wilson's for one outcome an episode, a bootstrap over
 episodes for targets, since those of one episode are not independent.
@@ -83,7 +83,7 @@ def run_episodes(env: LatentTrackingEnv, policy: Policy, label: str) -> dict[str
     """One episode in every environment, from reset to its end.
 
     Returns:
-        the target command's records, joined (M,), and ``torque`` (N,) RMS [N·m], ``success`` (N,), ``touched`` (N,).
+        the target command's records, joined (M,), and ``torque`` (N,) RMS [N·m], ``success`` (N,).
     """
     target, instruction = env.target, env.instruction
     target.cfg.record = True
@@ -99,7 +99,6 @@ def run_episodes(env: LatentTrackingEnv, policy: Policy, label: str) -> dict[str
     joined = {k: torch.cat([r[k] for r in target.records]).float().cpu() for k in target.records[0]}
     joined["torque"] = (squares / (env.max_episode_length - 1)).sqrt().cpu()
     joined["success"] = instruction.success.float().cpu()
-    joined["first_touched"] = instruction.first_touched.float().cpu()
     return joined
 
 
@@ -121,8 +120,8 @@ def controller_figures(records: dict[str, Tensor]) -> dict[str, Any]:
         "vision_share_median": float(share.median()),
         "torque_rms_nm": float(records["torque"].nanmean()),
         "physics_broke": broken,
-        "touched_named": successes / episodes,
-        "touched_named_ci": wilson_interval(successes, episodes),
+        "success": successes / episodes,
+        "success_ci": wilson_interval(successes, episodes),
     }
     if bool(moving.any()):
         figures |= {

@@ -1,7 +1,7 @@
-"""A scripted expert that computes torques: a joint-space ramp, gravity compensation and a PD law.
+"""Scripted experts that compute torques: joint-space ramps, gravity compensation and a PD law.
 
-The path is a linear segment with parabolic blends (Craig, Introduction to Robotics, ch. 7) between the present joints
-and those that inverse kinematics finds for the fingertip's goal: at a steady speed every planner period asks for a
+A movement has legs, each a linear segment with parabolic blends (Craig, Introduction to Robotics, ch. 7) between the
+joints that inverse kinematics finds for the fingertip's goals: at a steady speed every planner period asks for a
 movement of about the same size, where a minimum-jerk path would barely move in the first and the last. Along it,
 torque = inertia · q̈_ref + gravity + back-EMF and friction at q̇_ref + PD. Back-EMF is fed forward at the reference's
 speed: what the motor then takes off at the true speed damps the error without any delay. All batched over
@@ -10,22 +10,28 @@ environments, on the joint states that the engine (or the robot) reports.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from argos_sim.kinematics import SerialChain
 
+if TYPE_CHECKING:
+    from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+
 
 @dataclass(frozen=True)
 class ExpertCfg:
     """Gains and timing."""
 
-    duration_s: tuple[float, float] = (2.3, 2.4)
-    """Uniform range of the time from start to goal [s]."""
+    pace: tuple[float, float] = (0.96, 1.0)
+    """Uniform range of the movement's duration, in units of the time until the episode's last target is due."""
     blend: float = 0.15
-    """Share of that time spent speeding up, and again slowing down."""
+    """Share of a leg's time spent speeding up, and again slowing down."""
     stiffness: tuple[float, ...] = (12.0, 12.0, 12.0, 6.0, 4.0, 4.0)
     """N·m/rad of each joint; stable with 40 ms of total delay."""
     damping: tuple[float, ...] = (0.4, 0.4, 0.4, 0.15, 0.1, 0.1)
@@ -64,62 +70,91 @@ def blended_ramp(phase: Tensor, blend: float) -> tuple[Tensor, Tensor, Tensor]:
     return position, velocity, acceleration
 
 
+@dataclass
+class Arm:
+    """What an expert must know of a robot: its chain of J joints, and what inverse kinematics holds besides the tip.
+
+    Attributes:
+        limits: (J, 2) joint limits [rad].
+        torque_limit: (J,) [N·m].
+        constraint: (M, J), see ``SerialChain.inverse_kinematics``.
+    """
+
+    chain: SerialChain
+    limits: Tensor
+    torque_limit: Tensor
+    constraint: Tensor
+
+
 class TorqueExpert:
-    """Moves each environment's fingertip to its goal by torques.
+    """Moves each environment's fingertip along its legs by torques.
 
     Args:
-        chain: the arm.
-        limits: (J, 2) joint limits [rad].
-        constraint, torque_limit: see ``SerialChain.inverse_kinematics``; (J,) [N·m].
+        arm: the robot; J joints, M rows of constraint.
         num_envs: N.
+        seconds: of a movement at a pace of 1.
+        legs: share of a movement's time that each leg takes; they sum to 1.
     """
 
     def __init__(
-        self,
-        chain: SerialChain,
-        limits: Tensor,
-        constraint: Tensor,
-        torque_limit: Tensor,
-        num_envs: int,
-        cfg: ExpertCfg,
-        seed: int = 0,
+        self, arm: Arm, num_envs: int, seconds: float, cfg: ExpertCfg, legs: Sequence[float] = (1.0,), seed: int = 0
     ) -> None:
-        self.chain, self.limits, self.constraint, self.cfg = chain, limits, constraint, cfg
-        self.torque_limit = torque_limit
-        device = limits.device
-        self.start = torch.zeros(num_envs, chain.joints, device=device)
-        self.goal = torch.zeros_like(self.start)
+        if abs(sum(legs) - 1) > 1e-6:
+            raise ValueError(f"The legs {tuple(legs)} of a movement take {sum(legs):g} of its time; they must sum to 1.")
+        self.arm, self.chain, self.cfg, self.seconds = arm, arm.chain, cfg, seconds
+        self.torque_limit = arm.torque_limit
+        device = arm.limits.device
+        self.knots = torch.zeros(num_envs, len(legs) + 1, arm.chain.joints, device=device)
+        """Joints at the ends of the legs, the first being the start (N, legs + 1, J) [rad]."""
         self.duration = torch.ones(num_envs, device=device)
         self.ik_error = torch.zeros(num_envs, device=device)
-        self._disturbance = torch.zeros_like(self.start)
+        """Largest distance of a leg's end from where the fingertip should be (N,) [m]."""
+        self._share = torch.tensor(legs, device=device)
+        self._disturbance = torch.zeros(num_envs, arm.chain.joints, device=device)
         self._disturbed = torch.zeros(num_envs, 1, device=device)
         self._stiffness = torch.tensor(cfg.stiffness, device=device)
         self._damping = torch.tensor(cfg.damping, device=device)
         self._generator = torch.Generator(device=device).manual_seed(seed)
 
-    def begin(self, ids: Tensor, joints: Tensor, tip_goal: Tensor, constraint_value: Tensor) -> None:
+    @property
+    def goal(self) -> Tensor:
+        """Joints at the end of the movement (N, J) [rad]."""
+        return self.knots[:, -1]
+
+    def begin(self, ids: Tensor, joints: Tensor, tips: Tensor, values: Tensor) -> None:
         """Plan the movements of environments ``ids``.
 
         Args:
             joints: (n, J) present positions [rad].
-            tip_goal: (n, 3) in the base frame [m].
-            constraint_value: (n, M) value of the IK's extra rows [rad].
+            tips: (n, legs, 3) where the fingertip is at the end of each leg, in the base frame [m].
+            values: (n, legs, M) values of the inverse kinematics' constraint there [rad].
         """
-        goal, error = self.chain.inverse_kinematics(tip_goal, joints, self.limits, self.constraint, constraint_value)
-        self.start[ids], self.goal[ids], self.ik_error[ids] = joints, goal, error
-        low, high = self.cfg.duration_s
+        arm, knots, error = self.arm, [joints], torch.zeros(len(ids), device=joints.device)
+        for tip, value in zip(tips.unbind(1), values.unbind(1), strict=True):
+            # From the last leg's end, so that of several postures the nearest is found.
+            end, missed = arm.chain.inverse_kinematics(tip, knots[-1], arm.limits, arm.constraint, value)
+            knots.append(end)
+            error = torch.maximum(error, missed)
+        self.knots[ids], self.ik_error[ids] = torch.stack(knots, 1), error
+        low, high = self.cfg.pace
         draw = torch.rand(len(ids), 2, generator=self._generator, device=joints.device)
-        self.duration[ids] = low + (high - low) * draw[:, 0]
+        self.duration[ids] = self.seconds * (low + (high - low) * draw[:, 0])
         self._disturbed[ids] = (draw[:, 1:] < self.cfg.noise_share).float()
         self._disturbance[ids] = 0
 
     def reference(self, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Positions [rad], velocities [rad/s] and accelerations [rad/s²] (N, J) at ``time (N,)`` s into the episode."""
-        s, ds, dds = blended_ramp(time / self.duration, self.cfg.blend)
-        span = self.goal - self.start
-        rate = 1.0 / self.duration
+        ends = self._share.cumsum(0)
+        phase = time / self.duration
+        leg = (phase[:, None] >= ends[:-1]).sum(1)
+        share = self._share[leg]
+        s, ds, dds = blended_ramp((phase - (ends[leg] - share)) / share, self.cfg.blend)
+        every = torch.arange(len(leg), device=leg.device)
+        start = self.knots[every, leg]
+        span = self.knots[every, leg + 1] - start
+        rate = 1.0 / (self.duration * share)
         return (
-            self.start + s[:, None] * span,
+            start + s[:, None] * span,
             (ds * rate)[:, None] * span,
             (dds * rate.square())[:, None] * span,
         )
@@ -140,3 +175,32 @@ class TorqueExpert:
         draw = torch.randn(self._disturbance.shape, generator=self._generator, device=self._disturbance.device)
         self._disturbance = decay * self._disturbance + self.cfg.noise * (1 - decay**2) ** 0.5 * draw
         return self._disturbance * self._disturbed
+
+
+class TaskExpert(ABC):
+    """A task's expert: plans at the start of an episode, then computes torques from what the robot senses.
+
+    A task says where the fingertip goes (``waypoints``) and how a movement's time is shared (``LEGS``).
+    """
+
+    LEGS: tuple[float, ...] = (1.0,)
+
+    def __init__(self, env: LatentTrackingEnv, arm: Arm, cfg: ExpertCfg, seed: int = 0) -> None:
+        self.env, self.arm = env, arm
+        seconds = env.cfg.plans_per_episode * env.cfg.rates.planner_period_s
+        self.motion = TorqueExpert(arm, env.num_envs, seconds, cfg, self.LEGS, seed)
+
+    @abstractmethod
+    def waypoints(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Ends of the legs in environments ``ids``: tips and values as in ``TorqueExpert.begin``."""
+
+    def begin(self, ids: Tensor) -> None:
+        """Plan what the instructions of environments ``ids`` ask for."""
+        joints = self.env.perception.true_proprio()[ids, : self.arm.chain.joints]
+        self.motion.begin(ids, joints, *self.waypoints(ids))
+
+    def torque(self) -> Tensor:
+        """Torques (N, J) [N·m] from what the robot's own encoders say."""
+        joints, velocity = self.env.perception.raw_proprio.chunk(2, -1)
+        time = self.env.episode_length_buf * self.env.cfg.rates.control_dt
+        return self.motion.torque(joints, velocity, time)

@@ -1,10 +1,16 @@
-"""The instruction of each episode, and whether the object that it names was the first to be touched."""
+"""The instruction of each episode: what is asked for, in which words, and whether it is done.
+
+A task asks for something to be done with one of its objects, or with one of them and one of its places; what counts as
+done is a task's own (``TouchCommand`` and its like in ``mdp/outcomes.py``). Which object was the first to be touched is
+known for all tasks.
+"""
 
 # Isaac Lab fills MISSING fields later and types the environment of a term more loosely than it is.
 # pyright: reportAttributeAccessIssue=false, reportAssignmentType=false, reportIncompatibleVariableOverride=false
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import MISSING
 from typing import TYPE_CHECKING
@@ -23,10 +29,12 @@ FOREVER = 1e9
 
 
 class InstructionCommand(CommandTerm):
-    """Names one of several objects in one of several phrasings, drawn at each reset.
+    """Asks for one of several goals in one of several phrasings, drawn at each reset.
 
     Attributes:
-        named: (N,) index of the named object.
+        objects, places: names; ``goals`` the pairs of their indices that can be asked for, the place −1 where a task
+            has none.
+        texts: all instructions, ``phrasings`` for each goal.
         phrase: (N,) index into ``texts``.
         first_touched: (N,) index of the first object touched in this episode, −1 for none yet.
         touched_at: (N,) control step of that touch.
@@ -38,31 +46,42 @@ class InstructionCommand(CommandTerm):
 
     def __init__(self, cfg: InstructionCommandCfg, env: LatentTrackingEnv) -> None:
         super().__init__(cfg, env)
-        self.objects = tuple(cfg.phrasings)
-        self.texts = [text for texts in cfg.phrasings.values() for text in texts]
-        self.object_of_text = [i for i, texts in enumerate(cfg.phrasings.values()) for _ in texts]
-        self._object_of_text = torch.tensor(self.object_of_text, device=self.device)
+        self.objects, self.places, goals = cfg.objects, cfg.places, cfg.goals()
+        self.texts = [text for texts in cfg.phrasings().values() for text in texts]
+        self._goals = torch.tensor(list(goals.values()), device=self.device)
         self.phrase = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self.first_touched = torch.full((self.num_envs,), -1, dtype=torch.long, device=self.device)
         self.touched_at = torch.zeros(self.num_envs, dtype=torch.long, device=self.device)
         self._robot = env.scene["robot"]
         self._tip_body = self._robot.find_bodies(cfg.tip_body)[0][0]
         self._tip_offset = torch.tensor(cfg.tip_offset, device=self.device)
+        self._every = torch.arange(self.num_envs, device=self.device)
         self.metrics["success"] = torch.zeros(self.num_envs, device=self.device)
 
     @property
+    def goal(self) -> Tensor:
+        """(N,) index of what is asked for."""
+        return self.phrase // len(self.cfg.templates)
+
+    @property
     def named(self) -> Tensor:
-        return self._object_of_text[self.phrase]
+        """(N,) index of the object that is named."""
+        return self._goals[self.goal, 0]
+
+    @property
+    def place(self) -> Tensor:
+        """(N,) index of the place that is named, −1 for none."""
+        return self._goals[self.goal, 1]
 
     @property
     def command(self) -> Tensor:
-        """The named object as one-hot (N, objects)."""
-        return torch.nn.functional.one_hot(self.named, len(self.objects)).float()
+        """What is asked for as one-hot (N, goals)."""
+        return torch.nn.functional.one_hot(self.goal, len(self._goals)).float()
 
     @property
     def success(self) -> Tensor:
-        """(N,) True where the named object was touched before any other."""
-        return self.first_touched == self.named
+        """(N,) True where what is asked for is done now."""
+        raise NotImplementedError
 
     def text(self, ids: Tensor) -> list[str]:
         """The instructions of environments ``ids``."""
@@ -73,6 +92,10 @@ class InstructionCommand(CommandTerm):
         data = self._robot.data
         position, rotation = data.body_pos_w.torch[:, self._tip_body], data.body_quat_w.torch[:, self._tip_body]
         return position + quat_apply(rotation, self._tip_offset.expand_as(position))
+
+    def named_position(self) -> Tensor:
+        """Centre of the named object (N, 3) in its environment's frame [m]."""
+        return self.object_poses()[0][self._every, self.named] - self._env.scene.env_origins
 
     def object_poses(self) -> tuple[Tensor, Tensor]:
         """Objects' positions (N, O, 3) [m] and quaternions (N, O, 4), x, y, z, w, in the world frame."""
@@ -99,12 +122,7 @@ class InstructionCommand(CommandTerm):
     def _resample_command(self, env_ids: Sequence[int] | slice) -> None:
         count = len(self.phrase[env_ids])
         generator = getattr(self._env, "generator", None)
-        # Objects first, so that one with fewer phrasings is named as often.
-        named = torch.randint(len(self.objects), (count,), generator=generator, device=self.device)
-        sizes = torch.tensor([len(t) for t in self.cfg.phrasings.values()], device=self.device)
-        first = sizes.cumsum(0) - sizes
-        draw = torch.rand(count, generator=generator, device=self.device)
-        self.phrase[env_ids] = first[named] + (draw * sizes[named]).long()
+        self.phrase[env_ids] = torch.randint(len(self.texts), (count,), generator=generator, device=self.device)
         self.first_touched[env_ids] = -1
 
     def _update_command(self) -> None:
@@ -117,8 +135,12 @@ class InstructionCommandCfg(CommandTermCfg):
 
     class_type: type = InstructionCommand
     resampling_time_range: tuple[float, float] = (FOREVER, FOREVER)
-    phrasings: dict[str, list[str]] = MISSING
-    """Scene object → ways to ask for it."""
+    objects: tuple[str, ...] = MISSING
+    """Names of scene objects."""
+    places: tuple[str, ...] = ()
+    """Where an object can be asked to be; a place that is an object's name is not asked of that object itself."""
+    templates: tuple[str, ...] = MISSING
+    """Ways to say it, with ``{object}`` and ``{place}``."""
     tip_body: str = MISSING
     """Link that carries the fingertip."""
     tip_offset: tuple[float, float, float] = MISSING
@@ -127,3 +149,18 @@ class InstructionCommandCfg(CommandTermCfg):
     """Half an edge of the cubes [m]."""
     touch_distance: float = 0.01
     """A fingertip this near to a surface touches it [m]: half the width of the jaw's pad."""
+
+    def goals(self) -> dict[str, tuple[int, int]]:
+        """Name → object's and place's index, in the order in which they are numbered."""
+        if not self.places:
+            return {name: (i, -1) for i, name in enumerate(self.objects)}
+        pairs = itertools.product(enumerate(self.objects), enumerate(self.places))
+        return {f"{thing} {place}": (i, j) for (i, thing), (j, place) in pairs if thing != place}
+
+    def phrasings(self) -> dict[str, list[str]]:
+        """Goal → the ways to ask for it."""
+        names = {goal: (self.objects[i], self.places[j] if j >= 0 else "") for goal, (i, j) in self.goals().items()}
+        return {
+            goal: [text.format(object=thing, place=place) for text in self.templates]
+            for goal, (thing, place) in names.items()
+        }

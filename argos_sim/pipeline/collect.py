@@ -58,7 +58,7 @@ def collect_views(settings: Settings) -> dict[str, Any]:
         place: dict[str, Any] = cfg.events.place_robot.params
         place["spread"] += VIEW_SPREAD
         place["joint_spread"] = {k: v + VIEW_SPREAD for k, v in place.get("joint_spread", {}).items()}
-        brisk = dataclasses.replace(settings.demos.expert, noise=0.3, duration_s=(1.2, 2.6))
+        brisk = dataclasses.replace(settings.demos.expert, noise=0.3, pace=(0.5, 1.08))
         with make_environment(cfg) as env:
             expert = make_expert(env, settings.task, brisk, settings.seed)
             record_views(env, expert, folder / "views.safetensors", movements, scattered)

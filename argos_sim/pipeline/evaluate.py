@@ -24,7 +24,7 @@ from argos_wm.planner import Planner
 from argos_wm.training.planner import VALIDATION_SHARE
 
 CONTROLLERS = ("imitation", "ppo")
-CLOSED_LOOP = ("episodes", "touched_named", "touched_named_ci")
+CLOSED_LOOP = ("episodes", "success", "success_ci")
 EVALUATION_SEED = 1000
 """Apart from the seeds of training; the same episodes for every controller, so that differences are paired."""
 
@@ -119,12 +119,12 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
 
 def print_result(label: str, result: dict[str, Any]) -> None:
     """One line of a controller's figures."""
-    reached, touched = result["reached_ci"], result["touched_named_ci"]
+    reached, done = result["reached_ci"], result["success_ci"]
     print(
         f"  {label}: targets reached {100 * result['reached']:.0f} % [{100 * reached[0]:.0f}, {100 * reached[1]:.0f}], "
         f"of those that ask for a movement {100 * result.get('reached_moving', float('nan')):.0f} %; joints "
-        f"{result['joint_error_rad']:.3f} rad; named block touched {100 * result['touched_named']:.0f} % "
-        f"[{100 * touched[0]:.0f}, {100 * touched[1]:.0f}] ({result['episodes']} episodes)",
+        f"{result['joint_error_rad']:.3f} rad; done what was asked {100 * result['success']:.0f} % "
+        f"[{100 * done[0]:.0f}, {100 * done[1]:.0f}] ({result['episodes']} episodes)",
         flush=True,
     )
 

@@ -32,9 +32,9 @@ DEMOS = "demos"
 
 
 def instruction_groups(settings: Settings) -> dict[str, str]:
-    """Instruction → object that it names."""
-    phrasings = environment_cfg(settings, 1).commands.instruction.phrasings
-    return {text: name for name, texts in phrasings.items() for text in texts}
+    """Instruction → what it asks for."""
+    phrasings = environment_cfg(settings, 1).commands.instruction.phrasings()
+    return {text: goal for goal, texts in phrasings.items() for text in texts}
 
 
 def torque_limits(settings: Settings) -> torch.Tensor:

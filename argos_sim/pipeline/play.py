@@ -83,10 +83,9 @@ def play(settings: Settings, output: Path | None = None, episodes: int = 6, fold
         plan_pictures(recording, paint, video.parent)
         demo_picture(recording, paint, video.parent / "demo.png")
     reached = [judgement.reached for episode in recording.judgements for judgement in episode]
-    touched = sum(recording.success(i) for i in range(recording.episodes))
     print(
-        f"[play] reached {sum(reached)} of {len(reached)} targets and touched the named object in {touched} of "
-        f"{recording.episodes} episodes: {video}"
+        f"[play] reached {sum(reached)} of {len(reached)} targets and did what was asked in {sum(recording.done)} "
+        f"of {recording.episodes} episodes: {video}"
     )
     return video
 

@@ -50,6 +50,8 @@ class Recording:
     """The object first touched."""
     touched_at: list[float]
     """When [s]; meaningless if none was."""
+    done: list[bool]
+    """Whether what was asked was done at the end."""
     control_dt: float
     """Seconds of a control step."""
     frame_steps: int
@@ -65,9 +67,15 @@ class Recording:
     def episodes(self) -> int:
         return len(self.instructions)
 
-    def success(self, episode: int) -> bool:
-        """Whether the named object was the first to be touched."""
-        return self.touched[episode] == self.named[episode]
+    def outcome(self, episode: int) -> str:
+        """What became of an episode, in a few words."""
+        touched, named = self.touched[episode], self.named[episode]
+        if touched is None:
+            return "nothing touched"
+        label = f"touched {touched} at {self.touched_at[episode]:.1f} s"
+        if touched != named:
+            return f"{label}, not {named}"
+        return label if self.done[episode] else f"{label}, but not done"
 
 
 class ImaginedTargets:
@@ -138,6 +146,7 @@ def record_episodes(env: LatentTrackingEnv, controller: Controller, planner: Pla
         [names[i] for i in instruction.named.tolist()],
         [names[i] if i >= 0 else None for i in instruction.first_touched.tolist()],
         (instruction.touched_at * rates.control_dt).tolist(),
+        instruction.success.tolist(),
         rates.control_dt,
         rates.control_per_frame,
         rates.control_per_plan,

@@ -93,8 +93,5 @@ def contact_sheet(images: Tensor, title: str, cell: int = 128) -> Image.Image:
 
 def _outcome(recording: Recording, episode: int) -> tuple[str, tuple[int, int, int]]:
     """A sentence and its colour."""
-    touched = recording.touched[episode]
-    if touched is None:
-        return "nothing touched", MUTED
-    at = f"touched {touched} at {recording.touched_at[episode]:.1f} s"
-    return (at, GREEN) if recording.success(episode) else (f"{at}, not {recording.named[episode]}", RED)
+    colour = GREEN if recording.done[episode] else RED
+    return recording.outcome(episode), MUTED if recording.touched[episode] is None else colour

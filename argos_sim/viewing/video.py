@@ -110,10 +110,7 @@ class EpisodeFilm:
         clock = f"episode {episode + 1} of {r.episodes}   {time:4.2f} s"
         draw.text((right, 38), clock, MUTED, font(17), anchor="rm")
         if touched is not None and time >= r.touched_at[episode]:
-            colour = GREEN if r.success(episode) else RED
-            label = f"touched {touched} at {r.touched_at[episode]:.1f} s"
-            if not r.success(episode):
-                label += f", not {r.named[episode]}"
+            colour, label = GREEN if r.done[episode] else RED, r.outcome(episode)
         else:
             colour, label = MUTED, "nothing touched yet"
         draw.text((PANEL_LEFT[2], 38), label, colour, font(20, bold=colour is not MUTED), anchor="lm")

@@ -2,13 +2,15 @@
 
 import gymnasium as gym
 
-gym.register(
-    id="Argos-Reach-SO100-v0",
-    entry_point="argos_sim.envs.latent_tracking_env:LatentTrackingEnv",
-    disable_env_checker=True,
-    kwargs={
-        "env_cfg_entry_point": "tasks.so100.reach:ReachEnvCfg",
-        "rsl_rl_cfg_entry_point": "tasks.so100.agents:ReachPPOCfg",
-        "expert_entry_point": "tasks.so100.reach:ReachExpert",
-    },
-)
+for _name in ("Reach", "Push", "Lift", "Stack"):
+    _module = f"tasks.so100.{_name.lower()}"
+    gym.register(
+        id=f"Argos-{_name}-SO100-v0",
+        entry_point="argos_sim.envs.latent_tracking_env:LatentTrackingEnv",
+        disable_env_checker=True,
+        kwargs={
+            "env_cfg_entry_point": f"{_module}:{_name}EnvCfg",
+            "rsl_rl_cfg_entry_point": f"tasks.so100.agents:{_name}PPOCfg",
+            "expert_entry_point": f"{_module}:{_name}Expert",
+        },
+    )

@@ -31,13 +31,12 @@ class ControllerModelCfg(RslRlMLPModelCfg):
 
 
 @configclass
-class ReachPPOCfg(RslRlOnPolicyRunnerCfg):
+class BlocksPPOCfg(RslRlOnPolicyRunnerCfg):
     """The recipe's numbers, as far as rsl_rl's own runner has them."""
 
     num_steps_per_env = PPO.steps
     max_iterations = PPO.iterations
     save_interval = PPO.checkpoint_every
-    experiment_name = "argos_reach_so100"
     clip_actions = 1.0
     obs_groups = {"actor": [PROPRIO, VISION, TARGET_VISION], "critic": ["critic"]}
     actor = ControllerModelCfg()
@@ -57,3 +56,31 @@ class ReachPPOCfg(RslRlOnPolicyRunnerCfg):
         desired_kl=0.01,
         max_grad_norm=1.0,
     )
+
+
+@configclass
+class ReachPPOCfg(BlocksPPOCfg):
+    """Of ``reach``."""
+
+    experiment_name = "argos_reach_so100"
+
+
+@configclass
+class PushPPOCfg(BlocksPPOCfg):
+    """Of ``push``."""
+
+    experiment_name = "argos_push_so100"
+
+
+@configclass
+class LiftPPOCfg(BlocksPPOCfg):
+    """Of ``lift``."""
+
+    experiment_name = "argos_lift_so100"
+
+
+@configclass
+class StackPPOCfg(BlocksPPOCfg):
+    """Of ``stack``."""
+
+    experiment_name = "argos_stack_so100"

@@ -10,11 +10,14 @@ about its own y (it points along -y of its frame), and a positive ``gripper`` op
 from __future__ import annotations
 
 import isaaclab.sim as sim_utils
+import torch
 from isaaclab.assets import ArticulationCfg
 from isaaclab_newton.sim.schemas import NewtonArticulationCfg
 from isaaclab_physx.sim.schemas import PhysxArticulationCfg
 
 from argos_sim.actuators import STALL_TORQUE, STS3215ActuatorCfg
+from argos_sim.experts import Arm
+from argos_sim.kinematics import SerialChain
 from argos_sim.paths import asset
 
 USD_PATH = asset("robots", "so100", "usd", "so100.usda")
@@ -68,3 +71,17 @@ SO100_CFG = ArticulationCfg(
     actuators={"motors": STS3215ActuatorCfg(joint_names_expr=[".*"])},
 )
 """The arm, fixed at its base, driven by six commanded torques."""
+
+CONSTRAINT = ((0.0, 1.0, 1.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+"""What an expert chooses beside the fingertip's place: the gripper's pitch (the three bends sum to it; a quarter turn
+points straight down), its roll, and its opening."""
+
+
+def so100_arm(device: str) -> Arm:
+    """The arm as experts see it."""
+    return Arm(
+        SerialChain.from_mjcf(MJCF_PATH, JOINT_NAMES, "tip", device),
+        torch.tensor([JOINT_LIMITS[name] for name in JOINT_NAMES], device=device),
+        torch.tensor([TORQUE_LIMITS[name] for name in JOINT_NAMES], device=device),
+        torch.tensor(CONSTRAINT, device=device),
+    )

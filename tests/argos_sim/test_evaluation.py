@@ -43,8 +43,8 @@ def test_figures_separate_targets_that_ask_for_a_movement() -> None:
     assert figures["reached"] == pytest.approx(0.5)
     assert figures["reached_moving"] == pytest.approx(2 / 3)
     assert figures["joint_within_tolerance"] == pytest.approx(0.75)
-    assert figures["touched_named"] == pytest.approx(0.5)
-    low, high = figures["touched_named_ci"]
+    assert figures["success"] == pytest.approx(0.5)
+    low, high = figures["success_ci"]
     assert low < 0.5 < high
 
 

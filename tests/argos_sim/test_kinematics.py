@@ -14,11 +14,11 @@ import torch
 
 from argos_sim.experts import ExpertCfg, TorqueExpert, blended_ramp
 from argos_sim.kinematics import SerialChain, cubic_path
-from tasks.so100.reach import ReachExpert
-from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, MJCF_PATH, READY_POSE
+from tasks.so100 import robot
+from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, MJCF_PATH, READY_POSE, so100_arm
 
 LIMITS = torch.tensor([JOINT_LIMITS[name] for name in JOINT_NAMES])
-CONSTRAINT = torch.tensor(ReachExpert.CONSTRAINT)
+CONSTRAINT = torch.tensor(robot.CONSTRAINT)
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +81,31 @@ def test_ramp_starts_and_ends_at_rest_and_its_rates_are_its_derivatives(blend: f
 
 
 def test_expert_at_rest_on_its_goal_only_holds_against_gravity(chain: SerialChain) -> None:
-    expert = TorqueExpert(chain, LIMITS, CONSTRAINT, torch.full((6,), 2.94), 1, ExpertCfg())
+    expert = TorqueExpert(so100_arm("cpu"), 1, 2.4, ExpertCfg())
     joints = torch.tensor([[READY_POSE[name] for name in JOINT_NAMES]])
     held = joints @ CONSTRAINT.T
-    expert.begin(torch.tensor([0]), joints, chain.tip(joints), held)
+    expert.begin(torch.tensor([0]), joints, chain.tip(joints)[:, None], held[:, None])
     torque = expert.torque(expert.goal, torch.zeros(1, 6), torch.tensor([10.0]))
     assert torch.allclose(torque, chain.gravity_and_inertia(expert.goal)[0], atol=1e-4)
+
+
+def test_a_movement_of_legs_rests_at_each_end_and_its_rates_are_its_derivatives(chain: SerialChain) -> None:
+    expert = TorqueExpert(so100_arm("cpu"), 1, 4.0, ExpertCfg(pace=(1.0, 1.0)), legs=(0.5, 0.2, 0.3))
+    joints = torch.tensor([[READY_POSE[name] for name in JOINT_NAMES]])
+    held = joints @ CONSTRAINT.T
+    shift = torch.tensor([[0.0, 0.0, 0.0], [0.03, 0.0, 0.0], [0.03, 0.0, -0.03]])
+    tips = chain.tip(joints) + shift + torch.tensor([0.0, 0.0, 0.02])
+    expert.begin(torch.tensor([0]), joints, tips[None], held.expand(3, -1)[None])
+    assert expert.ik_error.item() < 1e-3
+    for time, tip in zip((2.0, 2.8, 4.0), tips, strict=True):
+        position, velocity, _ = expert.reference(torch.tensor([time]))
+        assert torch.allclose(chain.tip(position)[0], tip, atol=1e-3) and velocity.abs().max() < 1e-4
+    clock = torch.linspace(0.0, 4.0, 801)
+    position, velocity, _ = (torch.cat(x) for x in zip(*(expert.reference(t[None]) for t in clock), strict=True))
+    slope = torch.gradient(position, spacing=0.005, dim=0)[0]
+    assert (slope - velocity).abs().max() < 0.05 * velocity.abs().max()
+    with pytest.raises(ValueError, match="must sum to 1"):
+        TorqueExpert(so100_arm("cpu"), 1, 4.0, ExpertCfg(), legs=(0.5, 0.2))
 
 
 def test_the_path_begins_and_ends_in_the_given_states() -> None:

@@ -21,7 +21,7 @@ NAMES = (
     "controller.ppo.train.reached_ci",
     "controller.ppo.unseen.joint_error_rad",
     "controller.ppo.other_engine.torque_rms_nm",
-    "closed_loop.touched_named",
+    "closed_loop.success",
     "export.max_difference_nm",
     "export.inference_p99_ms",
     "timing.planner_s",

@@ -54,6 +54,7 @@ def recording() -> Recording:
         named=["red", "blue"],
         touched=["red", None],
         touched_at=[0.5, 0.0],
+        done=[True, False],
         control_dt=0.02,
         frame_steps=FRAME_STEPS,
         plan_steps=PLAN_STEPS,

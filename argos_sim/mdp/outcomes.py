@@ -1,0 +1,104 @@
+"""What counts as done, task by task: instructions that judge the present state of the scene."""
+
+# Isaac Lab fills MISSING fields later and types the environment of a term more loosely than it is.
+# pyright: reportIncompatibleVariableOverride=false, reportAssignmentType=false
+
+from __future__ import annotations
+
+from dataclasses import MISSING
+
+import torch
+from isaaclab.utils import configclass
+from torch import Tensor
+
+from argos_sim.mdp.instructions import InstructionCommand, InstructionCommandCfg
+
+
+class TouchCommand(InstructionCommand):
+    """Touch an object, before any other."""
+
+    @property
+    def success(self) -> Tensor:
+        """See ``InstructionCommand``."""
+        return self.first_touched == self.named
+
+
+class MoveCommand(InstructionCommand):
+    """Bring an object into a sector around the arm."""
+
+    cfg: MoveCommandCfg
+
+    @property
+    def success(self) -> Tensor:
+        """See ``InstructionCommand``."""
+        low, high = torch.tensor(self.cfg.sectors, device=self.device)[self.place].unbind(-1)
+        bearing = self.bearing(self.named_position())
+        return (low <= bearing) & (bearing <= high)
+
+    def bearing(self, position: Tensor) -> Tensor:
+        """Angle of positions (…, 3) in the environment's frame about the sectors' centre, zero along −y [rad]."""
+        x, y = self.cfg.centre
+        return torch.atan2(position[..., 0] - x, y - position[..., 1])
+
+
+class LiftCommand(InstructionCommand):
+    """Hold an object above the table."""
+
+    cfg: LiftCommandCfg
+
+    @property
+    def success(self) -> Tensor:
+        """See ``InstructionCommand``."""
+        return self.named_position()[:, 2] - self.cfg.object_half_size >= self.cfg.height
+
+
+class StackCommand(InstructionCommand):
+    """Put an object on another, its place, and let it go."""
+
+    cfg: StackCommandCfg
+
+    @property
+    def success(self) -> Tensor:
+        """See ``InstructionCommand``."""
+        position = self.object_poses()[0] - self._env.scene.env_origins[:, None]
+        offset = position[self._every, self.named] - position[self._every, self.place]
+        rise, size = offset[:, 2], 2 * self.cfg.object_half_size
+        near = offset[:, :2].norm(dim=1) <= self.cfg.object_half_size
+        away = self.tip_distance()[self._every, self.named] >= self.cfg.clearance
+        return near & ((rise - size).abs() <= 0.2 * size) & away
+
+
+@configclass
+class TouchCommandCfg(InstructionCommandCfg):
+    """See ``TouchCommand``."""
+
+    class_type: type = TouchCommand
+
+
+@configclass
+class MoveCommandCfg(InstructionCommandCfg):
+    """See ``MoveCommand``."""
+
+    class_type: type = MoveCommand
+    centre: tuple[float, float] = MISSING
+    """Of the sectors in the environment's frame [m]."""
+    sectors: tuple[tuple[float, float], ...] = MISSING
+    """Lowest and highest bearing of each place [rad]."""
+
+
+@configclass
+class LiftCommandCfg(InstructionCommandCfg):
+    """See ``LiftCommand``."""
+
+    class_type: type = LiftCommand
+    height: float = 0.04
+    """Of the object's lower face above the table [m]."""
+
+
+@configclass
+class StackCommandCfg(InstructionCommandCfg):
+    """See ``StackCommand``."""
+
+    class_type: type = StackCommand
+    clearance: float = 0.02
+    """Least distance from the fingertip to the object once it is let go [m]."""

@@ -1,0 +1,85 @@
+"""The SO-100's tasks: what is asked, when it counts as done, and that the scripted experts do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+import tasks  # noqa: F401
+from argos_sim.demos import FAILURES, expert_rollout, failures
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.experts import ExpertCfg
+from argos_sim.mdp.events import write_object
+from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
+from argos_sim.pipeline.settings import Settings
+from tasks.so100.blocks import BLOCK_SIZE, BLOCKS
+from tasks.so100.push import PushCommandsCfg
+from tasks.so100.stack import StackCommandsCfg
+
+N = 32
+UPRIGHT = torch.tensor([0.0, 0.0, 0.0, 1.0])
+
+
+def task_id(name: str) -> str:
+    return f"Argos-{name}-SO100-v0"
+
+
+@pytest.fixture(scope="module", params=["Push", "Lift", "Stack"])
+def task(request: pytest.FixtureRequest) -> Iterator[tuple[str, LatentTrackingEnv]]:
+    settings = Settings(task=task_id(request.param), randomization="nominal")
+    with make_environment(environment_cfg(settings, N, physics="ovphysx")) as env:
+        yield request.param, env
+
+
+def test_every_goal_is_asked_for_in_every_phrasing() -> None:
+    push, stack = PushCommandsCfg().instruction, StackCommandsCfg().instruction
+    assert len(push.goals()) == 6 and len(stack.goals()) == 6
+    assert all(thing != place for thing, place in (name.split() for name in stack.goals()))
+    assert "push the red block to the left" in push.phrasings()["red left"]
+    assert "put the red block on the blue one" in stack.phrasings()["red blue"]
+    texts = [text for phrasings in push.phrasings().values() for text in phrasings]
+    assert len(set(texts)) == len(texts) == 24
+
+
+def test_the_expert_does_what_is_asked(task: tuple[str, LatentTrackingEnv]) -> None:
+    name, env = task
+    env.generator.manual_seed(0)
+    env.reset()
+    begun = env.instruction.success.clone()
+    rollout = expert_rollout(env, make_expert(env, task_id(name), ExpertCfg(), 0))
+    assert not begun.any(), "nothing is done at the start"
+    assert rollout.success.float().mean() >= 0.95
+    assert set(failures(rollout)) == set(FAILURES)
+    assert sum(failures(rollout).values()) == int((~rollout.success).sum())
+
+
+def test_blocks_laid_where_they_should_be_count_as_done_and_elsewhere_not(task: tuple[str, LatentTrackingEnv]) -> None:
+    name, env = task
+    env.reset()
+    instruction, every = env.instruction, torch.arange(N)
+    home = torch.tensor([[-0.05, -0.25, BLOCK_SIZE / 2], [0.0, -0.25, BLOCK_SIZE / 2], [0.05, -0.25, BLOCK_SIZE / 2]])
+
+    def lay(place: torch.Tensor) -> torch.Tensor:
+        """The named blocks at ``place (N, 3)``, the others at home."""
+        for i, block in enumerate(BLOCKS):
+            position = torch.where((instruction.named == i)[:, None], place, home[i])
+            write_object(env, block, every, position, UPRIGHT.expand(N, 4))
+        return instruction.success
+
+    at_home = home[instruction.named]
+    assert not lay(at_home).any()
+    if name == "Push":
+        side = 2.0 * instruction.place - 1.0
+        there = torch.stack([0.15 * side, torch.full((N,), -0.22), at_home[:, 2]], -1)
+        assert lay(there).all()
+        assert not lay(there * torch.tensor([-1.0, 1.0, 1.0])).any(), "the other side is not what was asked"
+    elif name == "Lift":
+        assert lay(at_home + torch.tensor([0.0, 0.0, 0.05])).all()
+        assert not lay(at_home + torch.tensor([0.0, 0.0, 0.03])).any()
+    else:
+        on_top = home[instruction.place] + torch.tensor([0.0, 0.0, BLOCK_SIZE])
+        assert lay(on_top).all()
+        assert not lay(on_top + torch.tensor([0.02, 0.0, 0.0])).any()
+        assert not lay(on_top + torch.tensor([0.0, 0.0, 0.02])).any(), "held above is not put down"

@@ -48,7 +48,7 @@ class PhysicsPresets(PresetCfg):
     """Engines by name. ``default`` is resolved by device in ``default_physics``."""
 
     newton_mjwarp: NewtonCfg = NewtonCfg(
-        solver_cfg=MJWarpSolverCfg(njmax=120, nconmax=40, cone="pyramidal", integrator="implicitfast", impratio=1),
+        solver_cfg=MJWarpSolverCfg(njmax=120, nconmax=40, cone="pyramidal", integrator="implicitfast", impratio=30.0),
         num_substeps=1,
         use_cuda_graph=True,
     )

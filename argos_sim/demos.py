@@ -217,7 +217,7 @@ def _scatter(env: LatentTrackingEnv, expert: TaskExpert, every: Tensor) -> None:
     phase = torch.rand(env.num_envs, generator=generator, device=env.device)
     joints = motion.reference(phase * motion.duration)[0]
     joints = joints + SCATTER * torch.randn(joints.shape, generator=generator, device=env.device)
-    joints = joints.clamp(motion.limits[:, 0] + 0.01, motion.limits[:, 1] - 0.01)
+    joints = joints.clamp(motion.arm.limits[:, 0] + 0.01, motion.arm.limits[:, 1] - 0.01)
     write_joints(env, every, joints, torch.zeros_like(joints))
     env.scene.write_data_to_sim()
     env.sim.forward()

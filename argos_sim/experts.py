@@ -100,7 +100,7 @@ class TorqueExpert:
         self, arm: Arm, num_envs: int, seconds: float, cfg: ExpertCfg, legs: Sequence[float] = (1.0,), seed: int = 0
     ) -> None:
         if abs(sum(legs) - 1) > 1e-6:
-            raise ValueError(f"The legs {tuple(legs)} of a movement take {sum(legs):g} of its time; they must sum to 1.")
+            raise ValueError(f"The legs {tuple(legs)} of a movement sum to {sum(legs):g}; they must sum to 1.")
         self.arm, self.chain, self.cfg, self.seconds = arm, arm.chain, cfg, seconds
         self.torque_limit = arm.torque_limit
         device = arm.limits.device

@@ -1,4 +1,4 @@
-"""What the SO-100's tasks share: three coloured blocks before the arm, and how an expert moves its fingertip to them."""
+"""What the SO-100's tasks share: three coloured blocks before the arm, and how an expert comes to them."""
 
 # Isaac Lab's configurations are filled in later (MISSING), replaced by presets, and take classes as functions.
 # pyright: reportAttributeAccessIssue=false, reportAssignmentType=false, reportArgumentType=false

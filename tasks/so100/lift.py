@@ -50,13 +50,13 @@ class GraspExpert(BlocksExpert):
     BESIDE = BLOCK_SIZE / 2 + 0.006
     """From the block's centre to the fixed jaw before it closes [m]."""
 
-    def grasp(self, ids: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """The roll (n,), and tips and values of the three legs after which the named block is held."""
+    def grasp(self, ids: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Tips and values of the three legs after which the named block is held."""
         position, yaw = self.block(ids, self.env.instruction.named[ids])
         turn = self.alignment(position, yaw)
         low = self.beside(position, turn, self.BESIDE, self.LOW)
         tips = [self.beside(position, turn, self.BESIDE, self.ABOVE), low, low]
-        return turn, tips, [self.posture(turn, angle) for angle in (self.OPEN, self.OPEN, self.CLOSED)]
+        return tips, [self.posture(turn, angle) for angle in (self.OPEN, self.OPEN, self.CLOSED)]
 
 
 class LiftExpert(GraspExpert):
@@ -66,5 +66,5 @@ class LiftExpert(GraspExpert):
 
     def waypoints(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """See ``TaskExpert``."""
-        _, tips, values = self.grasp(ids)
+        tips, values = self.grasp(ids)
         return torch.stack([*tips, tips[0]], 1), torch.stack([*values, values[-1]], 1)

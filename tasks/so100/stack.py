@@ -54,7 +54,7 @@ class StackExpert(GraspExpert):
 
     def waypoints(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """See ``TaskExpert``."""
-        turn, tips, values = self.grasp(ids)
+        tips, values = self.grasp(ids)
         below, yaw = self.block(ids, self.env.instruction.place[ids])
         there = self.alignment(below, yaw)
         over = self.beside(below, there, self.HELD, self.ABOVE + BLOCK_SIZE / 2)

@@ -124,7 +124,7 @@ def record_demonstrations(env: LatentTrackingEnv, expert: TaskExpert, root: Path
     """Record until ``episodes`` succeeded; write ``root`` and, beside it, the counts as ``<root>.json``.
 
     Returns:
-        attempted, recorded, and failures by kind: nothing touched, another object touched first, not done though.
+        attempted, recorded, and failures by kind: nothing touched, another object touched first, or the right one but not done.
     """
     from argos_sim.lerobot_io import EpisodeWriter
 
@@ -199,8 +199,8 @@ def record_views(env: LatentTrackingEnv, expert: TaskExpert, path: Path, movemen
         add(_view_poses(env, every), movements + number)
     frames = env.max_episode_length // rates.control_per_frame
     index = torch.arange(movements * frames * env.num_envs).view(movements, frames, env.num_envs)
-    # Later the arm rests, and two states 0.8 s apart are one.
-    last = 2 * rates.frames_per_plan
+    # After the last plan the arm rests, and two states a period apart are one.
+    last = (env.cfg.plans_per_episode - 1) * rates.frames_per_plan
     pairs = torch.stack([index[:, : last + 1], index[:, rates.frames_per_plan : last + rates.frames_per_plan + 1]], -1)
     save_tensors(path, {k: torch.cat(v) for k, v in columns.items()} | {"pairs": pairs.flatten(0, 2)})
 

@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 from dataclasses import MISSING
+from typing import TYPE_CHECKING
 
 import torch
 from isaaclab.utils import configclass
 from torch import Tensor
 
 from argos_sim.mdp.instructions import InstructionCommand, InstructionCommandCfg
+
+if TYPE_CHECKING:
+    from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 
 
 class TouchCommand(InstructionCommand):
@@ -24,16 +28,21 @@ class TouchCommand(InstructionCommand):
 
 
 class MoveCommand(InstructionCommand):
-    """Bring an object into a sector around the arm."""
+    """Bring an object into a sector around the arm, on the table."""
 
     cfg: MoveCommandCfg
+
+    def __init__(self, cfg: MoveCommandCfg, env: LatentTrackingEnv) -> None:
+        super().__init__(cfg, env)
+        self._sectors = torch.tensor(cfg.sectors, device=self.device)
 
     @property
     def success(self) -> Tensor:
         """See ``InstructionCommand``."""
-        low, high = torch.tensor(self.cfg.sectors, device=self.device)[self.place].unbind(-1)
-        bearing = self.bearing(self.named_position())
-        return (low <= bearing) & (bearing <= high)
+        low, high = self._sectors[self.place].unbind(-1)
+        position, half = self.named_position(), self.cfg.object_half_size
+        bearing = self.bearing(position)
+        return (low <= bearing) & (bearing <= high) & ((position[:, 2] - half).abs() <= half)
 
     def bearing(self, position: Tensor) -> Tensor:
         """Angle of positions (…, 3) in the environment's frame about the sectors' centre, zero along −y [rad]."""

@@ -113,6 +113,7 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
         "ranges": {preset: dataclasses.asdict(get_ranges(preset)) for preset in cells.values()},
         "episodes": count,
         "physics": physics,
+        "figures": "success",
     }
     return run_stage(settings.folder / "evaluation" / name, f"evaluate_{name}", inputs, work, settings.overwrite)
 

@@ -117,7 +117,7 @@ class EvaluationSettings:
     """How much is measured."""
 
     episodes: int = 128
-    """Episodes of each controller under each randomization; each has three targets."""
+    """Episodes of each controller under each randomization; each has a target every 0.8 s."""
     other_engine_episodes: int = 128
     planner_windows: int = 512
     inference_calls: int = 2000

@@ -69,13 +69,16 @@ class Recording:
 
     def outcome(self, episode: int) -> str:
         """What became of an episode, in a few words."""
+        verdict = "done" if self.done[episode] else "not done"
+        return f"{verdict}: {self.touch(episode)}"
+
+    def touch(self, episode: int) -> str:
+        """What was touched first, and when."""
         touched, named = self.touched[episode], self.named[episode]
         if touched is None:
             return "nothing touched"
         label = f"touched {touched} at {self.touched_at[episode]:.1f} s"
-        if touched != named:
-            return f"{label}, not {named}"
-        return label if self.done[episode] else f"{label}, but not done"
+        return label if touched == named else f"{label}, not {named}"
 
 
 class ImaginedTargets:

@@ -93,5 +93,4 @@ def contact_sheet(images: Tensor, title: str, cell: int = 128) -> Image.Image:
 
 def _outcome(recording: Recording, episode: int) -> tuple[str, tuple[int, int, int]]:
     """A sentence and its colour."""
-    colour = GREEN if recording.done[episode] else RED
-    return recording.outcome(episode), MUTED if recording.touched[episode] is None else colour
+    return recording.outcome(episode), GREEN if recording.done[episode] else RED

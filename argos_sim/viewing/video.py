@@ -109,8 +109,10 @@ class EpisodeFilm:
         right = SIZE[0] - 24
         clock = f"episode {episode + 1} of {r.episodes}   {time:4.2f} s"
         draw.text((right, 38), clock, MUTED, font(17), anchor="rm")
-        if touched is not None and time >= r.touched_at[episode]:
+        if step >= r.steps - r.frame_steps:  # what counts is how it ends
             colour, label = GREEN if r.done[episode] else RED, r.outcome(episode)
+        elif touched is not None and time >= r.touched_at[episode]:
+            colour, label = MUTED, r.touch(episode)
         else:
             colour, label = MUTED, "nothing touched yet"
         draw.text((PANEL_LEFT[2], 38), label, colour, font(20, bold=colour is not MUTED), anchor="lm")

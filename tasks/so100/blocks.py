@@ -69,8 +69,8 @@ class BlocksSceneCfg(LatentTrackingSceneCfg):
 class BlocksEventsCfg(EventsCfg):
     """Blocks anywhere in a sector that arm and camera both cover; the arm anywhere near its ready pose.
 
-    The arm starts far enough away, turned and opened enough, that each of an episode's three targets asks for a
-    movement well above the tolerance by which it is judged.
+    The arm starts far enough away, turned and opened enough, that in `reach` each of an episode's targets asks for
+    a movement well above the tolerance by which it is judged.
     """
 
     place_robot = EventTermCfg(

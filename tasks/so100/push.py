@@ -52,7 +52,7 @@ class PushEnvCfg(BlocksEnvCfg):
     plans_per_episode: int = 6
 
     def __post_init__(self) -> None:
-        self.events.place_objects.params.update(angle=(-START, START), radius=(0.17, 0.27), separation=0.07)
+        self.events.place_objects.params.update(angle=(-START, START), radius=(0.16, 0.28), separation=0.065)
         super().__post_init__()
 
 

@@ -101,9 +101,11 @@ def test_a_movement_of_legs_rests_at_each_end_and_its_rates_are_its_derivatives(
         position, velocity, _ = expert.reference(torch.tensor([time]))
         assert torch.allclose(chain.tip(position)[0], tip, atol=1e-3) and velocity.abs().max() < 1e-4
     clock = torch.linspace(0.0, 4.0, 801)
-    position, velocity, _ = (torch.cat(x) for x in zip(*(expert.reference(t[None]) for t in clock), strict=True))
+    position, velocity, pull = (torch.cat(x) for x in zip(*(expert.reference(t[None]) for t in clock), strict=True))
     slope = torch.gradient(position, spacing=0.005, dim=0)[0]
     assert (slope - velocity).abs().max() < 0.05 * velocity.abs().max()
+    bend = torch.gradient(velocity, spacing=0.005, dim=0)[0]  # off only where the pull jumps
+    assert ((bend - pull).abs() > 0.05 * pull.abs().max()).float().mean() < 0.05
     with pytest.raises(ValueError, match="must sum to 1"):
         TorqueExpert(so100_arm("cpu"), 1, 4.0, ExpertCfg(), legs=(0.5, 0.2))
 

@@ -124,7 +124,8 @@ def record_demonstrations(env: LatentTrackingEnv, expert: TaskExpert, root: Path
     """Record until ``episodes`` succeeded; write ``root`` and, beside it, the counts as ``<root>.json``.
 
     Returns:
-        attempted, recorded, and failures by kind: nothing touched, another object touched first, or the right one but not done.
+        attempted, recorded, and failures by kind: nothing touched, another object touched first, or the right one but
+        not done.
     """
     from argos_sim.lerobot_io import EpisodeWriter
 

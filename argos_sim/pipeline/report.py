@@ -97,7 +97,7 @@ PLANNER_NOTE = (
 CONTROLLER_NOTE = (
     "A target is reached when, at its due time, the joints' RMS error to its decoded proprioception is at most "
     "0.10 rad and the vision error at most half of what it was when the target was given. The planner is live in "
-    "every cell. Intervals are 95 %: Wilson's for what was done, resampled episodes for targets. Perfect tracking is no "
+    "every cell. Intervals are 95 %: Wilson's for successes, resampled episodes for targets. Perfect tracking is no "
     "policy: the joints are put where the planner wants them, so that the dynamics play no part. It is no bound: a "
     "weak planner's targets, followed to the letter, lead it astray. PPO's gain over imitation is taken in pairs of "
     "the same episode."

@@ -90,5 +90,5 @@ def test_blocks_laid_where_they_should_be_count_as_done_and_elsewhere_not(task: 
         assert lay(on_top).all()
         assert not lay(on_top + torch.tensor([0.02, 0.0, 0.0])).any()
         assert not lay(on_top + torch.tensor([0.0, 0.0, 0.02])).any(), "held above is not put down"
-        instruction.cfg.clearance = 10.0
+        instruction.cfg.clearance = 10.0  # pyright: ignore[reportAttributeAccessIssue]
         assert not lay(on_top).any(), "the hand is still there"

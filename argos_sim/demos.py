@@ -211,7 +211,7 @@ SCATTER = 0.1
 
 
 def _scatter(env: LatentTrackingEnv, expert: TaskExpert, every: Tensor) -> None:
-    """New blocks, and each arm at rest somewhere along the way to the one that is named."""
+    """New blocks where episodes begin, and each arm at rest somewhere near the expert's path."""
     env.reset()
     expert.begin(every)
     motion, generator = expert.motion, env.generator

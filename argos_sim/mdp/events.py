@@ -8,6 +8,7 @@ import torch
 from isaaclab.utils.math import quat_from_euler_xyz
 from torch import Tensor
 
+from argos_sim.mdp.sectors import from_polar
 from argos_sim.randomization.ranges import RandomizationRanges
 
 
@@ -110,9 +111,7 @@ def place_objects(
     tries = 64
     squared = _uniform(env, (radius[0] ** 2, radius[1] ** 2), n, tries, len(names))
     bearing = _uniform(env, angle, n, tries, len(names))
-    x = centre[0] + squared.sqrt() * torch.sin(bearing)
-    y = centre[1] - squared.sqrt() * torch.cos(bearing)
-    place = torch.stack([x, y], -1)
+    place = from_polar(bearing, squared.sqrt(), centre)
     gap = torch.cdist(place.flatten(0, 1), place.flatten(0, 1)) + 10 * torch.eye(len(names), device=env.device)
     smallest = gap.flatten(1).min(1).values.view(n, tries)
     first = ((smallest > separation).float() + 1e-3 * smallest).argmax(1)

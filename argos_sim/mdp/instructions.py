@@ -11,6 +11,8 @@ known for all tasks.
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import MISSING
 from typing import TYPE_CHECKING
@@ -79,9 +81,9 @@ class InstructionCommand(CommandTerm):
         return torch.nn.functional.one_hot(self.goal, len(self._goals)).float()
 
     @property
+    @abstractmethod
     def success(self) -> Tensor:
         """(N,) True where what is asked for is done now."""
-        raise NotImplementedError
 
     def text(self, ids: Tensor) -> list[str]:
         """The instructions of environments ``ids``."""
@@ -133,7 +135,7 @@ class InstructionCommand(CommandTerm):
 class InstructionCommandCfg(CommandTermCfg):
     """What can be said, and what counts as a touch."""
 
-    class_type: type = InstructionCommand
+    class_type: type = MISSING
     resampling_time_range: tuple[float, float] = (FOREVER, FOREVER)
     objects: tuple[str, ...] = MISSING
     """Names of scene objects."""
@@ -158,9 +160,16 @@ class InstructionCommandCfg(CommandTermCfg):
         return {f"{thing} {place}": (i, j) for (i, thing), (j, place) in pairs if thing != place}
 
     def phrasings(self) -> dict[str, list[str]]:
-        """Goal → the ways to ask for it."""
+        """Goal → the ways to ask for it; no text may ask for two goals."""
         names = {goal: (self.objects[i], self.places[j] if j >= 0 else "") for goal, (i, j) in self.goals().items()}
-        return {
+        texts = {
             goal: [text.format(object=thing, place=place) for text in self.templates]
             for goal, (thing, place) in names.items()
         }
+        counts = Counter(itertools.chain.from_iterable(texts.values()))
+        twice = [text for text, count in counts.items() if count > 1]
+        if twice:
+            raise ValueError(
+                f"The templates say {twice[0]!r} for more than one goal; name {{object}} and {{place}} in each."
+            )
+        return texts

@@ -13,6 +13,7 @@ from isaaclab.utils import configclass
 from torch import Tensor
 
 from argos_sim.mdp.instructions import InstructionCommand, InstructionCommandCfg
+from argos_sim.mdp.sectors import to_polar
 
 if TYPE_CHECKING:
     from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
@@ -41,13 +42,8 @@ class MoveCommand(InstructionCommand):
         """See ``InstructionCommand``."""
         low, high = self._sectors[self.place].unbind(-1)
         position, half = self.named_position(), self.cfg.object_half_size
-        bearing = self.bearing(position)
+        bearing, _ = to_polar(position, self.cfg.centre)
         return (low <= bearing) & (bearing <= high) & ((position[:, 2] - half).abs() <= half)
-
-    def bearing(self, position: Tensor) -> Tensor:
-        """Angle of positions (…, 3) in the environment's frame about the sectors' centre, zero along −y [rad]."""
-        x, y = self.cfg.centre
-        return torch.atan2(position[..., 0] - x, y - position[..., 1])
 
 
 class LiftCommand(InstructionCommand):

@@ -18,6 +18,7 @@ from torch import Tensor
 from argos_sim.envs.latent_tracking import CommandsCfg, EventsCfg, LatentTrackingEnvCfg, LatentTrackingSceneCfg
 from argos_sim.experts import ExpertCfg, TaskExpert
 from argos_sim.mdp import events
+from argos_sim.mdp.sectors import to_polar
 from tasks.so100.robot import (
     JOINT_LIMITS,
     JOINT_NAMES,
@@ -123,7 +124,6 @@ class BlocksExpert(TaskExpert):
 
     def __init__(self, env, cfg: ExpertCfg, seed: int = 0) -> None:
         super().__init__(env, so100_arm(env.device), cfg, seed)
-        self._shoulder = torch.tensor(SHOULDER, device=env.device)
 
     def block(self, ids: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Position (n, 3) [m] in the base frame and yaw (n,) [rad] of block ``index (n,)`` of environments ``ids``."""
@@ -132,20 +132,9 @@ class BlocksExpert(TaskExpert):
         yaw = torch.atan2(2 * (w * z + x * y), 1 - 2 * (y.square() + z.square()))
         return position[ids, index] - self.env.scene.env_origins[ids], yaw
 
-    def polar(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        """Bearing [rad], zero along −y, and distance [m] (n,) of positions (n, 3) from the shoulder."""
-        x, y = (position[:, :2] - self._shoulder).unbind(-1)
-        return torch.atan2(x, -y), torch.hypot(x, y)
-
-    def place(self, bearing: Tensor, distance: Tensor, height: float) -> Tensor:
-        """Positions (n, 3) [m] at a bearing and a distance from the shoulder: the inverse of ``polar``."""
-        x = self._shoulder[0] + distance * bearing.sin()
-        y = self._shoulder[1] - distance * bearing.cos()
-        return torch.stack([x, y, torch.full_like(x, height)], -1)
-
     def beside(self, position: Tensor, turn: Tensor, distance: float, height: float) -> Tensor:
         """Fingertips (n, 3) [m] on the fixed jaw's side of ``position``, the gripper rolled by ``turn (n,)``."""
-        angle = self.polar(position)[0] + turn
+        angle = to_polar(position, SHOULDER)[0] + turn
         offset = distance * torch.stack([angle.cos(), angle.sin()], -1)
         return torch.cat([position[:, :2] + offset, torch.full_like(position[:, :1], height)], -1)
 
@@ -156,5 +145,5 @@ class BlocksExpert(TaskExpert):
 
     def alignment(self, position: Tensor, yaw: Tensor) -> Tensor:
         """Roll (n,) [rad] from ``ROLL`` that lays the jaws along a block's nearest faces, at most an eighth turn."""
-        turn = yaw - self.polar(position)[0]
+        turn = yaw - to_polar(position, SHOULDER)[0]
         return torch.remainder(turn + math.pi / 4, math.pi / 2) - math.pi / 4

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from argos_sim.envs.latent_tracking import CommandsCfg
 from argos_sim.mdp.outcomes import MoveCommandCfg
+from argos_sim.mdp.sectors import from_polar, to_polar
 from tasks.so100.blocks import BLOCKS, SHOULDER, TIP, BlocksEnvCfg, BlocksExpert
 
 TEMPLATES = (
@@ -73,8 +74,7 @@ class PushExpert(BlocksExpert):
         position, _ = self.block(ids, instruction.named[ids])
         none = torch.zeros(len(ids), device=position.device)
         side = 2.0 * instruction.place[ids] - 1.0
-        _, distance = self.polar(position)
-        there = self.place(self.AIM * side, distance, 0.0)
+        there = from_polar(self.AIM * side, to_polar(position, SHOULDER)[1], SHOULDER)
         low = self.beside(position, none, self.BESIDE, 0.012)
         tips = [self.beside(position, none, self.BESIDE, 0.08), low, low, self.beside(there, none, self.BESIDE, 0.012)]
         values = [self.posture(none, angle) for angle in (self.OPEN, self.OPEN, self.LOOSE, self.LOOSE)]

@@ -48,6 +48,8 @@ def test_every_goal_is_asked_for_in_every_phrasing() -> None:
     assert "put the red block on the blue one" in stack.phrasings()["red blue"]
     texts = [text for phrasings in push.phrasings().values() for text in phrasings]
     assert len(set(texts)) == len(texts) == 24
+    with pytest.raises(ValueError, match=r"push the red block aside.* more than one goal"):
+        push.replace(templates=("push the {object} block aside",)).phrasings()  # pyright: ignore
 
 
 def test_the_expert_does_what_is_asked(task: tuple[str, LatentTrackingEnv]) -> None:
@@ -60,7 +62,9 @@ def test_the_expert_does_what_is_asked(task: tuple[str, LatentTrackingEnv]) -> N
     assert rollout.success.float().mean() >= 0.9, "of 32; over 64 episodes all experts reach 98 %"
 
 
-def test_blocks_laid_where_they_should_be_count_as_done_and_elsewhere_not(task: tuple[str, LatentTrackingEnv]) -> None:
+def test_blocks_laid_where_they_should_be_count_as_done_and_elsewhere_not(
+    task: tuple[str, LatentTrackingEnv], monkeypatch: pytest.MonkeyPatch
+) -> None:
     name, env = task
     env.reset()
     instruction, every = env.instruction, torch.arange(N)
@@ -90,5 +94,5 @@ def test_blocks_laid_where_they_should_be_count_as_done_and_elsewhere_not(task: 
         assert lay(on_top).all()
         assert not lay(on_top + torch.tensor([0.02, 0.0, 0.0])).any()
         assert not lay(on_top + torch.tensor([0.0, 0.0, 0.02])).any(), "held above is not put down"
-        instruction.cfg.clearance = 10.0  # pyright: ignore[reportAttributeAccessIssue]
+        monkeypatch.setattr(instruction.cfg, "clearance", 10.0)
         assert not lay(on_top).any(), "the hand is still there"

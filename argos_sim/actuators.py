@@ -3,11 +3,15 @@
 A voltage, not a current, is what such a servo is given. Its command is therefore stated as the torque that this
 voltage would give at standstill (N·m, within ± stall torque), and back-EMF takes from it in proportion to the speed:
 
-    effort = clip(strength * delayed command - damping_scale * b * velocity, ± stall torque),
+    effort = clip(strength * voltage * delayed command - back_emf_scale * b * velocity, ± stall torque),
     b = stall torque / no-load speed = 2.94 N·m / 4.9 rad/s = 0.6 N·m·s/rad (12 V).
 
 ``b`` is the damping that was identified on the real arm (0.60 N·m·s/rad), so the joint itself must have no viscous
 damping: it would count twice. Dry friction and the rotor's inertia are properties of the joint, which the solver keeps.
+
+What a real servo does beside that is nominally off: a command within the dead band gives nothing; the voltage sags with
+what all motors together are asked for; through the gears' play an effort reaches the joint only from the side at which
+they touch (rotor and friction stay with the joint, the motor crosses the gap at its free speed); grease damps.
 
 Isaac Lab runs a custom explicit actuator only with ``SimulationCfg(use_newton_actuators=False)``.
 """
@@ -42,7 +46,7 @@ UNCLIPPED_EFFORT = 1e3
 class STS3215Actuator(ActuatorBase):
     """An explicit Isaac Lab actuator with the torque-speed line, strength and command delay of each environment.
 
-    Randomization writes ``strength`` and ``damping_scale`` in place and calls ``set_delay``. A reset keeps all three.
+    Randomization writes its tensors in place and calls ``set_delay``. A reset keeps them all.
     """
 
     cfg: STS3215ActuatorCfg
@@ -53,8 +57,17 @@ class STS3215Actuator(ActuatorBase):
         size = (self._num_envs, self.num_joints)
         self.strength = torch.ones(size, device=self._device)
         """Share of the nominal torque that a command gives (N, J): supply voltage, wear."""
-        self.damping_scale = torch.ones(size, device=self._device)
+        self.back_emf_scale = torch.ones(size, device=self._device)
         """Share of the nominal back-EMF (N, J)."""
+        self.viscous = torch.zeros(size, device=self._device)
+        """Damping of the joint beside the motor's (N, J) [N·m·s/rad]."""
+        self.dead_band = torch.zeros(size, device=self._device)
+        """Command below which a motor gives nothing (N, J) [N·m]."""
+        self.voltage_sag = torch.zeros(self._num_envs, 1, device=self._device)
+        """Share of the voltage lost when all motors are asked for their most (N, 1)."""
+        self.backlash = torch.zeros(size, device=self._device)
+        """Half of the gears' play (N, J) [rad]."""
+        self._play = torch.zeros(size, device=self._device)  # of the motor before the joint, within ± backlash [rad]
         self._delay = DelayBuffer(cfg.max_delay, self._num_envs, device=self._device)
 
     @property
@@ -74,18 +87,30 @@ class STS3215Actuator(ActuatorBase):
     def reset(self, env_ids: Sequence[int] | None) -> None:
         """Forget the commands under way: the first new command acts at once, until younger ones have come of age."""
         self._delay.reset(env_ids)
+        self._play[slice(None) if env_ids is None else env_ids] = 0
 
     def compute(self, control_action: ArticulationActions, joint_pos: Tensor, joint_vel: Tensor) -> ArticulationActions:
         """Turn commanded efforts into joint torques (N, J) [N·m]; position and velocity targets are ignored."""
         stall = self.cfg.stall_torque
         assert control_action.joint_efforts is not None, "an explicit actuator is always given efforts"
         command = self._delay.compute(control_action.joint_efforts).clamp(-stall, stall)
-        self.computed_effort = self.strength * command - self.damping_scale * self.back_emf * joint_vel
-        self.applied_effort = self.computed_effort.clamp(-stall, stall)
+        command = command * (command.abs() >= self.dead_band)
+        voltage = 1 - self.voltage_sag * command.abs().mean(1, keepdim=True) / stall
+        driven = self.strength * voltage * command
+        self.computed_effort = driven - self.back_emf_scale * self.back_emf * joint_vel
+        effort = self.computed_effort.clamp(-stall, stall)
+        self.applied_effort = effort * self._touching(driven, effort, joint_vel) - self.viscous * joint_vel
         control_action.joint_efforts = self.applied_effort
         control_action.joint_positions = None
         control_action.joint_velocities = None
         return control_action
+
+    def _touching(self, driven: Tensor, effort: Tensor, joint_vel: Tensor) -> Tensor:
+        """Whether (N, J) the gears touch on the side to which ``effort`` pushes, after the motor's next step."""
+        free_speed = driven / (self.back_emf_scale * self.back_emf)
+        step = (free_speed - joint_vel) * self.cfg.physics_dt
+        self._play = torch.clamp(self._play + step, -self.backlash, self.backlash)
+        return torch.where(effort > 0, self._play >= self.backlash, self._play <= -self.backlash)
 
 
 @configclass
@@ -102,6 +127,9 @@ class STS3215ActuatorCfg(ActuatorBaseCfg):
 
     max_delay: int = 16
     """Longest command delay that can be set, in physics steps (80 ms at 200 Hz)."""
+
+    physics_dt: float = 0.005
+    """Time between two efforts [s]; the environment sets it from its rates."""
 
     stiffness: float = 0.0
     """No spring: the servo's own position loop is off."""

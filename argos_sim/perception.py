@@ -1,9 +1,10 @@
 """From camera frames and joint read-outs to latents, at each sensor's own rate, batched over environments.
 
-Two clocks: ``sense`` reads the joints once a control step, with each environment's bias, noise and delay; ``look``
-renders at the camera's rate, puts the environment's background behind the robot and the objects, applies its
-photometrics and encodes. Between frames the vision latent is held, as it is on a robot. ``look`` belongs after
-resets, so that a fresh episode begins with a fresh picture and no step renders twice.
+Two clocks: ``sense`` reads the joints once a control step, with each environment's bias, noise, rounding and delay;
+``look`` renders at the camera's rate, puts the environment's background behind the robot and the objects, applies its
+lens and photometrics and encodes, unless the frame is lost; a late one it keeps until it arrives. Between frames the
+vision latent is held, as it is on a robot. ``look`` belongs after resets, so that a fresh episode begins with a fresh
+picture and no step renders twice.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from argos_sim.paths import PRETRAINED
 from argos_sim.randomization.backgrounds import canonical_background, composite, make_background_bank
+from argos_sim.randomization.lens import Lens
 from argos_sim.randomization.photometrics import PhotometricState
 from argos_sim.randomization.ranges import RandomizationRanges
 from argos_sim.rates import Rates
@@ -75,10 +77,16 @@ class Perception:
         self.set_ranges(ranges)
         self.background = torch.zeros(n, dtype=torch.long, device=self.device)
         self.photometrics = PhotometricState.nominal(n, self.device)
+        self.lens = Lens.nominal(n, self.device)
         self.encoder_bias = torch.zeros(n, j, device=self.device)
         self.encoder_noise = torch.zeros(n, 1, device=self.device)
+        self.encoder_step = torch.zeros(n, 1, device=self.device)
         self.delay_steps = torch.zeros(n, device=self.device)
+        self.frame_loss = torch.zeros(n, device=self.device)
+        self.frame_delay = torch.zeros(n, dtype=torch.long, device=self.device)
         self.images = torch.zeros(n, 3, size, size, dtype=torch.uint8, device=self.device)
+        self._under_way = torch.zeros_like(self.images)
+        self._arrives_in = torch.full((n,), -1, dtype=torch.long, device=self.device)  # control steps; −1: nothing
         self._states = torch.zeros(SENSED_STEPS, n, 2 * j, device=self.device)
         self.raw_proprio = torch.zeros(n, 2 * j, device=self.device)
         self._stale = torch.ones(n, dtype=torch.bool, device=self.device)
@@ -99,6 +107,11 @@ class Perception:
 
     def set_ranges(self, ranges: RandomizationRanges) -> None:
         """Draw other backgrounds, and every later episode, from ``ranges``."""
+        if ranges.frame_delay[1] >= self.rates.control_per_frame:
+            raise ValueError(
+                f"A frame_delay of up to {ranges.frame_delay[1]} control steps is no less than the camera's period of "
+                f"{self.rates.control_per_frame}: a frame would arrive after the next one was taken."
+            )
         self.ranges = ranges
         self.bank = make_background_bank(
             ranges.background_families, self.cfg.backgrounds, self.cfg.image_size, self.generator, self.device
@@ -130,6 +143,9 @@ class Perception:
         joints = self.encoder_bias.shape[1]
         noise = torch.randn(len(ids), joints, generator=self.generator, device=self.device)
         delayed[:, :joints] += self.encoder_bias[ids] + self.encoder_noise[ids] * noise
+        if self.ranges.encoder_step[1] > 0:
+            step = self.encoder_step[ids].clamp_min(1e-6)
+            delayed[:, :joints] = (delayed[:, :joints] / step).round() * step
         self.raw_proprio[ids] = delayed
         if self.encoder is not None:
             with torch.no_grad():
@@ -160,38 +176,64 @@ class Perception:
         return table
 
     def appear(self, rgb: Tensor, classes: Tensor, ids: Tensor) -> Tensor:
-        """The pictures that cameras ``ids`` would take: background behind, photometrics over (n, 3, H, W) uint8."""
-        foreground = classes > 0
-        images = composite(rgb, foreground, self.bank[self.background[ids]])
+        """The pictures that cameras ``ids`` would take of (n, 3, H, W) uint8: background behind, something before, lens
+        and sensor."""
+        images = composite(rgb, classes > 0, self.bank[self.background[ids]])
+        if self.ranges.occlusion[1] > 0:
+            covered = self.lens[ids].covered(*images.shape[-2:])
+            before = self.bank[(self.background[ids] + 1) % len(self.bank)]
+            images = composite(images, ~covered, before)
+        if self.ranges.focal_length != (1.0, 1.0) or self.ranges.distortion != (0.0, 0.0):
+            images = self.lens[ids].warp(images)
         return self.photometrics[ids].apply(images, self.generator)
 
     def look(self, step: int, episode_step: Tensor) -> None:
-        """Take the frames that are due: every ``control_per_frame`` steps of an episode (N,), and after a reset."""
+        """Take the frames that are due: every ``control_per_frame`` steps of an episode (N,), and after a reset; a
+        robot waits for the first. ``episode_step`` also tells when late ones arrive."""
         if step == self._looked_at and not bool(self._stale.any()):
             return
-        due = self._stale.clone()
+        first, due = self._stale.clone(), self._stale.clone()
         if step != self._looked_at:
             due |= episode_step % self.rates.control_per_frame == 0
+            self._arrives_in -= 1
         self._looked_at = step
-        if not bool(due.any()):
-            return
-        ids = due.nonzero().squeeze(-1)
+        if bool(due.any()):
+            ids = due.nonzero().squeeze(-1)
+            self._expose(ids, first[ids])
+            if self.encoder is not None:
+                self._remember(ids, first[ids])
+            self._stale[ids] = False
+        arrived = (self._arrives_in == 0).nonzero().squeeze(-1)
+        if len(arrived):
+            self.images[arrived] = self._under_way[arrived]
+            self._arrives_in[arrived] = -1
+            if self.encoder is not None:
+                self._encode(arrived)
+
+    def _expose(self, ids: Tensor, first: Tensor) -> None:
+        """Draw the frames of ``ids`` and send them; some (n,) are ``first`` ones, which come at once."""
         rgb, classes = self.render()
-        self.images[ids] = self.appear(rgb[ids], classes[ids], ids)
-        if self.encoder is not None:
-            self._encode(ids)
-        self._stale[ids] = False
+        self._under_way[ids] = self.appear(rgb[ids], classes[ids], ids)
+        arrival = torch.where(first, 0, self.frame_delay[ids])
+        if self.ranges.frame_loss[1] > 0:
+            lost = self._uniform((0.0, 1.0), len(ids)) < self.frame_loss[ids]
+            arrival = torch.where(lost & ~first, -1, arrival)
+        self._arrives_in[ids] = arrival
 
     def _encode(self, ids: Tensor) -> None:
+        """See the frames that arrived in ``ids``."""
         assert self.encoder is not None
         with torch.no_grad():
             parts = [self.encoder.encode_vision(self.images[i]) for i in ids.split(self.cfg.encode_batch)]
             self.vision[ids] = torch.cat(parts)
-        fresh = self._stale[ids]
+        self._vision_ring[0, ids] = self.vision[ids]
+
+    def _remember(self, ids: Tensor, first: Tensor) -> None:
+        """Begin a new frame of history for ``ids``, with the picture that is known; a late one replaces it."""
         self._vision_ring[1:, ids] = self._vision_ring[:-1, ids].clone()
         self._proprio_ring[1:, ids] = self._proprio_ring[:-1, ids].clone()
         self._vision_ring[0, ids], self._proprio_ring[0, ids] = self.vision[ids], self.proprio[ids]
-        self._frames_seen[ids] = torch.where(fresh, 1, self._frames_seen[ids] + 1)
+        self._frames_seen[ids] = torch.where(first, 1, self._frames_seen[ids] + 1)
 
     # -- episodes ----------------------------------------------------------------------------------------------------
 
@@ -200,15 +242,22 @@ class Perception:
         n, g, r = len(ids), self.generator, self.ranges
         self.background[ids] = torch.randint(len(self.bank), (n,), generator=g, device=self.device)
         self.photometrics.resample(ids, r, g)
+        self.lens.resample(ids, r, g)
         self.encoder_bias[ids] = self._uniform(r.encoder_bias, n, self.encoder_bias.shape[1])
         self.encoder_noise[ids] = self._uniform(r.encoder_noise, n, 1)
-        low, high = r.observation_delay
-        self.delay_steps[ids] = torch.randint(low, high + 1, (n,), generator=g, device=self.device).float()
+        self.encoder_step[ids] = self._uniform(r.encoder_step, n, 1)
+        self.frame_loss[ids] = self._uniform(r.frame_loss, n)
+        self.delay_steps[ids] = self._integers(r.observation_delay, n).float()
+        self.frame_delay[ids] = self._integers(r.frame_delay, n)
         self._states[:, ids] = self.true_proprio()[ids]
         self._read_joints(ids)
         if self.encoder is not None:
             self.recent_proprio[ids] = self.proprio[ids, None]
         self._stale[ids] = True
+
+    def _integers(self, limits: tuple[int, int], count: int) -> Tensor:
+        low, high = limits
+        return torch.randint(low, high + 1, (count,), generator=self.generator, device=self.device)
 
     def _uniform(self, limits: tuple[float, float], *shape: int) -> Tensor:
         low, high = limits

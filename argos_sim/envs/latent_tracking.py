@@ -36,9 +36,11 @@ from isaaclab_tasks.utils.presets import MultiBackendRendererCfg
 
 from argos_sim.envs.camera import CameraPose
 from argos_sim.mdp import events, observations, rewards, terminations
+from argos_sim.mdp.actions import TorqueActionCfg
 from argos_sim.mdp.instructions import InstructionCommandCfg
 from argos_sim.mdp.latent_target import LatentTargetCommandCfg
 from argos_sim.perception import PerceptionCfg
+from argos_sim.randomization import dynamics
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_sim.rates import Rates
 
@@ -109,7 +111,7 @@ class CommandsCfg:
 class ActionsCfg:
     """Joint torques, −1 … 1 of each motor's limit."""
 
-    torque: lab_mdp.JointEffortActionCfg = MISSING
+    torque: TorqueActionCfg = MISSING
 
 
 @configclass
@@ -164,7 +166,8 @@ class RecordingObservationsCfg:
 
 @configclass
 class EventsCfg:
-    """Dynamics at the start (body and material properties) and at each reset (motors), then places."""
+    """Dynamics at the start (bodies and materials; ``apply`` adds each object's), at each reset (motors, the table's
+    lean) and now and then (pushes); places at each reset."""
 
     mass = EventTermCfg(
         func=lab_mdp.randomize_rigid_body_mass,
@@ -177,18 +180,21 @@ class EventsCfg:
         params={"asset_cfg": SceneEntityCfg("robot"), "com_range": MISSING},
     )
     contact = EventTermCfg(
-        func=lab_mdp.randomize_rigid_body_material,
+        func=dynamics.RandomMaterial,
         mode="startup",
         params={
             "asset_cfg": SceneEntityCfg("robot"),
             "static_friction_range": MISSING,
             "dynamic_friction_range": MISSING,
-            "restitution_range": (0.0, 0.0),
-            "num_buckets": 64,
+            "restitution_range": MISSING,
+            **dynamics.MATERIALS,
         },
     )
-    joints = EventTermCfg(func=events.randomize_joints, mode="startup", params={"ranges": MISSING})
-    motors = EventTermCfg(func=events.randomize_motors, mode="reset", params={"ranges": MISSING})
+    inertia = EventTermCfg(func=dynamics.randomize_inertia, mode="startup", params={"scale": MISSING})
+    joints = EventTermCfg(func=dynamics.randomize_joints, mode="startup", params={"ranges": MISSING})
+    motors = EventTermCfg(func=dynamics.randomize_motors, mode="reset", params={"ranges": MISSING})
+    lean = EventTermCfg(func=dynamics.lean, mode="reset", params={"limits": MISSING})
+    push = EventTermCfg(func=dynamics.push, mode="interval", interval_range_s=(0.2, 0.6), params={"limits": MISSING})
     place_robot = EventTermCfg(func=events.place_robot, mode="reset", params={"spread": 0.15})
 
 
@@ -254,9 +260,19 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
         steps = self.plans_per_episode * self.rates.control_per_plan + self.rates.control_per_frame
         self.episode_length_s = steps * self.rates.control_dt
         self.scene.camera.width = self.scene.camera.height = self.perception.image_size
-        for names in events.randomization_params(self.ranges).values():
+        for motors in self.scene.robot.actuators.values():
+            motors.physics_dt = self.rates.physics_dt
+        objects = self.object_names()
+        for name, event in dynamics.object_events(objects).items():
+            if not hasattr(self.events, name):
+                setattr(self.events, name, event)
+        for names in dynamics.randomization_params(self.ranges, objects).values():
             for name, params in names.items():
                 getattr(self.events, name).params.update(params)
+
+    def object_names(self) -> tuple[str, ...]:
+        """Names of the objects that instructions name."""
+        return tuple(self.commands.instruction.objects)
 
     def for_recording(self) -> None:
         """Leave out latents: nothing is encoded or tracked, images are kept by perception alone."""

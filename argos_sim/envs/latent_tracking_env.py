@@ -10,9 +10,9 @@ from isaaclab.envs import ManagerBasedRLEnv
 from torch import Tensor
 
 from argos_sim.envs.camera import jittered_poses
-from argos_sim.mdp.events import randomization_params
 from argos_sim.perception import Perception
 from argos_sim.platform import prepare
+from argos_sim.randomization.dynamics import Disturbances, randomization_params
 from argos_sim.randomization.ranges import RandomizationRanges
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import SpecMismatch
@@ -20,6 +20,7 @@ from argos_wm.latents import SpecMismatch
 if TYPE_CHECKING:
     from argos_sim.actuators import STS3215Actuator
     from argos_sim.envs.latent_tracking import LatentTrackingEnvCfg
+    from argos_sim.mdp.actions import TorqueAction
     from argos_sim.mdp.instructions import InstructionCommand
     from argos_sim.mdp.latent_target import LatentTargetCommand
 
@@ -29,6 +30,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
 
     Attributes:
         perception: the senses of all environments, made before the managers, which refer to it.
+        disturbances: forces that nobody commands, likewise.
         generator: the random numbers of resets, seeded by ``cfg.seed``.
     """
 
@@ -56,7 +58,13 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         self.perception = Perception(
             self.scene["camera"], robot, joint_ids, encoder, cfg.ranges, cfg.rates, cfg.perception, (cfg.seed or 0) + 1
         )
+        self.disturbances = Disturbances(self, cfg.object_names())
         super().load_managers()
+
+    @property
+    def bus(self) -> TorqueAction:
+        """The action term, and how it loses and delays commands."""
+        return cast("TorqueAction", self.action_manager.get_term("torque"))
 
     @property
     def motors(self) -> STS3215Actuator:
@@ -124,7 +132,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         """Randomize by other ranges from now on: draws dynamics and backgrounds anew; call ``reset`` afterwards."""
         self.cfg.ranges = ranges
         self.perception.set_ranges(ranges)
-        for mode, names in randomization_params(ranges).items():
+        for mode, names in randomization_params(ranges, self.cfg.object_names()).items():
             for name, params in names.items():
                 self.event_manager.get_term_cfg(name).params.update(params)
             if mode == "startup":

@@ -69,10 +69,16 @@ def privileged(env) -> Tensor:
         target.given_vision_error[:, None],
         torch.stack(list(target.just.values()), -1),
         actuator.strength,
-        actuator.damping_scale,
+        actuator.back_emf_scale,
+        actuator.viscous * 10.0,
+        actuator.dead_band * 25.0,
+        actuator.voltage_sag * 5.0,
+        actuator.backlash * 100.0,
         actuator.delay[:, None].float() / 4.0,
         env.perception.delay_steps[:, None] / 4.0,
         env.perception.encoder_bias * 50.0,
+        env.disturbances.acceleration.flatten(1),
+        env.disturbances.pushes.sum(1),
         env.action_manager.action,
     ]
     return torch.cat(parts, -1)

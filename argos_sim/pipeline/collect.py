@@ -10,7 +10,6 @@ from argos_sim.demos import record_demonstrations, record_views
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
-from argos_sim.randomization.ranges import get_ranges
 
 VIEW_SPREAD = 0.25
 """rad more than in the task; an encoder must also know postures that demonstrations only pass near."""
@@ -21,7 +20,7 @@ def collect_demos(settings: Settings) -> dict[str, Any]:
     inputs = {
         "task": settings.task,
         "demos": dataclasses.asdict(settings.demos),
-        "ranges": dataclasses.asdict(get_ranges(settings.randomization)),
+        "ranges": dataclasses.asdict(settings.ranges()),
         "physics": settings.resolved_physics(),
         "renderer": settings.renderer,
         "image_size": settings.encoder.image_size,

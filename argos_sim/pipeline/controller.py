@@ -18,7 +18,6 @@ from argos_sim.pipeline.environment import environment_cfg, make_environment
 from argos_sim.pipeline.planner import load_cache, torque_limits
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage, run_stage
-from argos_sim.randomization.ranges import get_ranges
 from argos_sim.targets import DemonstrationTargets, MixedTargets, PlannerTargets
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import deciding
@@ -78,7 +77,7 @@ def train_ppo_stage(settings: Settings) -> dict[str, Any]:
         "ppo": dataclasses.asdict(cfg.ppo),
         "sampling": dataclasses.asdict(cfg.sampling),
         "demonstration_share": cfg.demonstration_share,
-        "ranges": dataclasses.asdict(get_ranges(settings.randomization)),
+        "ranges": dataclasses.asdict(settings.ranges()),
         "physics": settings.resolved_physics(),
     }
 

@@ -15,7 +15,7 @@ from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
 from argos_sim.randomization.backgrounds import composite, make_background_bank
 from argos_sim.randomization.photometrics import PhotometricState
-from argos_sim.randomization.ranges import get_ranges
+from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_wm.decoder import LatentDecoder
 from argos_wm.encoders.measure import (
     in_batches,
@@ -43,10 +43,10 @@ MOST_PICTURES = 1024
 
 
 class Augment:
-    """Random background and photometrics of one preset, drawn by torch's default generator."""
+    """Random background and photometrics of some ranges, drawn by torch's default generator."""
 
-    def __init__(self, name: str, size: int, backgrounds: int = 4096, seed: int = 0) -> None:
-        self.ranges = get_ranges(name)
+    def __init__(self, ranges: RandomizationRanges, size: int, backgrounds: int = 4096, seed: int = 0) -> None:
+        self.ranges = ranges
         generator = torch.Generator().manual_seed(seed)
         self.bank = make_background_bank(self.ranges.background_families, backgrounds, size, generator)
 
@@ -113,7 +113,7 @@ def _make_encoder(settings: Settings, views: EncoderViews, folder: Path) -> Stat
     proprio = ProprioEncoder(joints, cfg.proprio_dim, limits=limits)
     proprio = train_proprio(proprio, raw, cfg.proprio_loop, folder / "proprio", logger)
     if cfg.vision == "small-vit":
-        augment = Augment(settings.randomization, cfg.image_size, seed=seed)
+        augment = Augment(settings.ranges(), cfg.image_size, seed=seed)
         vision, decoder = train_encoder(views, augment, cfg.loop, folder / "vision", logger)
         decoder.save(folder)
     else:
@@ -122,7 +122,7 @@ def _make_encoder(settings: Settings, views: EncoderViews, folder: Path) -> Stat
     measured = (
         views if len(views) < 4096 else dataclasses.replace(views, image_a=views.image_a[::8], mask_a=views.mask_a[::8])
     )
-    augment = Augment(settings.randomization, cfg.image_size)
+    augment = Augment(settings.ranges(), cfg.image_size)
     stats = measure_vision_stats(vision, measured, augment, proprio.encode(raw), cfg.statistics == "position")
     return StateEncoder(vision, proprio, stats, _joint_names(settings))
 
@@ -136,8 +136,8 @@ def _joint_names(settings: Settings) -> tuple[str, ...]:
 def measure_encoder(encoder: StateEncoder, train: EncoderViews, test: EncoderViews, size: int) -> dict[str, float]:
     """Invariance, and where states are held out the probes, under backgrounds that training saw and under others."""
     figures: dict[str, float] = {}
-    augment = Augment("train", size, seed=5)
-    others = {name: Augment(name, size, seed=6) for name in ("train", "unseen")}
+    augment = Augment(get_ranges("train"), size, seed=5)
+    others = {name: Augment(get_ranges(name), size, seed=6) for name in ("train", "unseen")}
     held_out = len(test) < len(train)
     for name, other in others.items():
         figures |= {f"invariance_{name}_{k}": v for k, v in invariance(encoder.encode_vision, test, other).items()}
@@ -162,7 +162,7 @@ def measure_decoder(
     views = test.take(torch.arange(0, len(test), max(1, len(test) // MOST_PICTURES)))
     canonical, figures = views.canonical.float() / 255, {}
     for name in ("train", "unseen"):
-        augment = Augment(name, size, seed=7)
+        augment = Augment(get_ranges(name), size, seed=7)
         latents = in_batches(encoder.encode_vision, randomized(augment, views.image_a, views.mask_a, seed=41))
         shaken = latents + noise * torch.randn(latents.shape, generator=torch.Generator().manual_seed(42))
         for label, seen in (("", latents), ("noisy_", shaken)):

@@ -15,7 +15,6 @@ from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.experts import ExpertCfg
 from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.platform import launch, prepare
-from argos_sim.randomization.ranges import get_ranges
 
 
 def task_spec(task: str) -> Any:
@@ -46,7 +45,7 @@ def environment_cfg(
     cfg.sim.physics = getattr(PhysicsPresets(), physics or settings.resolved_physics())
     cfg.scene.camera.renderer_cfg = getattr(CameraPresets(), settings.renderer)
     cfg.seed = settings.seed
-    cfg.ranges = get_ranges(settings.randomization)
+    cfg.ranges = settings.ranges()
     cfg.perception.image_size = settings.encoder.image_size
     cfg.perception.encoder = encoder
     cfg.perception.control_history = settings.controller.history

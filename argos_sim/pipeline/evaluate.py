@@ -15,7 +15,7 @@ from argos_sim.pipeline.environment import environment_cfg, make_environment
 from argos_sim.pipeline.planner import instruction_groups, load_cache, load_planner
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD, require_stage, run_stage
-from argos_sim.randomization.ranges import PRESETS, get_ranges
+from argos_sim.randomization.ranges import PRESETS
 from argos_wm.checkpoint import load_json, save_json
 from argos_wm.data.instructions import Instructions
 from argos_wm.encoders.text import load_text_encoder
@@ -92,7 +92,7 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
                 policies["perfect"] = PerfectTracking(env)
             begin, steps = time.monotonic(), 0
             for cell, preset in cells.items():
-                env.set_ranges(get_ranges(preset))
+                env.set_ranges(settings.ranges(preset))
                 records = {}
                 for policy_name, policy in policies.items():
                     env.target.source = planner_targets(settings, EVALUATION_SEED)
@@ -110,7 +110,7 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
     inputs = {
         "controllers": {k: v["fingerprint"] for k, v in records.items()},
         "sampling": dataclasses.asdict(settings.controller.sampling),
-        "ranges": {preset: dataclasses.asdict(get_ranges(preset)) for preset in cells.values()},
+        "ranges": {preset: dataclasses.asdict(settings.ranges(preset)) for preset in cells.values()},
         "episodes": count,
         "physics": physics,
         "figures": "success",

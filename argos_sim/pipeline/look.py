@@ -11,7 +11,7 @@ from tqdm import tqdm
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.pipeline.environment import environment_cfg, make_environment
 from argos_sim.pipeline.settings import Settings
-from argos_sim.randomization.ranges import PRESETS, get_ranges
+from argos_sim.randomization.ranges import PRESETS
 from argos_sim.viewing.stills import contact_sheet
 
 ENVIRONMENTS = 64
@@ -19,6 +19,7 @@ TITLES = {
     "nominal": "nominal: the scene as modelled",
     "train": "train: what is trained on",
     "unseen": "unseen: background families and ranges never trained on",
+    "complete": "complete: every axis there is",
 }
 
 
@@ -29,7 +30,7 @@ def look(settings: Settings) -> list[Path]:
     paths = []
     with make_environment(environment_cfg(settings, ENVIRONMENTS)) as env:
         for name in tqdm(PRESETS, desc="looking"):
-            env.set_ranges(get_ranges(name))
+            env.set_ranges(settings.ranges(name))
             paths.append(folder / f"{name}.png")
             contact_sheet(first_frames(env), TITLES.get(name, name)).save(paths[-1], optimize=True)
     for path in paths:

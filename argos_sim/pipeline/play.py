@@ -13,7 +13,6 @@ from argos_sim.pipeline.controller import load_controller
 from argos_sim.pipeline.environment import environment_cfg, make_environment
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD
-from argos_sim.randomization.ranges import get_ranges
 from argos_sim.viewing.painter import Painter, make_painter
 from argos_sim.viewing.recording import Recording, record_episodes
 from argos_sim.viewing.stills import plan_picture, strip_picture, typical_episodes
@@ -97,7 +96,7 @@ def record(settings: Settings, weights: Weights, episodes: int) -> tuple[Recordi
     planner.spec.require(encoder.spec, f"the planner {weights.planner}", f"the encoder {weights.encoder}")
     controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
     cfg = environment_cfg(settings, episodes, encoder=str(weights.encoder))
-    cfg.ranges = dataclasses.replace(get_ranges(settings.randomization))
+    cfg.ranges = dataclasses.replace(settings.ranges())
     cfg.seed = settings.seed + PLAY_SEED
     cfg.perception.image_size = encoder.vision.image_size
     cfg.perception.control_history = controller.cfg.history

@@ -15,6 +15,8 @@ from draccus.utils import DecodingError, ParsingError
 from argos_sim.controller.imitation import ImitationConfig
 from argos_sim.controller.ppo import PPOConfig
 from argos_sim.experts import ExpertCfg
+from argos_sim.randomization.photographs import FAMILY, photograph_paths
+from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_wm.data.corpus import SourceConfig
 from argos_wm.data.windows import WindowConfig
 from argos_wm.sampler import SamplerConfig
@@ -24,6 +26,9 @@ from argos_wm.world_model import WorldModelConfig
 from argos_wm.worlds.curtain import CurtainConfig
 from argos_wm.worlds.forecasting import ForecastConfig
 from argos_wm.worlds.goal_reaching import GoalConfig
+
+WITH_PHOTOGRAPHS = ("train", "complete")
+"""Presets that the user's photographs belong to; ``unseen`` keeps to what nobody chose."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +150,10 @@ class Settings:
     physics: Literal["auto", "ovphysx", "newton_mjwarp", "isaacsim_physx"] = "auto"
     """auto is what measures faster: OvPhysX on a CPU, Newton on a GPU."""
     renderer: Literal["newton_renderer", "isaacsim_rtx", "ovrtx"] = "newton_renderer"
-    randomization: Literal["nominal", "train", "unseen"] = "train"
+    randomization: Literal["nominal", "train", "unseen", "complete"] = "train"
     """Ranges of demonstrations and of PPO."""
+    photographs: str | None = None
+    """A folder of pictures, one family of backgrounds more in ``train`` and ``complete``."""
     seed: int = 0
     logger: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     overwrite: bool = False
@@ -162,6 +169,15 @@ class Settings:
     def folder(self) -> Path:
         """The run's folder."""
         return Path(self.run_dir or f"runs/{self.preset}")
+
+    def ranges(self, preset: str | None = None) -> RandomizationRanges:
+        """The ranges of a preset, by default the run's own, with the user's photographs in them."""
+        name = preset or self.randomization
+        ranges = get_ranges(name)
+        if self.photographs is None or name not in WITH_PHOTOGRAPHS:
+            return ranges
+        photograph_paths(Path(self.photographs))  # none is refused before any long work
+        return dataclasses.replace(ranges, background_families=(*ranges.background_families, FAMILY + self.photographs))
 
     def resolved_device(self) -> str:
         """The device with ``auto`` decided."""

@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from argos_sim.randomization.photographs import FAMILY, photograph_bank
 
 CANONICAL_COLOUR = (209, 207, 201)
 """The canonical background, RGB: the light grey of a table, far from the blocks' colours and from the dark arm."""
@@ -264,17 +267,20 @@ def make_background_bank(
     """Draw ``count`` backgrounds, uint8 (count, 3, H, W), as many of each family, family by family in turn.
 
     Args:
-        families: names in ``FAMILIES``.
+        families: names in ``FAMILIES``, or ``photographs:`` and a folder of pictures.
         size: picture size in pixels, (H, W) or one number for a square.
         generator: source of all randomness; the same seed on the same kind of device gives the same bank.
     """
-    unknown = [name for name in families if name not in FAMILIES]
+    unknown = [name for name in families if name not in FAMILIES and not name.startswith(FAMILY)]
     if unknown or not families:
         raise ValueError(f"There is no background family {unknown}. Choose from: {', '.join(FAMILIES)}.")
     shape = (size, size) if isinstance(size, int) else size
     bank = torch.empty(count, 3, *shape, dtype=torch.uint8, device=device)
     for i, name in enumerate(families):
         places = range(i, count, len(families))
+        if name.startswith(FAMILY):
+            bank[i :: len(families)] = photograph_bank(Path(name.removeprefix(FAMILY)), len(places), shape, generator)
+            continue
         colours = FAMILIES[name](Grid.make(len(places), shape, device), generator)
         bank[i :: len(families)] = (colours.clamp(0, 1) * 255.0).round().to(torch.uint8)
     return bank

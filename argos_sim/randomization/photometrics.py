@@ -1,20 +1,21 @@
-"""Photometric randomization: what light, lens and sensor do to a picture, batched over environments.
+"""Photometric randomization: what light, focus, sensor and compression do to a picture, batched over environments.
 
-Colour changes are linear: hue turns the chroma plane of YIQ, saturation scales it, contrast scales about mid-grey and
-brightness shifts. They merge into one 3×4 matrix per episode, so a frame costs one small matrix product a pixel. Then
-comes a separable blur, then noise. Parameters belong to an episode; only the noise is drawn anew for each frame.
+Colour changes are linear: exposure and white balance scale the channels, hue turns the chroma plane of YIQ, saturation
+scales it, contrast scales about mid-grey and brightness shifts. They merge into one 3×4 matrix per episode, so a frame
+costs one small matrix product a pixel. Then come a blur, noise, and a compression. Parameters belong to an episode;
+only the noise is drawn anew for each frame.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from argos_sim.randomization.ranges import RandomizationRanges
+from argos_sim.randomization.episode_values import EpisodeValues
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in YIQ's Y."""
@@ -23,6 +24,22 @@ BLUR_RADIUS = 2
 """Half-width of the blur kernel at 64×64 [pixels]; it holds 95 % of a Gaussian of sigma 1."""
 REFERENCE_SIZE = 64
 """Blur is given in pixels of a picture of this size."""
+ACROSS = 0.4
+"""Least standard deviation across a motion of one pixel or more [pixels]."""
+WARMTH = (1.0, 0.0, -1.0)
+"""How much each channel grows with the white balance."""
+BLOCK = 8
+QUANTISATION = (
+    (16.0, 11.0, 10.0, 16.0, 24.0, 40.0, 51.0, 61.0),
+    (12.0, 12.0, 14.0, 19.0, 26.0, 58.0, 60.0, 55.0),
+    (14.0, 13.0, 16.0, 24.0, 40.0, 57.0, 69.0, 56.0),
+    (14.0, 17.0, 22.0, 29.0, 51.0, 87.0, 80.0, 62.0),
+    (18.0, 22.0, 37.0, 56.0, 68.0, 109.0, 103.0, 77.0),
+    (24.0, 35.0, 55.0, 64.0, 81.0, 104.0, 113.0, 92.0),
+    (49.0, 64.0, 78.0, 87.0, 103.0, 121.0, 120.0, 101.0),
+    (72.0, 92.0, 95.0, 98.0, 112.0, 100.0, 103.0, 99.0),
+)
+"""ITU-T T.81, table K.1: steps by which the cosine transform of luminance is rounded, in grey levels of 0 to 255."""
 
 
 def colour_matrix(hue: Tensor, saturation: Tensor, contrast: Tensor, brightness: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,12 +63,8 @@ def colour_matrix(hue: Tensor, saturation: Tensor, contrast: Tensor, brightness:
 
 
 @dataclass
-class PhotometricState:
-    """Photometric parameters of N episodes, each (N,): see ``RandomizationRanges`` for their units.
-
-    ``PhotometricState.nominal(n)`` leaves pictures as they are; ``resample`` draws new parameters for the episodes
-    that begin; indexing with ids gives the state of some environments, for cameras that do not all tick at once.
-    """
+class PhotometricState(EpisodeValues):
+    """Photometric parameters of N episodes, each (N,): see ``RandomizationRanges`` for their units."""
 
     brightness: Tensor
     contrast: Tensor
@@ -59,34 +72,14 @@ class PhotometricState:
     hue: Tensor
     noise_std: Tensor
     blur_sigma: Tensor
+    exposure: Tensor
+    white_balance: Tensor
+    motion_blur: Tensor
+    motion_angle: Tensor
+    compression: Tensor
 
-    @staticmethod
-    def nominal(count: int, device: torch.device | str = "cpu") -> PhotometricState:
-        """The identity for ``count`` environments."""
-        zeros, ones = torch.zeros(count, device=device), torch.ones(count, device=device)
-        return PhotometricState(zeros.clone(), ones.clone(), ones.clone(), zeros.clone(), zeros.clone(), zeros.clone())
-
-    @staticmethod
-    def sample(
-        count: int, ranges: RandomizationRanges, generator: torch.Generator, device: torch.device | str = "cpu"
-    ) -> PhotometricState:
-        """Parameters of ``count`` new episodes."""
-        state = PhotometricState.nominal(count, device)
-        state.resample(torch.arange(count, device=device), ranges, generator)
-        return state
-
-    def __len__(self) -> int:
-        return self.hue.shape[0]
-
-    def __getitem__(self, ids: Tensor) -> PhotometricState:
-        return PhotometricState(*(getattr(self, f.name)[ids] for f in fields(self)))
-
-    def resample(self, ids: Tensor, ranges: RandomizationRanges, generator: torch.Generator) -> None:
-        """Draw new parameters for the environments ``ids``, in place."""
-        for f in fields(self):
-            low, high = getattr(ranges, f.name)
-            draw = torch.rand(len(ids), generator=generator, device=generator.device).to(self.hue.device)
-            getattr(self, f.name)[ids] = low + (high - low) * draw
+    ALWAYS = {"motion_angle": (0.0, math.pi)}
+    """Direction of the shake in the picture [rad]."""
 
     def apply(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Change ``images (N, 3, H, W)`` by these N states; uint8 stays uint8, float stays float in [0, 1].
@@ -97,27 +90,69 @@ class PhotometricState:
         integer = images.dtype == torch.uint8
         x = images.float() / 255.0 if integer else images
         matrix, offset = colour_matrix(self.hue, self.saturation, self.contrast, self.brightness)
-        x = torch.baddbmm(offset, matrix, x.flatten(2)).unflatten(2, images.shape[2:])
-        x = blur(x, self.blur_sigma * (images.shape[-1] / REFERENCE_SIZE))
+        light = self.exposure[:, None] * (1 + self.white_balance[:, None] * torch.tensor(WARMTH, device=x.device))
+        x = torch.baddbmm(offset, matrix * light[:, None], x.flatten(2)).unflatten(2, images.shape[2:])
+        scale = images.shape[-1] / REFERENCE_SIZE
+        x = blur(x, self.blur_sigma * scale, self.motion_blur * scale, self.motion_angle)
         if generator is not None and bool((self.noise_std > 0).any()):
             draw = torch.randn(x.shape, generator=generator, device=generator.device).to(x.device)
             x = torch.addcmul(x, draw, self.noise_std[:, None, None, None])
-        x = x.clamp_(0.0, 1.0)
+        x = compress(x.clamp_(0.0, 1.0), self.compression)
         return (x * 255.0).round_().to(torch.uint8) if integer else x
 
 
-def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blur ``images (N, 3, H, W)`` by Gaussians of ``sigma (N,)`` pixels; edges repeat, sigma 0 is the identity."""
-    if not bool((sigma > 0).any()):
+def blur(images: Tensor, sigma: Tensor, motion: Tensor | None = None, angle: Tensor | None = None) -> Tensor:
+    """Blur ``images (N, 3, H, W)`` by Gaussians; edges repeat, 0 is the identity.
+
+    Args:
+        sigma: (N,) standard deviation in all directions [pixels].
+        motion, angle: (N,) further standard deviation along one direction [pixels], and that direction [rad].
+    """
+    shaken = motion is not None and bool((motion > 0).any())
+    if not shaken and not bool((sigma > 0).any()):
         return images
-    radius = max(1, BLUR_RADIUS * images.shape[-1] // REFERENCE_SIZE)
+    n, channels, _, width = images.shape
+    radius = max(1, BLUR_RADIUS * width // REFERENCE_SIZE)
+    padded = F.pad(images, (radius, radius, radius, radius), mode="replicate").flatten(0, 1)[None]
     steps = torch.arange(-radius, radius + 1, device=images.device)
-    kernel = torch.exp(-0.5 * (steps / sigma.clamp_min(1e-3).unsqueeze(1)).square())
-    kernel = kernel / kernel.sum(1, keepdim=True)
-    n, channels, height, _ = images.shape
-    weight = kernel.repeat_interleave(channels, 0)[:, None, None]
-    padded = F.pad(images, (radius, radius, radius, radius), mode="replicate").reshape(
-        1, n * channels, height + 2 * radius, -1
+    if not shaken:  # the same along both axes, one after the other
+        kernel = torch.exp(-0.5 * (steps / sigma.clamp_min(1e-3)[:, None]).square())
+        weight = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None, None]
+        across = F.conv2d(padded, weight, groups=n * channels)
+        return F.conv2d(across, weight.transpose(2, 3), groups=n * channels).reshape(images.shape)
+    assert motion is not None and angle is not None, "a motion has a direction"
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    along = x * angle.cos()[:, None, None] + y * angle.sin()[:, None, None]
+    square = x.square() + y.square() - along.square()
+    # Across the motion at least so wide that a line between pixels is not lost.
+    narrow = torch.maximum(sigma, ACROSS * motion.clamp(max=1.0)).clamp_min(1e-3).square()[:, None, None]
+    wide = (sigma.square() + motion.square()).clamp_min(1e-6)[:, None, None]
+    kernel = torch.exp(-0.5 * (square / narrow + along.square() / wide))
+    weight = (kernel / kernel.sum((1, 2), keepdim=True)).repeat_interleave(channels, 0)[:, None]
+    return F.conv2d(padded, weight, groups=n * channels).reshape(images.shape)
+
+
+def compress(images: Tensor, coarseness: Tensor) -> Tensor:
+    """Quantise ``images (N, 3, H, W)`` in [0, 1] as JPEG does: the cosine transform of blocks of 8 × 8 pixels, rounded.
+
+    Args:
+        coarseness: (N,) of the rounding, in units of the standard's luminance table (ITU-T T.81, table K.1, which is
+            that of quality 50), used for every channel; 0 is the identity. Sides must be multiples of 8.
+    """
+    if not bool((coarseness > 0).any()):
+        return images
+    transform = _cosines(images.device)
+    blocks = images.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).transpose(3, 4) * 255.0
+    step = coarseness.clamp_min(1e-3)[:, None, None, None, None, None] * torch.tensor(
+        QUANTISATION, device=images.device
     )
-    across = F.conv2d(padded, weight, groups=n * channels)
-    return F.conv2d(across, weight.transpose(2, 3), groups=n * channels).reshape(images.shape)
+    coefficients = transform @ blocks @ transform.T
+    seen = transform.T @ ((coefficients / step).round_() * step) @ transform
+    return (seen.transpose(3, 4).flatten(4, 5).flatten(2, 3) / 255.0).clamp_(0.0, 1.0)
+
+
+def _cosines(device: torch.device) -> Tensor:
+    """The orthonormal cosine transform (8, 8), a frequency a row."""
+    index = torch.arange(BLOCK, dtype=torch.float32, device=device)
+    rows = torch.cos(math.pi / BLOCK * (index + 0.5) * index[:, None]) * (2 / BLOCK) ** 0.5
+    return rows * torch.where(index == 0, 0.5**0.5, 1.0)[:, None]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 
-import isaaclab.envs.mdp as lab_mdp
 import isaaclab.sim as sim_utils
 import torch
 from isaaclab.assets import RigidObjectCfg
@@ -18,6 +17,7 @@ from torch import Tensor
 from argos_sim.envs.latent_tracking import CommandsCfg, EventsCfg, LatentTrackingEnvCfg, LatentTrackingSceneCfg
 from argos_sim.experts import ExpertCfg, TaskExpert
 from argos_sim.mdp import events
+from argos_sim.mdp.actions import TorqueActionCfg
 from argos_sim.mdp.sectors import to_polar
 from tasks.so100.robot import (
     JOINT_LIMITS,
@@ -104,7 +104,7 @@ class BlocksEnvCfg(LatentTrackingEnvCfg):
     joint_limits: dict[str, tuple[float, float]] = JOINT_LIMITS
 
     def __post_init__(self) -> None:
-        self.actions.torque = lab_mdp.JointEffortActionCfg(
+        self.actions.torque = TorqueActionCfg(
             asset_name="robot",
             joint_names=list(JOINT_NAMES),
             preserve_order=True,

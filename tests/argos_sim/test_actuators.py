@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from isaaclab.utils.types import ArticulationActions
@@ -36,9 +38,9 @@ def test_no_torque_exceeds_the_stall_torque(motor: STS3215Actuator, command: flo
     assert drive(motor, -command, -velocity) == pytest.approx(torch.full((3, 2), -STALL_TORQUE))
 
 
-def test_strength_scales_the_command_and_damping_scale_the_loss(motor: STS3215Actuator) -> None:
+def test_strength_scales_the_command_and_back_emf_scale_the_loss(motor: STS3215Actuator) -> None:
     motor.strength[1] = 0.8
-    motor.damping_scale[2] = 1.5
+    motor.back_emf_scale[2] = 1.5
     torques = drive(motor, 1.0, 0.5)[:, 0].tolist()
     assert torques == pytest.approx([1.0 - 0.3, 0.8 - 0.3, 1.0 - 0.45])
 
@@ -56,3 +58,34 @@ def test_each_environment_has_its_own_delay_and_keeps_it_over_a_reset(motor: STS
 def test_a_delay_beyond_the_buffer_is_refused(motor: STS3215Actuator) -> None:
     with pytest.raises(ValueError, match="history length"):
         motor.set_delay(motor.cfg.max_delay + 1)
+
+
+def test_a_command_within_the_dead_band_gives_nothing(motor: STS3215Actuator) -> None:
+    motor.dead_band[1] = 0.1
+    assert drive(motor, 0.09)[:, 0].tolist() == pytest.approx([0.09, 0.0, 0.09])
+    assert drive(motor, -0.11)[:, 0].tolist() == pytest.approx([-0.11] * 3)
+
+
+def test_the_voltage_sags_with_what_all_motors_pull(motor: STS3215Actuator) -> None:
+    motor.voltage_sag[1] = 0.2
+    assert drive(motor, STALL_TORQUE)[1].tolist() == pytest.approx([0.8 * STALL_TORQUE] * 2)
+    one = ArticulationActions(joint_efforts=torch.tensor([[STALL_TORQUE, 0.0]]).expand(3, 2))
+    torques = motor.compute(one, torch.zeros(3, 2), torch.zeros(3, 2)).joint_efforts
+    assert torques is not None and torques[1].tolist() == pytest.approx([0.9 * STALL_TORQUE, 0.0])
+
+
+def test_grease_takes_from_a_moving_joint_beyond_the_motor_s_own(motor: STS3215Actuator) -> None:
+    motor.viscous[2] = 0.1
+    assert drive(motor, 1.0, 0.5)[:, 0].tolist() == pytest.approx([0.7, 0.7, 0.65])
+
+
+def test_a_motor_crosses_the_gears_play_before_it_pushes_the_other_way(motor: STS3215Actuator) -> None:
+    motor.backlash[1] = 0.01
+    free_speed = 0.6 / motor.back_emf  # of a command of 0.6 N·m [rad/s]
+    steps = math.ceil(0.01 / (free_speed * motor.cfg.physics_dt))
+    for sign, distance in ((1.0, steps), (-1.0, 2 * steps)):  # from the middle, then from the one side to the other
+        pushed = [bool(drive(motor, sign * 0.6)[1, 0] != 0) for _ in range(distance + 1)]
+        assert pushed == [False] * (distance - 1) + [True] * 2
+        assert (drive(motor, sign * 0.6)[0] == sign * 0.6).all(), "without play it pushes at once"
+    motor.reset(None)
+    assert drive(motor, 0.6)[1, 0] == 0

@@ -116,7 +116,7 @@ def run_experiments(sim: Any, scene: Any) -> tuple[torch.Tensor, torch.Tensor]:
     scene.reset()
     motor = robot.actuators["motors"]
     motor.strength[ROWS["half strength"]] = 0.5
-    motor.damping_scale[ROWS["double back-EMF"]] = 2.0
+    motor.back_emf_scale[ROWS["double back-EMF"]] = 2.0
     motor.set_delay(DELAY, [ROWS["delayed"]])
     positions, velocities = [], []
     for step in range(STEPS):

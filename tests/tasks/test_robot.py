@@ -125,7 +125,7 @@ def test_speed_settles_where_back_emf_and_friction_balance_the_command(measured:
         assert speed == pytest.approx(expected, rel=0.02, abs=2e-3)
 
 
-def test_strength_and_damping_scale_act_on_their_environment(measured: Measured) -> None:
+def test_strength_and_back_emf_scale_act_on_their_environment(measured: Measured) -> None:
     half = measured.velocity[SPEED_STEP, ROWS["half strength"], 0].item()
     damped = measured.velocity[SPEED_STEP, ROWS["double back-EMF"], 0].item()
     assert half == pytest.approx((0.5 - DRY_FRICTION) / BACK_EMF, rel=0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,33 @@ def test_between_frames_the_picture_is_held_and_its_background_lasts_the_episode
     env.step(rest(env))
     assert not torch.equal(perception.vision, first)
     assert torch.equal(perception.background, background)
+
+
+def seen_at(env: LatentTrackingEnv, **changed: tuple[float, float]) -> list[int]:
+    """Control steps of two camera periods at which the latent of each environment is another."""
+    env.set_ranges(replace(get_ranges("nominal"), **changed))
+    env.reset()
+    steps, before = [], env.perception.vision.clone()
+    for step in range(1, 2 * env.cfg.rates.control_per_frame + 3):
+        env.step(0.3 * torch.ones(N, 6))
+        new = (env.perception.vision != before).flatten(1).any(1)
+        assert new.all() or not new.any()
+        if new.all():
+            steps.append(step)
+        before = env.perception.vision.clone()
+    assert torch.equal(env.perception.history((0.0,))[0].vision[:, 0], before)
+    assert torch.equal(env.perception._vision_ring[0], before), "the planner remembers what was seen last"
+    env.set_ranges(get_ranges("train"))
+    return steps
+
+
+def test_a_late_frame_is_seen_when_it_arrives_and_a_lost_one_never(env: LatentTrackingEnv) -> None:
+    period = env.cfg.rates.control_per_frame
+    assert seen_at(env) == [period, 2 * period]
+    assert seen_at(env, frame_delay=(2, 2)) == [period + 2, 2 * period + 2]
+    assert seen_at(env, frame_loss=(1.0, 1.0)) == []
+    with pytest.raises(ValueError, match=f"no less than the camera's period of {period}"):
+        env.set_ranges(replace(get_ranges("nominal"), frame_delay=(0, period)))
 
 
 def test_proprioception_is_sensed_every_control_step(env: LatentTrackingEnv) -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import torch
+import io
+import math
 
-from argos_sim.randomization.photometrics import PhotometricState, blur, colour_matrix
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from argos_sim.randomization.photometrics import PhotometricState, blur, colour_matrix, compress
 from argos_sim.randomization.ranges import get_ranges
 
 
@@ -70,3 +77,43 @@ def test_blur_keeps_a_constant_and_the_mean_and_spreads_a_point() -> None:
     result = blur(point, sigma)
     assert torch.allclose(result.sum((2, 3)), torch.ones(2, 3), atol=1e-5)
     assert result[0, 0, 16, 16] == 1.0 and result[1, 0, 16, 16] < 0.6
+
+
+def test_a_motion_blurs_along_its_direction_and_keeps_the_light() -> None:
+    image = torch.zeros(2, 3, 33, 33)
+    image[:, :, 16, 16] = 1.0
+    angle = torch.tensor([0.0, math.pi / 2])
+    seen = blur(image, torch.zeros(2), torch.full((2,), 1.0), angle)[:, 0]
+    assert seen.sum((1, 2)).tolist() == pytest.approx([1.0, 1.0], abs=1e-5)
+    along, across = seen[0].sum(0), seen[0].sum(1)
+    place = torch.arange(33) - 16.0
+    assert (along * place.square()).sum().sqrt() > 2 * (across * place.square()).sum().sqrt()
+    assert torch.allclose(seen[1], seen[0].T, atol=1e-6)
+
+
+def test_a_still_camera_blurs_alike_with_and_without_others_that_shake() -> None:
+    images, sigma = torch.rand(2, 3, 32, 32), torch.tensor([0.8, 0.8])
+    seen = blur(images, sigma, torch.tensor([0.0, 1.0]), torch.zeros(2))
+    assert torch.allclose(seen[0], blur(images, sigma)[0], atol=1e-5)
+    assert not torch.allclose(seen[1], blur(images, sigma)[1], atol=1e-2)
+
+
+def test_compression_costs_what_jpeg_of_quality_50_costs() -> None:
+    smooth = F.interpolate(torch.rand(4, 1, 6, 6), (64, 64), mode="bicubic").clamp(0, 1).expand(-1, 3, -1, -1)
+    ours = compress(smooth, torch.ones(4))
+    for image, seen in zip(smooth, ours, strict=True):
+        buffer = io.BytesIO()
+        pixels = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=50, subsampling=0)
+        jpeg = torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1) / 255.0
+        error, wanted = (seen - image).square().mean().sqrt(), (jpeg - image).square().mean().sqrt()
+        assert float(error) == pytest.approx(float(wanted), rel=0.15)
+    assert torch.equal(compress(smooth, torch.zeros(4)), smooth)
+
+
+def test_exposure_clips_like_a_sensor_and_white_balance_leaves_green() -> None:
+    state, images = PhotometricState.nominal(2), torch.full((2, 3, 8, 8), 0.6)
+    state.exposure[0], state.white_balance[1] = 2.0, 0.1
+    seen = state.apply(images)
+    assert seen[0].unique().tolist() == [1.0]
+    assert seen[1, :, 0, 0].tolist() == pytest.approx([0.66, 0.6, 0.54], abs=1e-5)

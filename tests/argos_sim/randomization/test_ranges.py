@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from argos_sim.randomization.ranges import PRESETS, get_ranges, range_names
+from argos_sim.randomization.ranges import PRESETS, RandomizationRanges, get_ranges, range_names
 
 
 def test_families_of_train_and_unseen_are_disjoint() -> None:
@@ -15,8 +15,16 @@ def test_families_of_train_and_unseen_are_disjoint() -> None:
 def test_unseen_goes_beyond_train_on_every_axis() -> None:
     train, unseen = get_ranges("train"), get_ranges("unseen")
     assert unseen.contains(train) and train.contains(get_ranges("nominal"))
+    nominal = get_ranges("nominal")
     for name in range_names():
-        assert getattr(unseen, name) != getattr(train, name), name
+        if getattr(train, name) != getattr(nominal, name):
+            assert getattr(unseen, name) != getattr(train, name), name
+
+
+def test_complete_has_every_axis_and_holds_unseen() -> None:
+    nominal, complete = get_ranges("nominal"), get_ranges("complete")
+    assert complete.contains(get_ranges("unseen"))
+    assert [name for name in range_names() if getattr(complete, name) == getattr(nominal, name)] == []
 
 
 def test_every_range_is_ordered() -> None:
@@ -27,5 +35,14 @@ def test_every_range_is_ordered() -> None:
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'wild'.*nominal, train, unseen"):
+    with pytest.raises(ValueError, match="'wild'.*nominal, train, unseen, complete"):
         get_ranges("wild")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mass_scale", (1.2, 0.8)), ("motor_strength", (-0.1, 1.0)), ("frame_loss", (0.0, 1.1)), ("tilt", (0.0, 2.0))],
+)
+def test_a_range_that_makes_no_sense_is_refused_by_name(name: str, value: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match=rf"{name} = \({value[0]}, {value[1]}\) makes no sense"):
+        RandomizationRanges(**{name: value})  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,211 @@
+"""How bodies, motors and the room differ: Isaac Lab events that draw from ``RandomizationRanges``.
+
+Bodies and joints are drawn at the start, since engines take such properties slowly; motors, the bus and the table's
+lean at each reset; pushes now and then. All are batched over environments.
+"""
+
+# Isaac Lab's configurations take classes as functions.
+# pyright: reportArgumentType=false
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import isaaclab.envs.mdp as lab_mdp
+import torch
+from isaaclab.managers import EventTermCfg, SceneEntityCfg
+from torch import Tensor
+
+from argos_sim.randomization.ranges import RandomizationRanges
+
+MOTORS = {
+    "strength": "motor_strength",
+    "back_emf_scale": "back_emf_scale",
+    "viscous": "joint_damping",
+    "dead_band": "dead_band",
+    "voltage_sag": "voltage_sag",
+    "backlash": "backlash",
+}
+"""Tensors of the motor model, each with the range that it is drawn from."""
+GRAVITY = 9.81
+PUSHED_SHARE = 0.5
+"""Share of the draws that push; in between nothing does."""
+
+
+def uniform(env, limits: tuple[float, float], *shape: int) -> Tensor:
+    """Uniform numbers of the environment's own generator."""
+    low, high = limits
+    return low + (high - low) * torch.rand(*shape, generator=env.generator, device=env.device)
+
+
+def integers(env, limits: tuple[int, int], *shape: int) -> Tensor:
+    """Uniform integers (int32), both ends included."""
+    low, high = limits
+    return torch.randint(low, high + 1, shape, generator=env.generator, device=env.device).int()
+
+
+def ids_of(env, env_ids: Tensor | slice | None) -> Tensor:
+    """Isaac Lab's ways to name environments as indices (n,)."""
+    every = torch.arange(env.num_envs, device=env.device)
+    return every if env_ids is None else every[env_ids]
+
+
+class RandomMaterial(lab_mdp.randomize_rigid_body_material):
+    """Isaac Lab's term, which on PhysX draws its materials when it is made: here, again at each call, since ranges
+    change (``LatentTrackingEnv.set_ranges``)."""
+
+    def __call__(
+        self,
+        env,
+        env_ids,
+        static_friction_range: tuple[float, float],
+        dynamic_friction_range: tuple[float, float],
+        restitution_range: tuple[float, float],
+        num_buckets: int,
+        asset_cfg: SceneEntityCfg,
+        make_consistent: bool = False,
+    ) -> None:
+        """See Isaac Lab's term, whose manager wants every parameter by its name."""
+        self.__init__(self.cfg, env)
+        ranges = static_friction_range, dynamic_friction_range, restitution_range
+        super().__call__(env, env_ids, *ranges, num_buckets, asset_cfg, make_consistent)
+
+
+MATERIALS = {"num_buckets": 64, "make_consistent": True}
+"""Materials drawn for all environments, dynamic friction never above static."""
+
+
+def object_events(names: tuple[str, ...]) -> dict[str, EventTermCfg]:
+    """Events that draw each object's mass (and inertia with it) and friction, by name."""
+    events = {}
+    for name in names:
+        events[f"{name}_mass"] = EventTermCfg(
+            func=lab_mdp.randomize_rigid_body_mass,
+            mode="startup",
+            params={"asset_cfg": SceneEntityCfg(name), "mass_distribution_params": (1.0, 1.0), "operation": "scale"},
+        )
+        events[f"{name}_contact"] = EventTermCfg(
+            func=RandomMaterial,
+            mode="startup",
+            params={"asset_cfg": SceneEntityCfg(name), "restitution_range": (0.0, 0.0), **MATERIALS},
+        )
+    return events
+
+
+def randomization_params(ranges: RandomizationRanges, objects: tuple[str, ...]) -> dict[str, dict[str, dict]]:
+    """Parameters of the events that depend on ``ranges``: mode → event → parameters."""
+    offset = ranges.com_offset
+    startup: dict[str, dict[str, Any]] = {
+        "mass": {"mass_distribution_params": ranges.mass_scale},
+        "inertia": {"scale": ranges.inertia_scale},
+        "centre_of_mass": {"com_range": {axis: offset for axis in "xyz"}},
+        "contact": _friction(ranges.contact_friction) | {"restitution_range": ranges.restitution},
+        "joints": {"ranges": ranges},
+    }
+    for name in objects:
+        startup[f"{name}_mass"] = {"mass_distribution_params": ranges.object_mass_scale}
+        startup[f"{name}_contact"] = _friction(ranges.object_friction)
+    return {
+        "startup": startup,
+        "reset": {"motors": {"ranges": ranges}, "lean": {"limits": ranges.tilt}},
+        "interval": {"push": {"limits": ranges.push_force}},
+    }
+
+
+def _friction(limits: tuple[float, float]) -> dict[str, tuple[float, float]]:
+    return {"static_friction_range": limits, "dynamic_friction_range": limits}
+
+
+def randomize_inertia(env, env_ids: Tensor | None, scale: tuple[float, float]) -> None:
+    """Multiply each link's inertia by a factor of its own; belongs after the masses, which set it in proportion."""
+    if scale == (1.0, 1.0):
+        return
+    robot, ids = env.scene["robot"], ids_of(env, env_ids)
+    inertia = robot.data.body_inertia.torch[ids].clone()
+    factor = uniform(env, scale, *inertia.shape[:2])
+    robot.set_inertias_index(inertias=inertia * factor[..., None], env_ids=ids.int())
+
+
+def randomize_joints(env, env_ids: Tensor | None, ranges: RandomizationRanges) -> None:
+    """Draw each joint's dry friction [N·m] and armature [kg·m²].
+
+    Isaac Lab's ``randomize_joint_parameters`` also sets viscous friction to the drawn dry friction, which the motor
+    model already has as back-EMF; hence this term.
+    """
+    robot, ids = env.scene["robot"], ids_of(env, env_ids)
+    friction = uniform(env, ranges.joint_friction, len(ids), robot.num_joints)
+    armature = uniform(env, ranges.joint_armature, len(ids), robot.num_joints)
+    keywords = {"joint_dynamic_friction_coeff": friction} if hasattr(robot.data, "joint_dynamic_friction_coeff") else {}
+    robot.write_joint_friction_coefficient_to_sim_index(joint_friction_coeff=friction, env_ids=ids.int(), **keywords)
+    robot.write_joint_armature_to_sim_index(armature=armature, env_ids=ids.int())
+
+
+def randomize_motors(env, env_ids: Tensor | None, ranges: RandomizationRanges) -> None:
+    """Draw each motor's properties, and how late and how often lost the commands of each environment are."""
+    ids, motors, bus = ids_of(env, env_ids), env.motors, env.bus
+    for name, source in MOTORS.items():
+        values = getattr(motors, name)
+        values[ids] = uniform(env, getattr(ranges, source), len(ids), values.shape[1])
+    bus.delay[ids] = integers(env, ranges.action_delay, len(ids))
+    bus.jitter[ids] = integers(env, ranges.action_jitter, len(ids))
+    bus.loss[ids] = uniform(env, ranges.action_loss, len(ids))
+    motors.set_delay(bus.delay[ids], ids)
+
+
+class Disturbances:
+    """Forces on all bodies that no controller commands: those of a table that leans, and pushes on the robot.
+
+    A lean is what gravity would do on a table turned by that angle, so that it differs between environments on every
+    engine (PhysX has one gravity for all).
+    """
+
+    def __init__(self, env, names: tuple[str, ...]) -> None:
+        """``names`` of the objects in the scene."""
+        self.env, self.bodies = env, [env.scene[name] for name in ("robot", *names)]
+        self.acceleration = torch.zeros(env.num_envs, 1, 3, device=env.device)
+        """Of every body (N, 1, 3), beside gravity [m/s²]."""
+        self.pushes = torch.zeros(env.num_envs, self.bodies[0].num_bodies, 3, device=env.device)
+        """On the robot's links (N, B, 3), in the world's frame [N]."""
+
+    def lean(self, ids: Tensor, limits: tuple[float, float]) -> None:
+        """Let the tables of ``ids`` lean by angles within ``limits`` [rad], each its own way, and end all pushes."""
+        angle = uniform(self.env, limits, len(ids))
+        bearing = uniform(self.env, (0.0, math.tau), len(ids))
+        side = GRAVITY * angle.sin()
+        turned = torch.stack([side * bearing.cos(), side * bearing.sin(), GRAVITY * (1 - angle.cos())], -1)
+        self.acceleration[ids, 0] = turned
+        self.pushes[ids] = 0
+        if limits != (0.0, 0.0):  # what was applied before, Isaac Lab's own reset has cleared
+            self._apply(ids)
+
+    def push(self, ids: Tensor, limits: tuple[float, float]) -> None:
+        """Push a link of each robot of ``ids`` by a force within ``limits`` [N], or let go of it."""
+        if limits == (0.0, 0.0):
+            return
+        env, count = self.env, self.pushes.shape[1]
+        direction = torch.nn.functional.normalize(uniform(env, (-1.0, 1.0), len(ids), 3), dim=-1)
+        force = uniform(env, limits, len(ids)) * (uniform(env, (0.0, 1.0), len(ids)) < PUSHED_SHARE)
+        self.pushes[ids] = 0
+        self.pushes[ids, integers(env, (0, count - 1), len(ids)).long()] = force[:, None] * direction
+        self._apply(ids)
+
+    def _apply(self, ids: Tensor) -> None:
+        for i, body in enumerate(self.bodies):
+            forces = self.acceleration[ids] * body.data.body_mass.torch[ids].flatten(1)[..., None]
+            if i == 0:
+                forces = forces + self.pushes[ids]
+            # At the centres of mass, so that no torques are needed.
+            body.permanent_wrench_composer.set_forces_and_torques_index(
+                forces=forces, torques=torch.zeros_like(forces), env_ids=ids.int(), is_global=True
+            )
+
+
+def lean(env, env_ids: Tensor | None, limits: tuple[float, float]) -> None:
+    """See ``Disturbances.lean``."""
+    env.disturbances.lean(ids_of(env, env_ids), limits)
+
+
+def push(env, env_ids: Tensor | None, limits: tuple[float, float]) -> None:
+    """See ``Disturbances.push``."""
+    env.disturbances.push(ids_of(env, env_ids), limits)

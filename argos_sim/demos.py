@@ -19,7 +19,7 @@ from tqdm import tqdm
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.experts import TaskExpert
 from argos_sim.mdp.events import write_joints
-from argos_sim.perception import canonical_image
+from argos_sim.perception import canonical_view
 from argos_sim.randomization.ranges import get_ranges
 from argos_wm.checkpoint import save_json, save_tensors
 
@@ -234,7 +234,7 @@ def _views(env: LatentTrackingEnv, every: Tensor, poses: dict[str, tuple[Tensor,
         env.place_cameras(every, pose)
         rgb, classes = env.perception.render()
         if view == "canonical":
-            out["canonical"], out["classes"] = canonical_image(rgb, classes), classes
+            out["canonical"], out["classes"] = canonical_view(rgb, classes)
         else:
             out[f"image_{view}"], out[f"mask_{view}"] = rgb, (classes > 0).to(torch.uint8)
     position, _ = env.instruction.object_poses()

@@ -126,7 +126,7 @@ class TorqueExpert:
 
         Args:
             joints: (n, J) present positions [rad].
-            tips: (n, legs, 3) where the fingertip is at the end of each leg, in the base frame [m].
+            tips: (n, legs, 3) where the fingertip is at the end of each leg, in the robot's base frame [m].
             values: (n, legs, M) values of the inverse kinematics' constraint there [rad].
         """
         arm, knots, error = self.arm, [joints], torch.zeros(len(ids), device=joints.device)
@@ -192,12 +192,15 @@ class TaskExpert(ABC):
 
     @abstractmethod
     def waypoints(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Ends of the legs in environments ``ids``: tips and values as in ``TorqueExpert.begin``."""
+        """Ends of the legs in environments ``ids``: tips (n, legs, 3) [m] in the environment's frame, the table's top
+        being at z = 0; values as in ``TorqueExpert.begin``."""
 
     def begin(self, ids: Tensor) -> None:
         """Plan what the instructions of environments ``ids`` ask for."""
         joints = self.env.perception.true_proprio()[ids, : self.arm.chain.joints]
-        self.motion.begin(ids, joints, *self.waypoints(ids))
+        tips, values = self.waypoints(ids)
+        foot = self.env.scene["robot"].data.root_pos_w.torch[ids] - self.env.scene.env_origins[ids]
+        self.motion.begin(ids, joints, tips - foot[:, None], values)
 
     def torque(self) -> Tensor:
         """Torques (N, J) [N·m] from what the robot's own encoders say."""

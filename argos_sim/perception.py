@@ -25,6 +25,8 @@ from argos_wm.latents import LatentState
 
 CLASSES = ("background", "robot", "red", "green", "blue")
 """Semantic classes in the order of the ids that ``Perception.render`` returns."""
+DISTRACTOR = "distractor"
+"""Class of what is in the picture and in no instruction; ``render`` numbers it after ``CLASSES``."""
 
 SENSED_STEPS = 3
 """Control steps of joint states kept for the observation delay."""
@@ -154,7 +156,8 @@ class Perception:
     # -- camera ------------------------------------------------------------------------------------------------------
 
     def render(self) -> tuple[Tensor, Tensor]:
-        """Plain pictures (N, 3, H, W) uint8 and classes (N, H, W) uint8 (indices into ``CLASSES``), drawn now."""
+        """Plain pictures (N, 3, H, W) uint8 and classes (N, H, W) uint8 (indices into ``CLASSES``; distractors come
+        after them), drawn now."""
         self.camera.update(0.0, force_recompute=True)
         output = self.camera.data.output
         rgb = output["rgb"].torch if hasattr(output["rgb"], "torch") else output["rgb"]
@@ -167,10 +170,11 @@ class Perception:
     def _class_table(self) -> Tensor:
         """Maps the renderer's semantic ids to ``CLASSES``; what has no label is background."""
         labels = self.camera.data.info["semantic_segmentation"]["idToLabels"]
+        known = (*CLASSES, DISTRACTOR)
         table = torch.zeros(max(int(k) for k in labels) + 1, dtype=torch.uint8, device=self.device)
         for key, value in labels.items():
             name = value.get("class", "background").lower() if isinstance(value, dict) else str(value)
-            table[int(key)] = CLASSES.index(name) if name in CLASSES else 0
+            table[int(key)] = known.index(name) if name in known else 0
         if not bool((table == CLASSES.index("robot")).any()):
             raise ValueError(f"The camera's segmentation names no robot, only {labels}; give the asset semantic tags.")
         return table
@@ -281,7 +285,9 @@ class Perception:
         return LatentState(self.vision, self.proprio, torch.zeros(len(self.vision), device=self.device))
 
 
-def canonical_image(rgb: Tensor, classes: Tensor) -> Tensor:
-    """The picture as the encoder's decoder should draw it: the same plain background behind every state."""
+def canonical_view(rgb: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Picture and classes as the encoder's decoder should draw them: the same plain background behind every state, and
+    distractors part of it."""
+    classes = torch.where(classes < len(CLASSES), classes, 0)
     background = canonical_background(rgb.shape[-1], rgb.device)
-    return composite(rgb, classes > 0, background.expand_as(rgb))
+    return composite(rgb, classes > 0, background.expand_as(rgb)), classes

@@ -35,6 +35,7 @@ from isaaclab_tasks.utils import PresetCfg
 from isaaclab_tasks.utils.presets import MultiBackendRendererCfg
 
 from argos_sim.envs.camera import CameraPose
+from argos_sim.envs.distractors import distractor_cfgs, place_distractors
 from argos_sim.mdp import events, observations, rewards, terminations
 from argos_sim.mdp.actions import TorqueActionCfg
 from argos_sim.mdp.instructions import InstructionCommandCfg
@@ -193,6 +194,7 @@ class EventsCfg:
     inertia = EventTermCfg(func=dynamics.randomize_inertia, mode="startup", params={"scale": MISSING})
     joints = EventTermCfg(func=dynamics.randomize_joints, mode="startup", params={"ranges": MISSING})
     motors = EventTermCfg(func=dynamics.randomize_motors, mode="reset", params={"ranges": MISSING})
+    table = EventTermCfg(func=dynamics.raise_table, mode="reset", params={"limits": MISSING})
     lean = EventTermCfg(func=dynamics.lean, mode="reset", params={"limits": MISSING})
     push = EventTermCfg(func=dynamics.push, mode="interval", interval_range_s=(0.2, 0.6), params={"limits": MISSING})
     place_robot = EventTermCfg(func=events.place_robot, mode="reset", params={"spread": 0.15})
@@ -243,6 +245,10 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
     camera_pose: CameraPose = CameraPose()
     perception: PerceptionCfg = PerceptionCfg()
     ranges: RandomizationRanges = get_ranges("train")
+    distractors: bool = False
+    """Put objects into the scene that no instruction names; ``ranges`` says how many of them lie on the table."""
+    distractor_area: dict = {}
+    """Where: centre, radius, angle and separation of ``distractors.place_distractors``."""
     plans_per_episode: int = 3
     """Targets of one episode; it ends one camera frame after the last is due."""
 
@@ -263,10 +269,15 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
         for motors in self.scene.robot.actuators.values():
             motors.physics_dt = self.rates.physics_dt
         objects = self.object_names()
+        if self.distractors:
+            for name, thing in distractor_cfgs().items():
+                setattr(self.scene, name, thing)
+            area = self.distractor_area | {"among": objects, "count": self.ranges.distractors}
+            self.events.distractors = EventTermCfg(func=place_distractors, mode="reset", params=area)
         for name, event in dynamics.object_events(objects).items():
             if not hasattr(self.events, name):
                 setattr(self.events, name, event)
-        for names in dynamics.randomization_params(self.ranges, objects).values():
+        for names in dynamics.randomization_params(self.ranges, objects, self.distractors).values():
             for name, params in names.items():
                 getattr(self.events, name).params.update(params)
 

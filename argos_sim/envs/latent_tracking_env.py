@@ -130,9 +130,14 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
 
     def set_ranges(self, ranges: RandomizationRanges) -> None:
         """Randomize by other ranges from now on: draws dynamics and backgrounds anew; call ``reset`` afterwards."""
+        if ranges.distractors[1] > 0 and not self.cfg.distractors:
+            raise ValueError(
+                "These ranges lay distractors on the table, and the scene has none; make the environment with "
+                "distractors=True."
+            )
         self.cfg.ranges = ranges
         self.perception.set_ranges(ranges)
-        for mode, names in randomization_params(ranges, self.cfg.object_names()).items():
+        for mode, names in randomization_params(ranges, self.cfg.object_names(), self.cfg.distractors).items():
             for name, params in names.items():
                 self.event_manager.get_term_cfg(name).params.update(params)
             if mode == "startup":

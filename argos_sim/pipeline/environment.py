@@ -46,6 +46,7 @@ def environment_cfg(
     cfg.scene.camera.renderer_cfg = getattr(CameraPresets(), settings.renderer)
     cfg.seed = settings.seed
     cfg.ranges = settings.ranges()
+    cfg.distractors = cfg.ranges.distractors[1] > 0
     cfg.perception.image_size = settings.encoder.image_size
     cfg.perception.encoder = encoder
     cfg.perception.control_history = settings.controller.history

@@ -15,7 +15,6 @@ from argos_sim.pipeline.environment import environment_cfg, make_environment
 from argos_sim.pipeline.planner import instruction_groups, load_cache, load_planner
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD, require_stage, run_stage
-from argos_sim.randomization.ranges import PRESETS
 from argos_wm.checkpoint import load_json, save_json
 from argos_wm.data.instructions import Instructions
 from argos_wm.encoders.text import load_text_encoder
@@ -27,6 +26,8 @@ CONTROLLERS = ("imitation", "ppo")
 CLOSED_LOOP = ("episodes", "success", "success_ci")
 EVALUATION_SEED = 1000
 """Apart from the seeds of training; the same episodes for every controller, so that differences are paired."""
+JUDGED = ("nominal", "train", "unseen")
+"""Randomization presets that controllers are judged under, beside the run's own."""
 
 
 def evaluate_planner_stage(settings: Settings) -> dict[str, Any]:
@@ -76,7 +77,11 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
     records = {name: require_stage(settings.folder / name, name, "train_controller.py") for name in CONTROLLERS}
     count = settings.evaluation.other_engine_episodes if other_engine else settings.evaluation.episodes
     physics = settings.other_physics() if other_engine else settings.resolved_physics()
-    cells = {"other_engine": settings.randomization} if other_engine else {name: name for name in PRESETS}
+    cells = (
+        {"other_engine": settings.randomization}
+        if other_engine
+        else {name: name for name in dict.fromkeys((*JUDGED, settings.randomization))}
+    )
     name = "other_engine" if other_engine else "controllers"
     num_envs = min(count, settings.controller.ppo.num_envs)
 

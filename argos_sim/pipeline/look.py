@@ -28,7 +28,10 @@ def look(settings: Settings) -> list[Path]:
     folder = settings.folder / "look"
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    with make_environment(environment_cfg(settings, ENVIRONMENTS)) as env:
+    cfg = environment_cfg(settings, ENVIRONMENTS)
+    cfg.distractors = True
+    cfg.apply()
+    with make_environment(cfg) as env:
         for name in tqdm(PRESETS, desc="looking"):
             env.set_ranges(settings.ranges(name))
             paths.append(folder / f"{name}.png")

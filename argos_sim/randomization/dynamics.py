@@ -93,8 +93,15 @@ def object_events(names: tuple[str, ...]) -> dict[str, EventTermCfg]:
     return events
 
 
-def randomization_params(ranges: RandomizationRanges, objects: tuple[str, ...]) -> dict[str, dict[str, dict]]:
-    """Parameters of the events that depend on ``ranges``: mode → event → parameters."""
+def randomization_params(
+    ranges: RandomizationRanges, objects: tuple[str, ...], distractors: bool
+) -> dict[str, dict[str, dict]]:
+    """Parameters of the events that depend on ``ranges``: mode → event → parameters.
+
+    Args:
+        objects: names of those that instructions name.
+        distractors: whether the scene has others.
+    """
     offset = ranges.com_offset
     startup: dict[str, dict[str, Any]] = {
         "mass": {"mass_distribution_params": ranges.mass_scale},
@@ -106,9 +113,16 @@ def randomization_params(ranges: RandomizationRanges, objects: tuple[str, ...]) 
     for name in objects:
         startup[f"{name}_mass"] = {"mass_distribution_params": ranges.object_mass_scale}
         startup[f"{name}_contact"] = _friction(ranges.object_friction)
+    reset: dict[str, dict[str, Any]] = {
+        "motors": {"ranges": ranges},
+        "lean": {"limits": ranges.tilt},
+        "table": {"limits": ranges.table_height},
+    }
+    if distractors:
+        reset["distractors"] = {"count": ranges.distractors}
     return {
         "startup": startup,
-        "reset": {"motors": {"ranges": ranges}, "lean": {"limits": ranges.tilt}},
+        "reset": reset,
         "interval": {"push": {"limits": ranges.push_force}},
     }
 
@@ -199,6 +213,15 @@ class Disturbances:
             body.permanent_wrench_composer.set_forces_and_torques_index(
                 forces=forces, torques=torch.zeros_like(forces), env_ids=ids.int(), is_global=True
             )
+
+
+def raise_table(env, env_ids: Tensor | None, limits: tuple[float, float]) -> None:
+    """Draw how high the table's top is above the robot's foot [m]: the scene's table stays, its robot sinks."""
+    robot, ids = env.scene["robot"], ids_of(env, env_ids)
+    pose = robot.data.default_root_pose.torch[ids].clone()
+    pose[:, :3] += env.scene.env_origins[ids]
+    pose[:, 2] -= uniform(env, limits, len(ids))
+    robot.write_root_pose_to_sim_index(root_pose=pose, env_ids=ids.int())
 
 
 def lean(env, env_ids: Tensor | None, limits: tuple[float, float]) -> None:

@@ -105,6 +105,10 @@ class RandomizationRanges:
     encoder_step: Range = (0.0, 0.0)
     """Step to which a reading is rounded [rad]; the servo's own is 2π / 4096 = 0.0015 rad."""
 
+    table_height: Range = (0.0, 0.0)
+    """Of the table's top above the robot's foot [m]."""
+    distractors: tuple[int, int] = (0, 0)
+    """Objects on the table that no instruction names, of other shapes and sizes."""
     tilt: Range = (0.0, 0.0)
     """Angle by which the whole table leans, in any direction [rad]."""
     push_force: Range = (0.0, 0.0)
@@ -145,6 +149,8 @@ BOUNDS: dict[str, Range] = {
     "object_mass_scale": POSITIVE,
     "white_balance": (-1.0, 1.0),
     "distortion": (-0.2, 0.2),
+    "table_height": (-0.03, 0.03),
+    "distractors": (0.0, 3.0),
     "tilt": (-0.5, 0.5),
 }
 """Numbers that a range may hold, where not all make sense; the drawn value of a loss is a probability."""
@@ -223,6 +229,8 @@ PRESETS["complete"] = replace(
     action_jitter=(0, 2),
     action_loss=(0.0, 0.05),
     encoder_step=(0.0, 0.0015),
+    table_height=(-0.01, 0.01),
+    distractors=(0, 3),
     tilt=(0.0, 0.035),
     push_force=(0.0, 1.0),
     object_mass_scale=(0.7, 1.5),

@@ -100,6 +100,12 @@ class BlocksEnvCfg(LatentTrackingEnvCfg):
     scene: BlocksSceneCfg = BlocksSceneCfg(num_envs=256, env_spacing=2.0)
     commands: CommandsCfg = CommandsCfg()
     events: BlocksEventsCfg = BlocksEventsCfg()
+    distractor_area: dict = {
+        "centre": SHOULDER,
+        "radius": (0.15, 0.34),
+        "angle": (-math.radians(50), math.radians(50)),
+        "separation": 0.06,
+    }
     joint_names: tuple[str, ...] = JOINT_NAMES
     joint_limits: dict[str, tuple[float, float]] = JOINT_LIMITS
 
@@ -126,7 +132,7 @@ class BlocksExpert(TaskExpert):
         super().__init__(env, so100_arm(env.device), cfg, seed)
 
     def block(self, ids: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Position (n, 3) [m] in the base frame and yaw (n,) [rad] of block ``index (n,)`` of environments ``ids``."""
+        """Position (n, 3) [m] in the environment's frame and yaw (n,) [rad] of block ``index (n,)`` of ``ids``."""
         position, rotation = self.env.instruction.object_poses()
         x, y, z, w = rotation[ids, index].unbind(-1)
         yaw = torch.atan2(2 * (w * z + x * y), 1 - 2 * (y.square() + z.square()))

@@ -19,17 +19,17 @@ from argos_sim.pipeline.settings import Settings
 from argos_sim.randomization.dynamics import GRAVITY
 from argos_sim.randomization.ranges import get_ranges, range_names
 
-N, STEPS = 4, 40
+N, STEPS = 4, 30
 TASK = "Argos-Push-SO100-v0"
 PICTURE = (
     "brightness", "contrast", "saturation", "hue", "noise_std", "exposure", "white_balance", "blur_sigma",
     "motion_blur", "compression", "focal_length", "distortion", "occlusion", "frame_loss", "frame_delay",
-    "camera_position", "camera_rotation",
+    "camera_position", "camera_rotation", "distractors",
 )  # fmt: skip
 SENSED = ("observation_delay", "encoder_bias", "encoder_noise", "encoder_step")
 ENGINE = (
     "mass_scale", "inertia_scale", "com_offset", "joint_friction", "joint_armature", "contact_friction", "restitution",
-    "tilt", "push_force", "object_mass_scale", "object_friction",
+    "table_height", "tilt", "push_force", "object_mass_scale", "object_friction",
 )  # fmt: skip
 MOTOR = (
     "joint_damping", "back_emf_scale", "motor_strength", "voltage_sag", "dead_band", "backlash", "action_delay",
@@ -58,8 +58,15 @@ class Trial:
 def trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
     """A block pushed about by open-loop torques."""
     settings = Settings(task=TASK, randomization="nominal")
-    with make_environment(environment_cfg(settings, N, physics=request.param)) as env:
+    cfg = environment_cfg(settings, N, physics=request.param)
+    cfg.distractors = True
+    cfg.apply()
+    with make_environment(cfg) as env:
         expert = make_expert(env, TASK, ExpertCfg(), 0)
+        env.generator.manual_seed(0)
+        env.reset()
+        expert.begin(torch.arange(N))
+        around = expert.motion.knots[:, 3].clone()  # the jaws around the block, which lies there at each reset
 
         def run(name: str | None) -> dict[str, Tensor]:
             ranges, changed = get_ranges("nominal"), {}
@@ -67,22 +74,20 @@ def trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
                 value = STRONGER.get(name, getattr(get_ranges("complete"), name)[1])
                 changed = {name: (value, value)}
             env.set_ranges(replace(ranges, **changed))
-            return play(env, expert)
+            return play(env, expert, around)
 
         run(None)  # PhysX's very first steps are its own
         nominal = run(None)
         yield Trial(env, request.param, run, nominal)
 
 
-def play(env: LatentTrackingEnv, expert) -> dict[str, Tensor]:
+def play(env: LatentTrackingEnv, expert, around: Tensor) -> dict[str, Tensor]:
     """Torques [N·m], joints [rad], blocks [m], sensed joints [rad] and pictures of ``STEPS`` control steps."""
     env.generator.manual_seed(0)
     env.perception.generator.manual_seed(1)
     torch.manual_seed(0)  # Isaac Lab's own events
     env.reset()
     every = torch.arange(N)
-    expert.begin(every)
-    around = expert.motion.knots[:, 3]  # the jaws around the block
     write_joints(env, every, around, torch.zeros_like(around))
     env.sim.forward()
     env.perception.reset(every)

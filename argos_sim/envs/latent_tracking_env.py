@@ -101,6 +101,13 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         self.motors.reset(None)
         return seen
 
+    def step(self, action: Tensor) -> Any:
+        """As in Isaac Lab. Where physics broke, the episode ends and begins anew; its last reward, which may not be a
+        number, is zero, so that nothing of it reaches a trainer."""
+        observations, reward, terminated, truncated, extras = super().step(action)
+        reward.masked_fill_(terminated & ~torch.isfinite(reward), 0.0)
+        return observations, reward, terminated, truncated, extras
+
     def _reset_idx(self, env_ids) -> None:
         super()._reset_idx(env_ids)
         ids = torch.arange(self.num_envs, device=self.device)[env_ids]

@@ -10,7 +10,10 @@ MAX_JOINT_SPEED = 60.0
 
 
 def physics_broke(env) -> Tensor:
-    """True where a joint state is not finite or impossibly fast."""
+    """True where a joint or an object is nowhere (not a finite number), or a joint impossibly fast."""
     data = env.scene["robot"].data
     state = torch.cat([data.joint_pos.torch, data.joint_vel.torch], -1)
-    return ~torch.isfinite(state).all(-1) | (data.joint_vel.torch.abs() > MAX_JOINT_SPEED).any(-1)
+    objects = env.instruction.object_poses()[0].flatten(1)
+    return ~torch.isfinite(torch.cat([state, objects], -1)).all(-1) | (
+        data.joint_vel.torch.abs() > MAX_JOINT_SPEED
+    ).any(-1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -83,6 +84,23 @@ def test_between_frames_the_picture_is_held_and_its_background_lasts_the_episode
     env.step(rest(env))
     assert not torch.equal(perception.vision, first)
     assert torch.equal(perception.background, background)
+
+
+@pytest.mark.parametrize("value", [math.nan, 1e6])
+def test_broken_physics_end_one_episode_and_never_spread(env: LatentTrackingEnv, value: float) -> None:
+    env.reset()
+    for _ in range(7):
+        env.step(rest(env))
+    broken = torch.tensor([2])
+    joints = env.scene["robot"].data.joint_pos.torch[broken].clone()
+    write_joints(env, broken, joints if value == 1e6 else joints * value, torch.full_like(joints, value))
+    for step in range(env.cfg.rates.control_per_plan):
+        observations, reward, terminated, *_ = env.step(rest(env))
+        assert terminated.nonzero().flatten().tolist() == ([2] if step == 0 else [])
+        assert torch.isfinite(reward).all()
+        for group in observations.values():
+            assert torch.isfinite(group).all()  # pyright: ignore[reportArgumentType]
+    assert all(torch.isfinite(x).all() for x in (env.perception._proprio_ring, env.perception._vision_ring))
 
 
 def seen_at(env: LatentTrackingEnv, **changed: tuple[float, float]) -> list[int]:

@@ -20,6 +20,7 @@ from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.experts import TaskExpert
 from argos_sim.mdp.events import write_joints
 from argos_sim.perception import canonical_view
+from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.ranges import get_ranges
 from argos_wm.checkpoint import save_json, save_tensors
 
@@ -225,7 +226,10 @@ def _scatter(env: LatentTrackingEnv, expert: TaskExpert, every: Tensor) -> None:
 
 
 def _view_poses(env: LatentTrackingEnv, every: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    return {view: env.camera_poses(every, get_ranges(name)) for view, name in VIEW_CAMERAS.items()}
+    return {
+        view: env.camera_poses(every, Draws(get_ranges(name), env.num_envs, env.device))
+        for view, name in VIEW_CAMERAS.items()
+    }
 
 
 def _views(env: LatentTrackingEnv, every: Tensor, poses: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from argos_sim.paths import PRETRAINED
 from argos_sim.randomization.backgrounds import canonical_background, composite, make_background_bank
+from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.lens import Lens
 from argos_sim.randomization.photometrics import PhotometricState
-from argos_sim.randomization.ranges import RandomizationRanges
 from argos_sim.rates import Rates
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import LatentState
@@ -58,6 +58,7 @@ class Perception:
         robot: the articulation, joints in the order of ``LatentSpec.joint_names``.
         joint_ids: (J,) indices of those joints in the articulation.
         encoder: None to record images only.
+        draws: limits of what is drawn for each environment.
     """
 
     def __init__(
@@ -66,17 +67,17 @@ class Perception:
         robot,
         joint_ids: list[int],
         encoder: StateEncoder | None,
-        ranges: RandomizationRanges,
+        draws: Draws,
         rates: Rates,
         cfg: PerceptionCfg,
         seed: int,
     ) -> None:
         self.camera, self.robot, self.encoder = camera, robot, encoder
-        self.joint_ids, self.ranges, self.rates, self.cfg = joint_ids, ranges, rates, cfg
+        self.joint_ids, self.draws, self.rates, self.cfg = joint_ids, draws, rates, cfg
         self.device = robot.device
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         n, j, size = robot.num_instances, len(joint_ids), cfg.image_size
-        self.set_ranges(ranges)
+        self.draw_backgrounds()
         self.background = torch.zeros(n, dtype=torch.long, device=self.device)
         self.photometrics = PhotometricState.nominal(n, self.device)
         self.lens = Lens.nominal(n, self.device)
@@ -107,17 +108,21 @@ class Perception:
         self._frames_seen = torch.zeros(n, dtype=torch.long, device=self.device)
         self.recent_proprio = torch.zeros(n, self.cfg.control_history + 1, spec.proprio_dim, device=self.device)
 
-    def set_ranges(self, ranges: RandomizationRanges) -> None:
-        """Draw other backgrounds, and every later episode, from ``ranges``."""
-        if ranges.frame_delay[1] >= self.rates.control_per_frame:
+    def draw_backgrounds(self) -> None:
+        """Draw backgrounds anew, of the families in ``draws``."""
+        self.require_timely_frames()
+        families = self.draws.ranges.background_families
+        size, count = self.cfg.image_size, self.cfg.backgrounds
+        self.bank = make_background_bank(families, count, size, self.generator, self.device)
+
+    def require_timely_frames(self) -> None:
+        """Refuse ranges in which a frame could be overtaken by the next."""
+        longest, period = self.draws.widest.frame_delay[1], self.rates.control_per_frame
+        if longest >= period:
             raise ValueError(
-                f"A frame_delay of up to {ranges.frame_delay[1]} control steps is no less than the camera's period of "
-                f"{self.rates.control_per_frame}: a frame would arrive after the next one was taken."
+                f"A frame_delay of up to {longest} control steps is no less than the camera's period of {period}: a "
+                "frame would arrive after the next one was taken."
             )
-        self.ranges = ranges
-        self.bank = make_background_bank(
-            ranges.background_families, self.cfg.backgrounds, self.cfg.image_size, self.generator, self.device
-        )
 
     # -- joints ------------------------------------------------------------------------------------------------------
 
@@ -145,7 +150,7 @@ class Perception:
         joints = self.encoder_bias.shape[1]
         noise = torch.randn(len(ids), joints, generator=self.generator, device=self.device)
         delayed[:, :joints] += self.encoder_bias[ids] + self.encoder_noise[ids] * noise
-        if self.ranges.encoder_step[1] > 0:
+        if self.draws.may("encoder_step"):
             step = self.encoder_step[ids].clamp_min(1e-6)
             delayed[:, :joints] = (delayed[:, :joints] / step).round() * step
         self.raw_proprio[ids] = delayed
@@ -183,11 +188,11 @@ class Perception:
         """The pictures that cameras ``ids`` would take of (n, 3, H, W) uint8: background behind, something before, lens
         and sensor."""
         images = composite(rgb, classes > 0, self.bank[self.background[ids]])
-        if self.ranges.occlusion[1] > 0:
+        if self.draws.may("occlusion"):
             covered = self.lens[ids].covered(*images.shape[-2:])
             before = self.bank[(self.background[ids] + 1) % len(self.bank)]
             images = composite(images, ~covered, before)
-        if self.ranges.focal_length != (1.0, 1.0) or self.ranges.distortion != (0.0, 0.0):
+        if self.draws.may("focal_length") or self.draws.may("distortion"):
             images = self.lens[ids].warp(images)
         return self.photometrics[ids].apply(images, self.generator)
 
@@ -219,8 +224,9 @@ class Perception:
         rgb, classes = self.render()
         self._under_way[ids] = self.appear(rgb[ids], classes[ids], ids)
         arrival = torch.where(first, 0, self.frame_delay[ids])
-        if self.ranges.frame_loss[1] > 0:
-            lost = self._uniform((0.0, 1.0), len(ids)) < self.frame_loss[ids]
+        if self.draws.may("frame_loss"):
+            draw = torch.rand(len(ids), generator=self.generator, device=self.device)
+            lost = draw < self.frame_loss[ids]
             arrival = torch.where(lost & ~first, -1, arrival)
         self._arrives_in[ids] = arrival
 
@@ -243,29 +249,21 @@ class Perception:
 
     def reset(self, ids: Tensor) -> None:
         """Begin new episodes: another background, light, camera pose, bias and delay for ``ids``."""
-        n, g, r = len(ids), self.generator, self.ranges
-        self.background[ids] = torch.randint(len(self.bank), (n,), generator=g, device=self.device)
-        self.photometrics.resample(ids, r, g)
-        self.lens.resample(ids, r, g)
-        self.encoder_bias[ids] = self._uniform(r.encoder_bias, n, self.encoder_bias.shape[1])
-        self.encoder_noise[ids] = self._uniform(r.encoder_noise, n, 1)
-        self.encoder_step[ids] = self._uniform(r.encoder_step, n, 1)
-        self.frame_loss[ids] = self._uniform(r.frame_loss, n)
-        self.delay_steps[ids] = self._integers(r.observation_delay, n).float()
-        self.frame_delay[ids] = self._integers(r.frame_delay, n)
+        g, draws = self.generator, self.draws
+        self.background[ids] = torch.randint(len(self.bank), (len(ids),), generator=g, device=self.device)
+        self.photometrics.resample(ids, draws, g)
+        self.lens.resample(ids, draws, g)
+        self.encoder_bias[ids] = draws.uniform("encoder_bias", ids, self.encoder_bias.shape[1:], g)
+        self.encoder_noise[ids] = draws.uniform("encoder_noise", ids, (1,), g)
+        self.encoder_step[ids] = draws.uniform("encoder_step", ids, (1,), g)
+        self.frame_loss[ids] = draws.uniform("frame_loss", ids, (), g)
+        self.delay_steps[ids] = draws.integers("observation_delay", ids, g).float()
+        self.frame_delay[ids] = draws.integers("frame_delay", ids, g)
         self._states[:, ids] = self.true_proprio()[ids]
         self._read_joints(ids)
         if self.encoder is not None:
             self.recent_proprio[ids] = self.proprio[ids, None]
         self._stale[ids] = True
-
-    def _integers(self, limits: tuple[int, int], count: int) -> Tensor:
-        low, high = limits
-        return torch.randint(low, high + 1, (count,), generator=self.generator, device=self.device)
-
-    def _uniform(self, limits: tuple[float, float], *shape: int) -> Tensor:
-        low, high = limits
-        return low + (high - low) * torch.rand(*shape, generator=self.generator, device=self.device)
 
     def history(self, offsets: tuple[float, ...]) -> tuple[LatentState, Tensor]:
         """The states at ``offsets`` seconds from now (≤ 0, oldest first) and which of them exist.

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller, ControllerModel
+from argos_sim.randomization.curriculum import WidenRanges
 from argos_wm.checkpoint import CheckpointError, load_into, load_json, load_tensors, save_json, save_tensors
 from argos_wm.training.logger import RunLogger
 
@@ -218,7 +219,8 @@ def train_ppo(
     env, algorithm: TrackingPPO, cfg: PPOConfig, out_dir: Path, logger: RunLogger
 ) -> tuple[ControllerModel, dict[str, float]]:
     """Run PPO, resuming from ``out_dir`` if it holds a checkpoint; returns the actor, and how fast it went."""
-    start = _resume(algorithm, out_dir, cfg)
+    widening = env.unwrapped.widening
+    start = _resume(algorithm, widening, out_dir, cfg)
     logger.drop_after(start, "ppo/")
     obs = None
     bar = tqdm(range(start, cfg.iterations), initial=start, total=cfg.iterations, desc="ppo", unit="iteration")
@@ -232,10 +234,12 @@ def train_ppo(
         losses = algorithm.update()
         figures |= {f"loss_{'pull' if k == 'symmetry' else k}": v for k, v in losses.items()}
         figures |= {"learning_rate": algorithm.learning_rate, "action_std": algorithm.actor.output_std.mean().item()}
+        if widening is not None:
+            figures |= {f"curriculum/{k}": v for k, v in widening.summary().items()}
         logger.log({f"ppo/{k}": v for k, v in figures.items()}, iteration)
         bar.set_postfix(reward=f"{figures['reward']:.3f}", reached=f"{figures.get('reached', float('nan')):.2f}")
         if (iteration + 1) % cfg.checkpoint_every == 0:
-            _save(algorithm, out_dir, iteration + 1, cfg)
+            _save(algorithm, widening, out_dir, iteration + 1, cfg)
     algorithm.eval_mode()
     actor = algorithm.get_policy()
     assert isinstance(actor, ControllerModel)
@@ -251,6 +255,8 @@ def _begin(env, seed: int, iteration: int) -> TensorDict:
     base.generator.manual_seed(number)
     base.perception.generator.manual_seed(number + 1)
     base.target.source.reseed(number + 2)
+    if base.widening is not None:
+        base.widening.forget_episodes()
     base.reset()
     ages = torch.randint(base.max_episode_length - 1, (base.num_envs,), device=base.device)
     base.episode_length_buf = ages
@@ -291,12 +297,14 @@ def _require_finite(obs: TensorDict, reward: Tensor) -> None:
             )
 
 
-def _save(algorithm: TrackingPPO, out_dir: Path, iteration: int, cfg: PPOConfig) -> None:
+def _save(algorithm: TrackingPPO, widening: WidenRanges | None, out_dir: Path, iteration: int, cfg: PPOConfig) -> None:
     tensors: dict[str, Tensor] = {}
     for name, module in (("actor", algorithm.get_policy()), ("critic", algorithm._raw_critic)):
         tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
     for index, state in algorithm.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    if widening is not None:
+        tensors |= {f"curriculum.{k}": v for k, v in widening.state().items()}
     tensors["iteration"] = torch.tensor(iteration)
     tensors["learning_rate"] = torch.tensor(algorithm.learning_rate, dtype=torch.float64)
     save_json(out_dir / "checkpoint.json", _identity(cfg))
@@ -308,7 +316,7 @@ def _identity(cfg: PPOConfig) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(cfg).items() if k != "iterations"}
 
 
-def _resume(algorithm: TrackingPPO, out_dir: Path, cfg: PPOConfig) -> int:
+def _resume(algorithm: TrackingPPO, widening: WidenRanges | None, out_dir: Path, cfg: PPOConfig) -> int:
     path = out_dir / "checkpoint.safetensors"
     if not path.exists():
         return 0
@@ -324,6 +332,8 @@ def _resume(algorithm: TrackingPPO, out_dir: Path, cfg: PPOConfig) -> int:
     algorithm.learning_rate = float(tensors.pop("learning_rate"))
     for name, module in (("actor", algorithm.get_policy()), ("critic", algorithm._raw_critic)):
         load_into(module, {k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(f"{name}.")}, path)
+    if widening is not None:
+        widening.load({k.removeprefix("curriculum."): v for k, v in tensors.items() if k.startswith("curriculum.")})
     state = algorithm.optimizer.state_dict()
     state["state"] = {}
     for key, value in tensors.items():

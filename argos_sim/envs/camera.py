@@ -39,22 +39,15 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
     return torch.cat([vector, aw * bw - (av * bv).sum(-1, keepdim=True)], -1)
 
 
-def jittered_poses(
-    pose: CameraPose, origins: Tensor, shift: tuple[float, float], turn: tuple[float, float], generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def moved_poses(pose: CameraPose, origins: Tensor, shift: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
     """World positions (N, 3) and quaternions (N, 4) of cameras moved a little.
 
     Args:
         origins: (N, 3) environment origins [m].
-        shift, turn: ranges of the offset along [m], and of the rotation about [rad], each axis.
+        shift, turn: (N, 3) offset along [m], and small rotation about [rad], each axis.
     """
-
-    def draw(limits: tuple[float, float]) -> Tensor:
-        low, high = limits
-        return low + (high - low) * torch.rand(len(origins), 3, generator=generator, device=origins.device)
-
-    position = origins + torch.tensor(pose.position, device=origins.device) + draw(shift)
+    position = origins + torch.tensor(pose.position, device=origins.device) + shift
     base = torch.tensor(pose.quaternion, device=origins.device).expand(len(origins), 4)
     # For angles this small, a rotation vector's half is the quaternion's vector part.
-    small = torch.nn.functional.normalize(torch.cat([0.5 * draw(turn), torch.ones_like(base[:, :1])], -1), dim=-1)
+    small = torch.nn.functional.normalize(torch.cat([0.5 * turn, torch.ones_like(base[:, :1])], -1), dim=-1)
     return position, multiply(small, base)

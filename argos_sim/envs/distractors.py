@@ -22,7 +22,7 @@ from torch import Tensor
 from argos_sim.mdp.events import write_object
 from argos_sim.mdp.sectors import from_polar
 from argos_sim.perception import DISTRACTOR
-from argos_sim.randomization.dynamics import ids_of, integers, uniform
+from argos_sim.randomization.dynamics import ids_of, uniform
 
 WAITING = 0.3
 """Distance behind the robot at which unused ones wait [m]."""
@@ -68,7 +68,6 @@ def _waiting(index: int, height: float) -> tuple[float, float, float]:
 def place_distractors(
     env,
     env_ids: Tensor | None,
-    count: tuple[int, int],
     among: Sequence[str],
     centre: tuple[float, float],
     radius: tuple[float, float],
@@ -82,7 +81,7 @@ def place_distractors(
     """
     ids = ids_of(env, env_ids)
     n, device = len(ids), env.device
-    used = integers(env, count, n)
+    used = env.draws.integers("distractors", ids, env.generator)
     order = torch.rand(n, len(SHAPES), generator=env.generator, device=device).argsort(1)
     rank = order.argsort(1)  # which distractors an episode with fewer of them has
     origins = env.scene.env_origins[ids]

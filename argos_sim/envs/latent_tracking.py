@@ -193,10 +193,10 @@ class EventsCfg:
     )
     inertia = EventTermCfg(func=dynamics.randomize_inertia, mode="startup", params={"scale": MISSING})
     joints = EventTermCfg(func=dynamics.randomize_joints, mode="startup", params={"ranges": MISSING})
-    motors = EventTermCfg(func=dynamics.randomize_motors, mode="reset", params={"ranges": MISSING})
-    table = EventTermCfg(func=dynamics.raise_table, mode="reset", params={"limits": MISSING})
-    lean = EventTermCfg(func=dynamics.lean, mode="reset", params={"limits": MISSING})
-    push = EventTermCfg(func=dynamics.push, mode="interval", interval_range_s=(0.2, 0.6), params={"limits": MISSING})
+    motors = EventTermCfg(func=dynamics.randomize_motors, mode="reset")
+    table = EventTermCfg(func=dynamics.raise_table, mode="reset")
+    lean = EventTermCfg(func=dynamics.lean, mode="reset")
+    push = EventTermCfg(func=dynamics.push, mode="interval", interval_range_s=(0.2, 0.6))
     place_robot = EventTermCfg(func=events.place_robot, mode="reset", params={"spread": 0.15})
 
 
@@ -272,14 +272,13 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
         if self.distractors:
             for name, thing in distractor_cfgs().items():
                 setattr(self.scene, name, thing)
-            area = self.distractor_area | {"among": objects, "count": self.ranges.distractors}
+            area = self.distractor_area | {"among": objects}
             self.events.distractors = EventTermCfg(func=place_distractors, mode="reset", params=area)
         for name, event in dynamics.object_events(objects).items():
             if not hasattr(self.events, name):
                 setattr(self.events, name, event)
-        for names in dynamics.randomization_params(self.ranges, objects, self.distractors).values():
-            for name, params in names.items():
-                getattr(self.events, name).params.update(params)
+        for name, params in dynamics.startup_params(self.ranges, objects).items():
+            getattr(self.events, name).params.update(params)
 
     def object_names(self) -> tuple[str, ...]:
         """Names of the objects that instructions name."""

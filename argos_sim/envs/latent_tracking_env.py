@@ -9,10 +9,11 @@ import torch
 from isaaclab.envs import ManagerBasedRLEnv
 from torch import Tensor
 
-from argos_sim.envs.camera import jittered_poses
+from argos_sim.envs.camera import moved_poses
 from argos_sim.perception import Perception
 from argos_sim.platform import prepare
-from argos_sim.randomization.dynamics import Disturbances, randomization_params
+from argos_sim.randomization.draws import Draws
+from argos_sim.randomization.dynamics import Disturbances, startup_params
 from argos_sim.randomization.ranges import RandomizationRanges
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import SpecMismatch
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from argos_sim.mdp.actions import TorqueAction
     from argos_sim.mdp.instructions import InstructionCommand
     from argos_sim.mdp.latent_target import LatentTargetCommand
+    from argos_sim.randomization.curriculum import WidenRanges
 
 
 class LatentTrackingEnv(ManagerBasedRLEnv):
@@ -30,7 +32,9 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
 
     Attributes:
         perception: the senses of all environments, made before the managers, which refer to it.
+        draws: from which limits each environment draws what is randomized at resets.
         disturbances: forces that nobody commands, likewise.
+        widening: the curriculum of its ranges, if it has one.
         generator: the random numbers of resets, seeded by ``cfg.seed``.
     """
 
@@ -46,6 +50,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         """Make the senses, then the managers."""
         cfg, robot = self.cfg, self.scene["robot"]
         self.generator = torch.Generator(device=self.device).manual_seed(cfg.seed or 0)
+        self.draws = Draws(cfg.ranges, self.num_envs, self.device)
         joint_ids, names = robot.find_joints(list(cfg.joint_names), preserve_order=True)
         encoder = None
         if cfg.perception.encoder is not None:
@@ -56,9 +61,10 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
                     f"{list(encoder.spec.joint_names)}."
                 )
         self.perception = Perception(
-            self.scene["camera"], robot, joint_ids, encoder, cfg.ranges, cfg.rates, cfg.perception, (cfg.seed or 0) + 1
+            self.scene["camera"], robot, joint_ids, encoder, self.draws, cfg.rates, cfg.perception, (cfg.seed or 0) + 1
         )
         self.disturbances = Disturbances(self, cfg.object_names())
+        self.widening: WidenRanges | None = None
         super().load_managers()
 
     @property
@@ -115,21 +121,18 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
             begin = getattr(self.target.source, "begin", None)
             if begin is not None:
                 begin(self, ids)
-        self.place_cameras(ids, self.camera_poses(ids, self.cfg.ranges))
+        self.place_cameras(ids, self.camera_poses(ids, self.draws))
         # Without this the first picture of an episode would show where the arm was when the last one ended. The scene's
         # own `write_data_to_sim` is left out: it would age the commands under way in all other environments by a step.
         self.sim.forward()
         self.perception.reset(ids)
 
-    def camera_poses(self, ids: Tensor, ranges: RandomizationRanges) -> tuple[Tensor, Tensor]:
-        """Draw world positions (n, 3) and quaternions (n, 4) of the cameras ``ids``, as far off as ``ranges`` allow."""
-        return jittered_poses(
-            self.cfg.camera_pose,
-            self.scene.env_origins[ids],
-            ranges.camera_position,
-            ranges.camera_rotation,
-            self.generator,
+    def camera_poses(self, ids: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Draw world positions (n, 3) and quaternions (n, 4) of the cameras ``ids``."""
+        shift, turn = (
+            draws.uniform(name, ids, (3,), self.generator) for name in ("camera_position", "camera_rotation")
         )
+        return moved_poses(self.cfg.camera_pose, self.scene.env_origins[ids], shift, turn)
 
     def place_cameras(self, ids: Tensor, poses: tuple[Tensor, Tensor]) -> None:
         """Put the cameras of environments ``ids`` at ``poses``."""
@@ -143,9 +146,8 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
                 "distractors=True."
             )
         self.cfg.ranges = ranges
-        self.perception.set_ranges(ranges)
-        for mode, names in randomization_params(ranges, self.cfg.object_names(), self.cfg.distractors).items():
-            for name, params in names.items():
-                self.event_manager.get_term_cfg(name).params.update(params)
-            if mode == "startup":
-                self.event_manager.apply(mode="startup")
+        self.draws.set(ranges)
+        self.perception.draw_backgrounds()
+        for name, params in startup_params(ranges, self.cfg.object_names()).items():
+            self.event_manager.get_term_cfg(name).params.update(params)
+        self.event_manager.apply(mode="startup")

@@ -41,12 +41,11 @@ class TorqueAction(JointEffortAction):
     def process_actions(self, actions: Tensor) -> None:
         """Scale and clip; what is lost is replaced by what was sent before, what is late comes late."""
         env, before = self._env, self.processed_actions
-        ranges = env.cfg.ranges
         super().process_actions(actions)
-        if ranges.action_loss[1] > 0:
+        if env.draws.may("action_loss"):
             lost = uniform(env, (0.0, 1.0), self.num_envs) < self.loss
             self._processed_actions = torch.where(lost[:, None], before, self.processed_actions)
-        if ranges.action_jitter[1] > 0:
+        if env.draws.may("action_jitter"):
             late = (uniform(env, (0.0, 1.0), self.num_envs) * (self.jitter + 1)).int()
             env.motors.set_delay(self.delay + torch.minimum(late, self.jitter))
 

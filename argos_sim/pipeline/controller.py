@@ -18,6 +18,7 @@ from argos_sim.pipeline.environment import environment_cfg, make_environment
 from argos_sim.pipeline.planner import load_cache, torque_limits
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage, run_stage
+from argos_sim.randomization.curriculum import widen
 from argos_sim.targets import DemonstrationTargets, MixedTargets, PlannerTargets
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import deciding
@@ -28,7 +29,8 @@ def train_imitation(settings: Settings) -> dict[str, Any]:
     """Imitate the demonstrations into ``<run>/imitation``."""
     latents = require_stage(settings.folder / "latents", "latents", "train_planner.py")
     cfg = settings.controller
-    sizes = {k: v for k, v in deciding(cfg).items() if k not in ("ppo", "demonstration_share", "sampling")}
+    later = ("ppo", "demonstration_share", "sampling", "curriculum")
+    sizes = {k: v for k, v in deciding(cfg).items() if k not in later}
     inputs = {"latents": latents["fingerprint"], "controller": sizes, "seed": settings.seed}
 
     def work(folder: Path) -> dict[str, Any]:
@@ -77,6 +79,7 @@ def train_ppo_stage(settings: Settings) -> dict[str, Any]:
         "ppo": dataclasses.asdict(cfg.ppo),
         "sampling": dataclasses.asdict(cfg.sampling),
         "demonstration_share": cfg.demonstration_share,
+        "curriculum": dataclasses.asdict(cfg.curriculum),
         "ranges": dataclasses.asdict(settings.ranges()),
         "physics": settings.resolved_physics(),
     }
@@ -85,6 +88,7 @@ def train_ppo_stage(settings: Settings) -> dict[str, Any]:
         spec = load_encoder(settings).spec
         prior = load_controller(settings.folder / "imitation", spec, "the encoder")
         env_cfg = environment_cfg(settings, cfg.ppo.num_envs, encoder=str(settings.folder / "encoder"))
+        widen(env_cfg, cfg.curriculum)
         assert env_cfg.commands.target is not None
         env_cfg.commands.target.record = True
         with make_environment(env_cfg) as env:

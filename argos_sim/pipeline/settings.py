@@ -15,6 +15,7 @@ from draccus.utils import DecodingError, ParsingError
 from argos_sim.controller.imitation import ImitationConfig
 from argos_sim.controller.ppo import PPOConfig
 from argos_sim.experts import ExpertCfg
+from argos_sim.randomization.curriculum import CurriculumConfig
 from argos_sim.randomization.photographs import FAMILY, photograph_paths
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_wm.data.corpus import SourceConfig
@@ -113,6 +114,8 @@ class ControllerSettings:
     sampling: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=2))
     """How its targets are drawn. At a low temperature two Heun steps did no worse than six (errors at 0.8 s of 0.31 and
     0.33 of repeating, 100 episodes) and cost a quarter."""
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    """Ranges that widen while PPO trains, beginning with those of ``randomization``."""
     demonstration_share: float = 0.1
     """Share of environments in PPO whose targets are a demonstration's own future."""
 

@@ -39,12 +39,6 @@ def uniform(env, limits: tuple[float, float], *shape: int) -> Tensor:
     return low + (high - low) * torch.rand(*shape, generator=env.generator, device=env.device)
 
 
-def integers(env, limits: tuple[int, int], *shape: int) -> Tensor:
-    """Uniform integers (int32), both ends included."""
-    low, high = limits
-    return torch.randint(low, high + 1, shape, generator=env.generator, device=env.device).int()
-
-
 def ids_of(env, env_ids: Tensor | slice | None) -> Tensor:
     """Isaac Lab's ways to name environments as indices (n,)."""
     every = torch.arange(env.num_envs, device=env.device)
@@ -93,38 +87,19 @@ def object_events(names: tuple[str, ...]) -> dict[str, EventTermCfg]:
     return events
 
 
-def randomization_params(
-    ranges: RandomizationRanges, objects: tuple[str, ...], distractors: bool
-) -> dict[str, dict[str, dict]]:
-    """Parameters of the events that depend on ``ranges``: mode → event → parameters.
-
-    Args:
-        objects: names of those that instructions name.
-        distractors: whether the scene has others.
-    """
-    offset = ranges.com_offset
-    startup: dict[str, dict[str, Any]] = {
+def startup_params(ranges: RandomizationRanges, objects: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Parameters of the events of bodies and joints, by event; ``objects`` are those that instructions name."""
+    params: dict[str, dict[str, Any]] = {
         "mass": {"mass_distribution_params": ranges.mass_scale},
         "inertia": {"scale": ranges.inertia_scale},
-        "centre_of_mass": {"com_range": {axis: offset for axis in "xyz"}},
+        "centre_of_mass": {"com_range": {axis: ranges.com_offset for axis in "xyz"}},
         "contact": _friction(ranges.contact_friction) | {"restitution_range": ranges.restitution},
         "joints": {"ranges": ranges},
     }
     for name in objects:
-        startup[f"{name}_mass"] = {"mass_distribution_params": ranges.object_mass_scale}
-        startup[f"{name}_contact"] = _friction(ranges.object_friction)
-    reset: dict[str, dict[str, Any]] = {
-        "motors": {"ranges": ranges},
-        "lean": {"limits": ranges.tilt},
-        "table": {"limits": ranges.table_height},
-    }
-    if distractors:
-        reset["distractors"] = {"count": ranges.distractors}
-    return {
-        "startup": startup,
-        "reset": reset,
-        "interval": {"push": {"limits": ranges.push_force}},
-    }
+        params[f"{name}_mass"] = {"mass_distribution_params": ranges.object_mass_scale}
+        params[f"{name}_contact"] = _friction(ranges.object_friction)
+    return params
 
 
 def _friction(limits: tuple[float, float]) -> dict[str, tuple[float, float]]:
@@ -155,15 +130,15 @@ def randomize_joints(env, env_ids: Tensor | None, ranges: RandomizationRanges) -
     robot.write_joint_armature_to_sim_index(armature=armature, env_ids=ids.int())
 
 
-def randomize_motors(env, env_ids: Tensor | None, ranges: RandomizationRanges) -> None:
+def randomize_motors(env, env_ids: Tensor | None) -> None:
     """Draw each motor's properties, and how late and how often lost the commands of each environment are."""
-    ids, motors, bus = ids_of(env, env_ids), env.motors, env.bus
+    ids, motors, bus, draws, generator = ids_of(env, env_ids), env.motors, env.bus, env.draws, env.generator
     for name, source in MOTORS.items():
         values = getattr(motors, name)
-        values[ids] = uniform(env, getattr(ranges, source), len(ids), values.shape[1])
-    bus.delay[ids] = integers(env, ranges.action_delay, len(ids))
-    bus.jitter[ids] = integers(env, ranges.action_jitter, len(ids))
-    bus.loss[ids] = uniform(env, ranges.action_loss, len(ids))
+        values[ids] = draws.uniform(source, ids, values.shape[1:], generator)
+    bus.delay[ids] = draws.integers("action_delay", ids, generator).int()
+    bus.jitter[ids] = draws.integers("action_jitter", ids, generator).int()
+    bus.loss[ids] = draws.uniform("action_loss", ids, (), generator)
     motors.set_delay(bus.delay[ids], ids)
 
 
@@ -182,26 +157,29 @@ class Disturbances:
         self.pushes = torch.zeros(env.num_envs, self.bodies[0].num_bodies, 3, device=env.device)
         """On the robot's links (N, B, 3), in the world's frame [N]."""
 
-    def lean(self, ids: Tensor, limits: tuple[float, float]) -> None:
-        """Let the tables of ``ids`` lean by angles within ``limits`` [rad], each its own way, and end all pushes."""
-        angle = uniform(self.env, limits, len(ids))
+    def lean(self, ids: Tensor) -> None:
+        """Let the tables of ``ids`` lean, each its own way, and end all pushes."""
+        draws, generator = self.env.draws, self.env.generator
+        angle = draws.uniform("tilt", ids, (), generator)
         bearing = uniform(self.env, (0.0, math.tau), len(ids))
         side = GRAVITY * angle.sin()
         turned = torch.stack([side * bearing.cos(), side * bearing.sin(), GRAVITY * (1 - angle.cos())], -1)
         self.acceleration[ids, 0] = turned
         self.pushes[ids] = 0
-        if limits != (0.0, 0.0):  # what was applied before, Isaac Lab's own reset has cleared
+        if draws.may("tilt"):  # what was applied before, Isaac Lab's own reset has cleared
             self._apply(ids)
 
-    def push(self, ids: Tensor, limits: tuple[float, float]) -> None:
-        """Push a link of each robot of ``ids`` by a force within ``limits`` [N], or let go of it."""
-        if limits == (0.0, 0.0):
+    def push(self, ids: Tensor) -> None:
+        """Push a link of each robot of ``ids``, or let go of it."""
+        env = self.env
+        if not env.draws.may("push_force"):
             return
-        env, count = self.env, self.pushes.shape[1]
         direction = torch.nn.functional.normalize(uniform(env, (-1.0, 1.0), len(ids), 3), dim=-1)
-        force = uniform(env, limits, len(ids)) * (uniform(env, (0.0, 1.0), len(ids)) < PUSHED_SHARE)
+        force = env.draws.uniform("push_force", ids, (), env.generator)
+        force = force * (uniform(env, (0.0, 1.0), len(ids)) < PUSHED_SHARE)
+        link = (uniform(env, (0.0, 1.0), len(ids)) * self.pushes.shape[1]).long()
         self.pushes[ids] = 0
-        self.pushes[ids, integers(env, (0, count - 1), len(ids)).long()] = force[:, None] * direction
+        self.pushes[ids, link] = force[:, None] * direction
         self._apply(ids)
 
     def _apply(self, ids: Tensor) -> None:
@@ -215,20 +193,20 @@ class Disturbances:
             )
 
 
-def raise_table(env, env_ids: Tensor | None, limits: tuple[float, float]) -> None:
-    """Draw how high the table's top is above the robot's foot [m]: the scene's table stays, its robot sinks."""
+def raise_table(env, env_ids: Tensor | None) -> None:
+    """Draw how high the table's top is above the robot's foot: the scene's table stays, its robot sinks."""
     robot, ids = env.scene["robot"], ids_of(env, env_ids)
     pose = robot.data.default_root_pose.torch[ids].clone()
     pose[:, :3] += env.scene.env_origins[ids]
-    pose[:, 2] -= uniform(env, limits, len(ids))
+    pose[:, 2] -= env.draws.uniform("table_height", ids, (), env.generator)
     robot.write_root_pose_to_sim_index(root_pose=pose, env_ids=ids.int())
 
 
-def lean(env, env_ids: Tensor | None, limits: tuple[float, float]) -> None:
+def lean(env, env_ids: Tensor | None) -> None:
     """See ``Disturbances.lean``."""
-    env.disturbances.lean(ids_of(env, env_ids), limits)
+    env.disturbances.lean(ids_of(env, env_ids))
 
 
-def push(env, env_ids: Tensor | None, limits: tuple[float, float]) -> None:
+def push(env, env_ids: Tensor | None) -> None:
     """See ``Disturbances.push``."""
-    env.disturbances.push(ids_of(env, env_ids), limits)
+    env.disturbances.push(ids_of(env, env_ids))

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.ranges import RandomizationRanges
 
 
@@ -34,7 +35,7 @@ class EpisodeValues:
     ) -> Self:
         """Values of ``count`` new episodes."""
         state = cls.nominal(count, device)
-        state.resample(torch.arange(count, device=device), ranges, generator)
+        state.resample(torch.arange(count, device=device), Draws(ranges, count, device), generator)
         return state
 
     def __len__(self) -> int:
@@ -43,10 +44,13 @@ class EpisodeValues:
     def __getitem__(self, ids: Tensor) -> Self:
         return type(self)(*(getattr(self, f.name)[ids] for f in fields(self)))
 
-    def resample(self, ids: Tensor, ranges: RandomizationRanges, generator: torch.Generator) -> None:
+    def resample(self, ids: Tensor, draws: Draws, generator: torch.Generator) -> None:
         """Draw new values for the environments ``ids``, in place."""
         for f in fields(self):
-            low, high = self.ALWAYS.get(f.name) or getattr(ranges, f.name)
             values = getattr(self, f.name)
-            draw = torch.rand(len(ids), generator=generator, device=generator.device).to(values.device)
-            values[ids] = low + (high - low) * draw
+            if f.name in self.ALWAYS:
+                low, high = self.ALWAYS[f.name]
+                draw = torch.rand(len(ids), generator=generator, device=generator.device).to(values.device)
+                values[ids] = low + (high - low) * draw
+            else:
+                values[ids] = draws.uniform(f.name, ids, (), generator)

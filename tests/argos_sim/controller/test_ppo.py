@@ -33,7 +33,7 @@ class PointEnv:
             path_error=lambda: self.position,
         )
         self.reset_terminated = torch.zeros(N, dtype=torch.bool)
-        self.unwrapped = self
+        self.unwrapped, self.widening = self, None
         self.spoiled = False
         self.reset()
 

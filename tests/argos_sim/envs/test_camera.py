@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from argos_sim.envs.camera import CameraPose, jittered_poses, multiply
+from argos_sim.envs.camera import CameraPose, moved_poses, multiply
 from argos_sim.kinematics import quaternion_to_matrix
 
 
@@ -34,14 +34,13 @@ def test_scalar_comes_last() -> None:
     )
 
 
-def test_jitter_stays_within_its_ranges_and_vanishes_with_them() -> None:
-    origins, generator = torch.randn(64, 3), torch.Generator().manual_seed(0)
-    position, rotation = jittered_poses(CameraPose(), origins, (-0.01, 0.01), (-0.02, 0.02), generator)
+def test_a_camera_is_moved_as_far_as_asked_and_not_without() -> None:
+    origins, corners = torch.randn(64, 3), torch.randn(2, 64, 3).sign()
+    position, rotation = moved_poses(CameraPose(), origins, 0.01 * corners[0], 0.02 * corners[1])
     nominal = origins + torch.tensor(CameraPose().position)
-    assert (position - nominal).abs().max() <= 0.01
-    assert (position - nominal).abs().max() > 0.005
+    assert torch.allclose(position - nominal, 0.01 * corners[0], atol=1e-6)
     angle = 2 * torch.acos((rotation @ torch.tensor(CameraPose().quaternion)).abs().clamp(max=1))
-    assert angle.max() <= 0.02 * math.sqrt(3) + 1e-3
-    still, same = jittered_poses(CameraPose(), origins, (0.0, 0.0), (0.0, 0.0), generator)
+    assert torch.allclose(angle, torch.tensor(0.02 * math.sqrt(3)), atol=1e-3)
+    still, same = moved_poses(CameraPose(), origins, torch.zeros(64, 3), torch.zeros(64, 3))
     assert torch.allclose(still, nominal)
     assert torch.allclose(same, torch.tensor(CameraPose().quaternion).expand(64, 4))

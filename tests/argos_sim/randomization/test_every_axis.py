@@ -35,7 +35,14 @@ MOTOR = (
     "joint_damping", "back_emf_scale", "motor_strength", "voltage_sag", "dead_band", "backlash", "action_delay",
     "action_jitter", "action_loss",
 )  # fmt: skip
-STRONGER = {"inertia_scale": 3.0, "dead_band": 0.5, "encoder_step": 0.01, "frame_loss": 0.5, "occlusion": 0.7}
+STRONGER = {
+    "inertia_scale": 3.0,
+    "dead_band": 0.5,
+    "encoder_step": 0.01,
+    "frame_loss": 0.5,
+    "occlusion": 0.7,
+    "push_force": 5.0,
+}
 """Values where that of ``complete`` would barely show in so few steps."""
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.photometrics import PhotometricState, blur, colour_matrix, compress
 from argos_sim.randomization.ranges import get_ranges
 
@@ -52,7 +53,7 @@ def test_parameters_stay_fixed_within_an_episode_and_only_noise_is_new() -> None
 def test_resampling_some_leaves_the_others() -> None:
     state = sample(6)
     before = state[torch.arange(6)]
-    state.resample(torch.tensor([1, 4]), get_ranges("train"), torch.Generator().manual_seed(5))
+    state.resample(torch.tensor([1, 4]), Draws(get_ranges("train"), 6), torch.Generator().manual_seed(5))
     changed = state.hue != before.hue
     assert changed.tolist() == [False, True, False, False, True, False]
 

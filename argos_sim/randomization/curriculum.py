@@ -1,0 +1,158 @@
+"""Ranges that widen as success allows: automatic domain randomization (OpenAI 2019, arXiv 1910.07113).
+
+Every range that is drawn at resets has two edges, each somewhere between that of the ranges training begins with and
+that of the widest ones. In a share of the environments an episode tries one edge: one range is drawn exactly one step
+beyond it, all others as everywhere. An edge at which enough targets were reached in such episodes moves out, one at
+which too few were moves back. What is drawn once, at the start (bodies, joints, materials, backgrounds), stays as it
+began.
+"""
+
+# Isaac Lab types a term's environment more loosely than it is.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from isaaclab.managers import CurriculumTermCfg, ManagerTermBase
+from torch import Tensor
+
+from argos_sim.randomization.ranges import get_ranges, range_names
+
+AT_START = (
+    "mass_scale",
+    "inertia_scale",
+    "com_offset",
+    "joint_friction",
+    "joint_armature",
+    "contact_friction",
+    "restitution",
+    "object_mass_scale",
+    "object_friction",
+)
+"""Ranges of bodies and joints, which are drawn once."""
+
+
+@dataclass  # not frozen: Isaac Lab sets every attribute of a term's parameters once more
+class CurriculumConfig:
+    """How ranges widen while PPO trains."""
+
+    widest: str | None = None
+    """Preset that they may come to have, such as ``complete``; None leaves them as they are."""
+    step: float = 0.1
+    """Of an edge, in shares of the way to the widest."""
+    probing: float = 0.3
+    """Share of the episodes that try an edge."""
+    window: int = 32
+    """Targets judged at an edge before it is decided about."""
+    widen_above: float = 0.7
+    """Share of them reached at which it moves out."""
+    narrow_below: float = 0.4
+    """Share below which it moves back."""
+
+
+class WidenRanges(ManagerTermBase):
+    """The curriculum as Isaac Lab's term: looks at the episodes that end, and says what the next ones draw.
+
+    Attributes:
+        edges: (E, 2) index into ``range_names()`` and side (0 low, 1 high) of every edge.
+        level: (E,) how far each is out, 0 where training begins, 1 the widest.
+    """
+
+    def __init__(self, cfg: CurriculumTermCfg, env) -> None:
+        super().__init__(cfg, env)
+        self.settings: CurriculumConfig = cfg.params["settings"]
+        assert self.settings.widest is not None, "a curriculum leads somewhere"
+        device, names = env.device, range_names()
+        outer = replace(get_ranges(self.settings.widest), background_families=env.cfg.ranges.background_families)
+        self.inner = torch.tensor([getattr(env.cfg.ranges, name) for name in names], device=device)
+        self.outer = torch.tensor([getattr(outer, name) for name in names], device=device)
+        inside = (self.outer[:, 0] <= self.inner[:, 0]) & (self.inner[:, 1] <= self.outer[:, 1])
+        if not bool(inside.all()):
+            name = names[int((~inside).nonzero()[0])]
+            raise ValueError(
+                f"The range {name} of the curriculum's widest preset {self.settings.widest!r} does not contain the one "
+                "that training begins with; ranges can only widen."
+            )
+        drawn = torch.tensor([name not in AT_START for name in names], device=device)
+        self.edges = ((self.inner != self.outer) & drawn[:, None]).nonzero()
+        self.level = torch.zeros(len(self.edges), device=device)
+        self.tried, self.reached = torch.zeros_like(self.level), torch.zeros_like(self.level)
+        self._edge = torch.full((env.num_envs,), -1, dtype=torch.long, device=device)
+        env.draws.set(env.cfg.ranges, outer)
+        env.perception.require_timely_frames()
+        env.widening = self
+
+    def value(self, edge: Tensor, level: Tensor) -> Tensor:
+        """The number at edges (n,) that are as far out as ``level (n,)``."""
+        axis, side = self.edges[edge].unbind(-1)
+        inner, outer = self.inner[axis, side], self.outer[axis, side]
+        return inner + level * (outer - inner)
+
+    def __call__(self, env, env_ids: Tensor | slice, settings: CurriculumConfig) -> dict[str, float]:
+        """Judge the edges that the episodes of ``env_ids`` tried, and choose those that their next ones will."""
+        ids = torch.arange(env.num_envs, device=env.device)[env_ids]
+        if env.target.source is not None:
+            self.judge(ids, env.target.metrics["judged"][ids], env.target.metrics["reached"][ids])
+        self.choose(ids)
+        return self.summary()
+
+    def judge(self, ids: Tensor, judged: Tensor, share: Tensor) -> None:
+        """Count targets: ``judged (n,)`` in the episodes that end in ``ids``, of which a ``share (n,)`` was reached."""
+        edge = self._edge[ids]
+        tried = edge >= 0
+        self.tried.index_add_(0, edge[tried], judged[tried])
+        self.reached.index_add_(0, edge[tried], (judged * share)[tried])
+        decided = self.tried >= self.settings.window
+        rate = self.reached / self.tried.clamp_min(1)
+        out, back = decided & (rate >= self.settings.widen_above), decided & (rate < self.settings.narrow_below)
+        self.level = (self.level + self.settings.step * (out.float() - back.float())).clamp(0, 1)
+        self.tried.masked_fill_(decided, 0)
+        self.reached.masked_fill_(decided, 0)
+
+    def choose(self, ids: Tensor) -> None:
+        """Set the limits of the next episodes of ``ids``, and which of them try which edge."""
+        env, generator = self._env, self._env.generator
+        limits = self.inner.clone()
+        every = torch.arange(len(self.edges), device=env.device)
+        limits[self.edges[:, 0], self.edges[:, 1]] = self.value(every, self.level)
+        env.draws.limits[:, ids] = limits[:, None]
+        draw = torch.rand(len(ids), 2, generator=generator, device=env.device)
+        edge = (draw[:, 0] * len(self.edges)).long().clamp(max=len(self.edges) - 1)
+        edge = torch.where(draw[:, 1] < self.settings.probing, edge, -1)
+        self._edge[ids] = edge
+        probing = edge >= 0
+        beyond = self.value(edge[probing], (self.level[edge[probing]] + self.settings.step).clamp(max=1))
+        env.draws.limit(ids[probing], self.edges[edge[probing], 0], beyond, beyond)
+
+    def forget_episodes(self) -> None:
+        """Leave the episodes under way out of account, as where they are cut off."""
+        self._edge.fill_(-1)
+
+    def summary(self) -> dict[str, float]:
+        """How far out the edges are: on average, and each by its name."""
+        names = range_names()
+        levels = {
+            f"{names[axis]}_{('low', 'high')[side]}": level
+            for (axis, side), level in zip(self.edges.tolist(), self.level.tolist(), strict=True)
+        }
+        return {"mean": float(self.level.mean())} | levels
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep."""
+        return {"level": self.level, "tried": self.tried, "reached": self.reached}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go on from a checkpoint's state."""
+        for name, value in self.state().items():
+            value.copy_(state[name])
+
+
+def widen(cfg, settings: CurriculumConfig) -> None:
+    """Give the environment configuration ``cfg`` this curriculum, and what its widest ranges need."""
+    if settings.widest is None:
+        return
+    cfg.distractors = cfg.distractors or get_ranges(settings.widest).distractors[1] > 0
+    cfg.curriculum = {"ranges": CurriculumTermCfg(func=WidenRanges, params={"settings": settings})}
+    cfg.apply()

@@ -1,4 +1,4 @@
-"""Where latent targets come from: the frozen planner, a demonstration's own future, or a mixture of both."""
+"""Where latent targets come from: the frozen planner, a demonstration's own future, a little off, or a mixture."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from argos_sim.mdp import events
 from argos_wm.data.latent_cache import LatentCache
+from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import LatentSpec, LatentState
 from argos_wm.planner import Planner
 from argos_wm.sampler import SamplerConfig
@@ -45,22 +46,15 @@ class PlannerTargets:
         """The planner saved in ``folder``; one made for other latents than the environment's ``spec`` is refused."""
         planner = Planner.load(folder, sampler, device)
         planner.spec.require(spec, f"the planner {folder}", "the environment's encoder")
-        return PlannerTargets(planner, seed)
+        return PlannerTargets(planner.accelerate(), seed)
 
     def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
         """See ``TargetSource``."""
-        model, sampler = self.planner.world_model, self.planner.sampler
-        text = self.planner.features(env.instruction.text(ids))
-        history, mask = env.perception.history(model.config.history)
+        planner = self.planner
+        text = planner.features(env.instruction.text(ids))
+        history, mask = env.perception.history(planner.world_model.config.history)
         parts = [
-            model.sample(
-                history[ids[part]],
-                mask[ids[part]],
-                text[part],
-                horizon[part],
-                generator=self.generator,
-                **sampler.arguments(),
-            )
+            planner.next_state(history[ids[part]], mask[ids[part]], text[part], horizon[part], self.generator)
             for part in torch.arange(len(ids), device=env.device).split(self.batch)
         ]
         return LatentState.cat(parts)
@@ -117,26 +111,69 @@ class DemonstrationTargets:
         self.generator.manual_seed(seed)
 
 
-class MixedTargets:
-    """The planner's targets in most environments, demonstrations' in a fixed share of them."""
+class PerturbedTargets:
+    """Another source's targets, a little off: what a controller must bear with that follows an imperfect planner.
+
+    Args:
+        joints: standard deviation of an offset of the target's joint positions [rad].
+        vision: standard deviation of an offset of its vision latents, in standardised units.
+    """
 
     def __init__(
-        self, planner: TargetSource, demonstrations: DemonstrationTargets, share: float, num_envs: int
+        self, base: TargetSource, encoder: StateEncoder, joints: float = 0.05, vision: float = 0.1, seed: int = 0
     ) -> None:
-        self.planner, self.demonstrations = planner, demonstrations
-        self.from_demonstration = torch.arange(num_envs) < round(share * num_envs)
+        self.base, self.encoder, self.joints, self.vision = base, encoder, joints, vision
+        self.generator = torch.Generator(device=encoder.device).manual_seed(seed)
+
+    @torch.no_grad()
+    def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
+        """See ``TargetSource``."""
+        target = self.base.targets(env, ids, horizon)
+        raw = self.encoder.decode_proprio(target.proprio)
+        raw[:, : raw.shape[1] // 2] += self.joints * self._normal(raw[:, : raw.shape[1] // 2])
+        vision = target.vision + self.vision * self._normal(target.vision)
+        return LatentState(vision, self.encoder.encode_proprio(raw), target.time)
+
+    def _normal(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=self.generator, device=self.generator.device).to(like.device)
+
+    def reseed(self, seed: int) -> None:
+        """See ``TargetSource``; the base, which others may share, is left to them."""
+        self.generator.manual_seed(seed)
+
+
+class MixedTargets:
+    """Several sources, each for a fixed share of the environments.
+
+    Attributes:
+        names: of the sources.
+        source_of: (N,) index of each environment's.
+    """
+
+    def __init__(self, sources: dict[str, TargetSource], shares: dict[str, float], num_envs: int, device: str) -> None:
+        """``shares`` of all ``sources`` but the first, which has the rest."""
+        rest = 1 - sum(shares.values())
+        if rest < 0 or min(shares.values(), default=0.0) < 0:
+            raise ValueError(f"The shares of targets {shares} must not be negative, nor sum to more than 1.")
+        self.sources, self.names = sources, tuple(sources)
+        self.source_of = torch.zeros(num_envs, dtype=torch.long, device=device)
+        begin = 0.0
+        for name, share in shares.items():
+            self.source_of[round(begin * num_envs) : round((begin + share) * num_envs)] = self.names.index(name)
+            begin += share
 
     def begin(self, env, ids: Tensor) -> None:
-        """Reset the environments that follow demonstrations."""
-        chosen = ids[self.from_demonstration.to(ids.device)[ids]]
-        if len(chosen):
-            self.demonstrations.begin(env, chosen)
+        """Reset the environments of sources that choose how an episode begins."""
+        for i, source in enumerate(self.sources.values()):
+            begin, chosen = getattr(source, "begin", None), ids[self.source_of[ids] == i]
+            if begin is not None and len(chosen):
+                begin(env, chosen)
 
     def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
         """See ``TargetSource``."""
-        chosen = self.from_demonstration.to(ids.device)[ids]
         out = None
-        for source, mask in ((self.demonstrations, chosen), (self.planner, ~chosen)):
+        for i, source in enumerate(self.sources.values()):
+            mask = self.source_of[ids] == i
             if bool(mask.any()):
                 part = source.targets(env, ids[mask], horizon[mask])
                 if out is None:
@@ -148,5 +185,5 @@ class MixedTargets:
 
     def reseed(self, seed: int) -> None:
         """See ``TargetSource``."""
-        self.planner.reseed(seed)
-        self.demonstrations.reseed(seed)
+        for i, source in enumerate(self.sources.values()):
+            source.reseed(seed + i)

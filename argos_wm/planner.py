@@ -74,6 +74,20 @@ class Planner:
         padded = [_padded(features, length) for features in chosen]
         return TextFeatures(torch.stack([f.tokens for f in padded]), torch.stack([f.mask for f in padded]))
 
+    @torch.no_grad()
+    def next_state(
+        self,
+        history: LatentState,
+        history_mask: Tensor,
+        text: TextFeatures,
+        horizon: Tensor,
+        generator: torch.Generator,
+    ) -> LatentState:
+        """One target (B, …) at ``horizon`` (B,) seconds from now, for those who keep the history themselves; see
+        ``plan``. ``text`` are ``features``."""
+        noise = self.world_model.noise(len(horizon), horizon.device, generator)
+        return self._draw(history, history_mask, text, horizon, noise=noise, **self.sampler.arguments())
+
     def plan(
         self,
         history: LatentState,

@@ -284,7 +284,19 @@ def _rollout(env, algorithm: TrackingPPO, obs: TensorDict, steps: int) -> tuple[
         joined = {k: torch.cat([r[k] for r in target.records]).float() for k in target.records[0]}
         figures |= {k: float(joined[k].mean()) for k in ("reached", "joint_error", "vision_error")}
         figures["vision_share"] = float((joined["vision_error"] / joined["vision_error_given"]).median())
+        figures |= _by_source(joined, getattr(target.source, "names", ()))
     return obs, figures
+
+
+def _by_source(records: dict[str, Tensor], names: tuple[str, ...]) -> dict[str, float]:
+    """Each source's share of the targets, and the share of its targets that were reached."""
+    figures = {}
+    for i, name in enumerate(names):
+        own = records["source"] == i
+        figures[f"share_{name}"] = float(own.float().mean())
+        if bool(own.any()):
+            figures[f"reached_{name}"] = float(records["reached"][own].mean())
+    return figures
 
 
 def _require_finite(obs: TensorDict, reward: Tensor) -> None:

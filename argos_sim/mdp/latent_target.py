@@ -159,8 +159,14 @@ class LatentTargetCommand(CommandTerm):
                 "vision_error": vision,
                 "vision_error_given": self.given_vision_error[ids],
                 "since": self._env.episode_length_buf[ids] - self._given_at[ids],
+                "source": self._sources()[ids],
             }
             self.records.append({k: v.clone() for k, v in record.items()})
+
+    def _sources(self) -> Tensor:
+        """(N,) index of each environment's source in a mixture, 0 where there is but one."""
+        known = getattr(self.source, "source_of", None)
+        return torch.zeros(self.num_envs, dtype=torch.long, device=self.device) if known is None else known
 
     def _plan(self, ids: Tensor) -> None:
         encoder = self.perception.encoder

@@ -19,7 +19,7 @@ from argos_sim.pipeline.planner import load_cache, torque_limits
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage, run_stage
 from argos_sim.randomization.curriculum import widen
-from argos_sim.targets import DemonstrationTargets, MixedTargets, PlannerTargets
+from argos_sim.targets import DemonstrationTargets, MixedTargets, PerturbedTargets, PlannerTargets, TargetSource
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import deciding
 from argos_wm.training.planner import VALIDATION_SHARE
@@ -29,7 +29,7 @@ def train_imitation(settings: Settings) -> dict[str, Any]:
     """Imitate the demonstrations into ``<run>/imitation``."""
     latents = require_stage(settings.folder / "latents", "latents", "train_planner.py")
     cfg = settings.controller
-    later = ("ppo", "demonstration_share", "sampling", "curriculum")
+    later = ("ppo", "demonstration_share", "perturbed_share", "sampling", "curriculum")
     sizes = {k: v for k, v in deciding(cfg).items() if k not in later}
     inputs = {"latents": latents["fingerprint"], "controller": sizes, "seed": settings.seed}
 
@@ -78,7 +78,7 @@ def train_ppo_stage(settings: Settings) -> dict[str, Any]:
         "planner": planner["fingerprint"],
         "ppo": dataclasses.asdict(cfg.ppo),
         "sampling": dataclasses.asdict(cfg.sampling),
-        "demonstration_share": cfg.demonstration_share,
+        "shares": [cfg.demonstration_share, cfg.perturbed_share],
         "curriculum": dataclasses.asdict(cfg.curriculum),
         "ranges": dataclasses.asdict(settings.ranges()),
         "physics": settings.resolved_physics(),
@@ -108,11 +108,16 @@ def train_ppo_stage(settings: Settings) -> dict[str, Any]:
 
 def set_targets(env: LatentTrackingEnv, settings: Settings) -> None:
     """Give the environment its mixture of planned and demonstrated targets."""
-    source: Any = planner_targets(settings, settings.seed + 2)
-    share = settings.controller.demonstration_share
-    if share > 0:
+    cfg, planner = settings.controller, planner_targets(settings, settings.seed + 2)
+    sources: dict[str, TargetSource] = {"planner": planner}
+    shares: dict[str, float] = {}
+    if cfg.demonstration_share > 0:
         cache = load_cache(settings)
         training, _ = cache.split(VALIDATION_SHARE)
-        demonstrations = DemonstrationTargets(cache, training, env.device, settings.seed)
-        source = MixedTargets(source, demonstrations, share, env.num_envs)
-    env.target.source = source
+        sources["demonstrations"] = DemonstrationTargets(cache, training, env.device, settings.seed)
+        shares["demonstrations"] = cfg.demonstration_share
+    if cfg.perturbed_share > 0:
+        assert env.perception.encoder is not None, "an environment that tracks latents has an encoder"
+        sources["perturbed"] = PerturbedTargets(planner, env.perception.encoder)
+        shares["perturbed"] = cfg.perturbed_share
+    env.target.source = MixedTargets(sources, shares, env.num_envs, env.device)

@@ -118,6 +118,8 @@ class ControllerSettings:
     """Ranges that widen while PPO trains, beginning with those of ``randomization``."""
     demonstration_share: float = 0.1
     """Share of environments in PPO whose targets are a demonstration's own future."""
+    perturbed_share: float = 0.0
+    """Share of environments in PPO whose targets are the planner's, a little off."""
 
 
 @dataclass(frozen=True)

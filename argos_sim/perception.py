@@ -19,6 +19,7 @@ from argos_sim.randomization.backgrounds import canonical_background, composite,
 from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.lens import Lens
 from argos_sim.randomization.photometrics import PhotometricState
+from argos_sim.randomization.ranges import RandomizationRanges
 from argos_sim.rates import Rates
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import LatentState
@@ -110,14 +111,14 @@ class Perception:
 
     def draw_backgrounds(self) -> None:
         """Draw backgrounds anew, of the families in ``draws``."""
-        self.require_timely_frames()
+        self.require_timely_frames(self.draws.widest)
         families = self.draws.ranges.background_families
         size, count = self.cfg.image_size, self.cfg.backgrounds
         self.bank = make_background_bank(families, count, size, self.generator, self.device)
 
-    def require_timely_frames(self) -> None:
+    def require_timely_frames(self, ranges: RandomizationRanges) -> None:
         """Refuse ranges in which a frame could be overtaken by the next."""
-        longest, period = self.draws.widest.frame_delay[1], self.rates.control_per_frame
+        longest, period = ranges.frame_delay[1], self.rates.control_per_frame
         if longest >= period:
             raise ValueError(
                 f"A frame_delay of up to {longest} control steps is no less than the camera's period of {period}: a "
@@ -188,12 +189,8 @@ class Perception:
         """The pictures that cameras ``ids`` would take of (n, 3, H, W) uint8: background behind, something before, lens
         and sensor."""
         images = composite(rgb, classes > 0, self.bank[self.background[ids]])
-        if self.draws.may("occlusion"):
-            covered = self.lens[ids].covered(*images.shape[-2:])
-            before = self.bank[(self.background[ids] + 1) % len(self.bank)]
-            images = composite(images, ~covered, before)
-        if self.draws.may("focal_length") or self.draws.may("distortion"):
-            images = self.lens[ids].warp(images)
+        if any(self.draws.may(name) for name in Lens.RANGES):
+            images = self.lens[ids].apply(images, self.bank[(self.background[ids] + 1) % len(self.bank)])
         return self.photometrics[ids].apply(images, self.generator)
 
     def look(self, step: int, episode_step: Tensor) -> None:
@@ -237,6 +234,14 @@ class Perception:
             parts = [self.encoder.encode_vision(self.images[i]) for i in ids.split(self.cfg.encode_batch)]
             self.vision[ids] = torch.cat(parts)
         self._vision_ring[0, ids] = self.vision[ids]
+
+    def exposed_vision(self, ids: Tensor) -> Tensor:
+        """Latents (n, P, C) of the last frames that were taken, whether they have arrived or not: for judging."""
+        if not self.draws.may("frame_delay") and not self.draws.may("frame_loss"):
+            return self.vision[ids]
+        assert self.encoder is not None, "an environment that tracks latents has an encoder"
+        with torch.no_grad():
+            return torch.cat([self.encoder.encode_vision(self._under_way[i]) for i in ids.split(self.cfg.encode_batch)])
 
     def _remember(self, ids: Tensor, first: Tensor) -> None:
         """Begin a new frame of history for ``ids``, with the picture that is known; a late one replaces it."""

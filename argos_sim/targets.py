@@ -8,7 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from argos_sim.envs import distractors
 from argos_sim.mdp import events
+from argos_sim.randomization import dynamics
 from argos_wm.data.latent_cache import LatentCache
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import LatentSpec, LatentState
@@ -93,6 +95,10 @@ class DemonstrationTargets:
         events.write_joints(env, ids, joints, torch.zeros_like(joints))
         assert self.cache.environment_state is not None
         poses = self.cache.environment_state[first].to(env.device).unflatten(-1, (-1, 7))
+        # The table of the recording, not the one that was drawn.
+        dynamics.set_table(env, ids, 0.0)
+        if env.cfg.distractors:
+            distractors.set_aside(env, ids)
         for i, name in enumerate(instruction.objects):
             events.write_object(env, name, ids, poses[:, i, :3], poses[:, i, 3:])
 

@@ -1,17 +1,12 @@
-"""Imitate the demonstrations, then train by PPO.  Example: python scripts/train_controller.py preset=demo"""
+"""Imitate the demonstrations, let the expert correct (if asked to), then train by PPO.
 
-import hydra
-from omegaconf import DictConfig
+Example: python scripts/train_controller.py preset=demo
+"""
 
-from argos_sim.pipeline.command_line import run
-from argos_sim.pipeline.stages import STAGES
+from pathlib import Path
 
-
-@hydra.main(config_path="config", config_name="config", version_base=None)
-def main(config: DictConfig) -> None:
-    """Parse, run both stages."""
-    run(STAGES["controller"], config)
-
+from argos_sim.pipeline.command_line import run_processes
 
 if __name__ == "__main__":
-    main()
+    # One process each: a process opens at most one simulator.
+    run_processes(str(Path(__file__).with_name("demo.py")), (("dagger",), ("controller",)))

@@ -89,6 +89,13 @@ def _noisy(x: Tensor, std: float) -> Tensor:
     return x + std * torch.randn_like(x)
 
 
+def torque_loss(controller: Controller, inputs: tuple[Tensor, ...], action: Tensor) -> dict[str, Tensor]:
+    """The loss of ``action (B, J)`` done otherwise, and its RMS in N·m."""
+    error = controller.action(*inputs) - action
+    torque_rms = (error * controller.torque_limit).square().mean().sqrt()
+    return {"loss": F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1) * 10, "torque_rms_nm": torque_rms}
+
+
 def imitate(
     controller: Controller, data: ImitationData, cfg: ImitationConfig, out_dir: Path, logger: RunLogger
 ) -> Controller:
@@ -97,10 +104,7 @@ def imitate(
 
     def loss(_: Forward, step: int) -> dict[str, Tensor]:
         inputs, action = data.batch(cfg.loop.rows)
-        predicted = controller.action(*(x.to(device) for x in inputs))
-        error = predicted - action.to(device)
-        torque_rms = (error * controller.torque_limit).square().mean().sqrt()
-        return {"loss": F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1) * 10, "torque_rms_nm": torque_rms}
+        return torque_loss(controller, tuple(x.to(device) for x in inputs), action.to(device))
 
     trained = fit(controller, loss, cfg.loop, out_dir, logger, "imitation")
     assert isinstance(trained, Controller)

@@ -65,6 +65,13 @@ def _waiting(index: int, height: float) -> tuple[float, float, float]:
     return (0.1 * (index - 1), WAITING, height)
 
 
+def set_aside(env, ids: Tensor) -> None:
+    """Take the distractors of environments ``ids`` off the table, where others decide what lies on it."""
+    upright = torch.tensor([0.0, 0.0, 0.0, 1.0], device=env.device).expand(len(ids), 4)
+    for i, (name, (_, height)) in enumerate(SHAPES.items()):
+        write_object(env, name, ids, torch.tensor(_waiting(i, height), device=env.device).expand(len(ids), 3), upright)
+
+
 def place_distractors(
     env,
     env_ids: Tensor | None,
@@ -90,7 +97,8 @@ def place_distractors(
         squared = uniform(env, (radius[0] ** 2, radius[1] ** 2), n, TRIES)
         places = from_polar(uniform(env, angle, n, TRIES), squared.sqrt(), centre)
         gap = torch.cdist(places, torch.stack(taken, 1)).amin(-1)
-        first = ((gap > separation).float() + 1e-3 * gap).argmax(1)
+        # Equal scores give the first: any place that is free, or else the one that is nearly so.
+        first = torch.where(gap > separation, 1.0, 1e-3 * gap).argmax(1)
         place = places[torch.arange(n, device=device), first]
         waiting = torch.tensor(_waiting(i, height), device=device).expand(n, 3)
         laid = torch.cat([place, waiting[:, 2:]], -1)

@@ -10,6 +10,7 @@ from isaaclab.envs import ManagerBasedRLEnv
 from torch import Tensor
 
 from argos_sim.envs.camera import moved_poses
+from argos_sim.envs.distractors import SHAPES
 from argos_sim.perception import Perception
 from argos_sim.platform import prepare
 from argos_sim.randomization.draws import Draws
@@ -63,7 +64,8 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         self.perception = Perception(
             self.scene["camera"], robot, joint_ids, encoder, self.draws, cfg.rates, cfg.perception, (cfg.seed or 0) + 1
         )
-        self.disturbances = Disturbances(self, cfg.object_names())
+        others = tuple(SHAPES) if cfg.distractors else ()
+        self.disturbances = Disturbances(self, (*cfg.object_names(), *others))
         self.widening: WidenRanges | None = None
         super().load_managers()
 
@@ -108,10 +110,10 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         return seen
 
     def step(self, action: Tensor) -> Any:
-        """As in Isaac Lab. Where physics broke, the episode ends and begins anew; its last reward, which may not be a
-        number, is zero, so that nothing of it reaches a trainer."""
+        """As in Isaac Lab. Where physics broke, the episode ends and begins anew; its last reward, which may be
+        anything or not a number, is zero, so that nothing of it reaches a trainer."""
         observations, reward, terminated, truncated, extras = super().step(action)
-        reward.masked_fill_(terminated & ~torch.isfinite(reward), 0.0)
+        reward.masked_fill_(terminated, 0.0)
         return observations, reward, terminated, truncated, extras
 
     def _reset_idx(self, env_ids) -> None:
@@ -140,6 +142,9 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
 
     def set_ranges(self, ranges: RandomizationRanges) -> None:
         """Randomize by other ranges from now on: draws dynamics and backgrounds anew; call ``reset`` afterwards."""
+        if self.widening is not None:
+            raise ValueError("The ranges of this environment belong to its curriculum, which widens them by itself.")
+        self.perception.require_timely_frames(ranges)
         if ranges.distractors[1] > 0 and not self.cfg.distractors:
             raise ValueError(
                 "These ranges lay distractors on the table, and the scene has none; make the environment with "

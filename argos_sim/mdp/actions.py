@@ -47,7 +47,8 @@ class TorqueAction(JointEffortAction):
             self._processed_actions = torch.where(lost[:, None], before, self.processed_actions)
         if env.draws.may("action_jitter"):
             late = (uniform(env, (0.0, 1.0), self.num_envs) * (self.jitter + 1)).int()
-            env.motors.set_delay(self.delay + torch.minimum(late, self.jitter))
+            # In place, not by ``set_delay``, which would make a GPU wait at each step to check what ``dynamics`` did.
+            env.motors.delay.copy_(self.delay + torch.minimum(late, self.jitter))
 
     def reset(self, env_ids: Sequence[int] | Tensor | slice | None = None) -> None:
         """Forget the commands of environments ``env_ids``: what comes before a new episode's first is no torque."""

@@ -135,7 +135,9 @@ class LatentTargetCommand(CommandTerm):
             self._plan(wanting)
 
     def _judge(self, ids: Tensor) -> None:
-        vision, joints = self.vision_error()[ids], self.joint_error()[ids]
+        joints = self.joint_error()[ids]
+        # By the picture of this moment: how late it arrives is not the robot's doing.
+        vision = (self.perception.exposed_vision(ids) - self.target_vision[ids]).flatten(1).pow(2).mean(1).sqrt()
         reached = (joints <= JOINT_TOLERANCE) & (vision <= VISION_SHARE * self.given_vision_error[ids])
         outcomes = {
             "judged": torch.ones_like(joints),

@@ -20,7 +20,7 @@ def collect_demos(settings: Settings) -> dict[str, Any]:
     inputs = {
         "task": settings.task,
         "demos": dataclasses.asdict(settings.demos),
-        "ranges": dataclasses.asdict(settings.ranges()),
+        "ranges": settings.drawn_from(),
         "physics": settings.resolved_physics(),
         "renderer": settings.renderer,
         "image_size": settings.encoder.image_size,
@@ -49,6 +49,7 @@ def collect_views(settings: Settings) -> dict[str, Any]:
         "num_envs": num_envs,
         "image_size": encoder.image_size,
         "renderer": settings.renderer,
+        "ranges": settings.drawn_from(),
         "seed": settings.seed,
     }
 

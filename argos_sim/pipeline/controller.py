@@ -8,28 +8,35 @@ from typing import Any
 
 import torch
 from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
+from torch import Tensor
 
+from argos_sim.controller.dagger import dagger, visit
 from argos_sim.controller.imitation import ImitationData, imitate
 from argos_sim.controller.network import Controller, ControllerConfig, load_controller, save_controller
 from argos_sim.controller.ppo import make_ppo, train_ppo
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.pipeline.encoder import load_encoder
-from argos_sim.pipeline.environment import environment_cfg, make_environment
+from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
 from argos_sim.pipeline.planner import load_cache, torque_limits
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage, run_stage
 from argos_sim.randomization.curriculum import widen
 from argos_sim.targets import DemonstrationTargets, MixedTargets, PerturbedTargets, PlannerTargets, TargetSource
+from argos_wm.data.latent_cache import LatentCache
+from argos_wm.encoders.state import StateEncoder
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import deciding
 from argos_wm.training.planner import VALIDATION_SHARE
+
+VISITS = 10_000
+"""Apart from each other and from other seeds: those of DAgger's rounds."""
 
 
 def train_imitation(settings: Settings) -> dict[str, Any]:
     """Imitate the demonstrations into ``<run>/imitation``."""
     latents = require_stage(settings.folder / "latents", "latents", "train_planner.py")
     cfg = settings.controller
-    later = ("ppo", "demonstration_share", "perturbed_share", "sampling", "curriculum")
+    later = ("ppo", "dagger", "demonstration_share", "perturbed_share", "sampling", "curriculum")
     sizes = {k: v for k, v in deciding(cfg).items() if k not in later}
     inputs = {"latents": latents["fingerprint"], "controller": sizes, "seed": settings.seed}
 
@@ -50,8 +57,7 @@ def train_imitation(settings: Settings) -> dict[str, Any]:
             ),
             torque_limits(settings),
         )
-        period = environment_cfg(settings, 1).rates.frames_per_plan
-        data = ImitationData(cache, controller, lambda raw: encoder.encode_proprio(raw).cpu(), period, cfg.imitation)
+        data = imitation_data(settings, cache, controller, encoder)
         logger = RunLogger(folder, settings.logger, f"{settings.preset}-imitation", settings.to_dict())
         trained = imitate(controller.to(settings.resolved_device()), data, cfg.imitation, folder, logger).cpu()
         logger.close()
@@ -59,6 +65,56 @@ def train_imitation(settings: Settings) -> dict[str, Any]:
         return {"parameters": sum(p.numel() for p in trained.parameters())}
 
     return run_stage(settings.folder / "imitation", "imitation", inputs, work, settings.overwrite)
+
+
+def imitation_data(
+    settings: Settings, cache: LatentCache, controller: Controller, encoder: StateEncoder
+) -> ImitationData:
+    """What demonstrations show a controller."""
+    period, cfg = environment_cfg(settings, 1).rates.frames_per_plan, settings.controller.imitation
+    return ImitationData(cache, controller, lambda raw: encoder.encode_proprio(raw).cpu(), period, cfg)
+
+
+def train_dagger(settings: Settings) -> dict[str, Any] | None:
+    """Let the expert correct the imitated controller into ``<run>/dagger``, if there are rounds of it."""
+    cfg = settings.controller.dagger
+    if cfg.rounds == 0:
+        return None
+    imitation = require_stage(settings.folder / "imitation", "imitation", "train_controller.py")
+    planner = require_stage(settings.folder / "planner", "planner", "train_planner.py")
+    inputs = {
+        "imitation": imitation["fingerprint"],
+        "planner": planner["fingerprint"],
+        "dagger": deciding(cfg),
+        "sampling": dataclasses.asdict(settings.controller.sampling),
+        "expert": dataclasses.asdict(settings.demos.expert),
+        "ranges": settings.drawn_from(),
+        "physics": settings.resolved_physics(),
+        "seed": settings.seed,
+    }
+
+    def work(folder: Path) -> dict[str, Any]:
+        encoder, cache = load_encoder(settings), load_cache(settings)
+        start = load_controller(settings.folder / "imitation", encoder.spec, "the encoder")
+        start = start.to(settings.resolved_device())
+        env_cfg = environment_cfg(settings, cfg.episodes, encoder=str(settings.folder / "encoder"))
+        with make_environment(env_cfg) as env:
+            env.target.source = planner_targets(settings, settings.seed)
+            expert = make_expert(env, settings.task, settings.demos.expert, settings.seed)
+
+            def visit_round(controller: Controller, number: int) -> dict[str, Tensor]:
+                return visit(env, controller, expert, cfg, settings.seed + VISITS * (number + 1))
+
+            def logger(number: int) -> RunLogger:
+                name = f"{settings.preset}-dagger-{number}"
+                return RunLogger(folder / f"round_{number}", settings.logger, name, settings.to_dict())
+
+            shown = imitation_data(settings, cache, start, encoder)
+            trained = dagger(start, visit_round, shown, cfg, folder, logger).cpu()
+        save_controller(trained, encoder.spec, folder, {"settings": settings.to_dict()})
+        return {"rounds": cfg.rounds, "visited_episodes": cfg.rounds * cfg.episodes}
+
+    return run_stage(settings.folder / "dagger", "dagger", inputs, work, settings.overwrite)
 
 
 def planner_targets(settings: Settings, seed: int) -> PlannerTargets:
@@ -70,23 +126,23 @@ def planner_targets(settings: Settings, seed: int) -> PlannerTargets:
 
 def train_ppo_stage(settings: Settings) -> dict[str, Any]:
     """Train the imitated controller by PPO into ``<run>/ppo``."""
-    imitation = require_stage(settings.folder / "imitation", "imitation", "train_controller.py")
+    before = require_stage(settings.folder / settings.prior, settings.prior, "train_controller.py")
     planner = require_stage(settings.folder / "planner", "planner", "train_planner.py")
     cfg = settings.controller
     inputs = {
-        "imitation": imitation["fingerprint"],
+        settings.prior: before["fingerprint"],
         "planner": planner["fingerprint"],
         "ppo": dataclasses.asdict(cfg.ppo),
         "sampling": dataclasses.asdict(cfg.sampling),
         "shares": [cfg.demonstration_share, cfg.perturbed_share],
         "curriculum": dataclasses.asdict(cfg.curriculum),
-        "ranges": dataclasses.asdict(settings.ranges()),
+        "ranges": settings.drawn_from(),
         "physics": settings.resolved_physics(),
     }
 
     def work(folder: Path) -> dict[str, Any]:
         spec = load_encoder(settings).spec
-        prior = load_controller(settings.folder / "imitation", spec, "the encoder")
+        prior = load_controller(settings.folder / settings.prior, spec, "the encoder")
         env_cfg = environment_cfg(settings, cfg.ppo.num_envs, encoder=str(settings.folder / "encoder"))
         widen(env_cfg, cfg.curriculum)
         assert env_cfg.commands.target is not None

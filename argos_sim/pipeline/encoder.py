@@ -14,6 +14,8 @@ from argos_sim.pipeline.collect import collect_views
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
 from argos_sim.randomization.backgrounds import composite, make_background_bank
+from argos_sim.randomization.draws import Draws
+from argos_sim.randomization.lens import Lens
 from argos_sim.randomization.photometrics import PhotometricState
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_wm.decoder import LatentDecoder
@@ -43,18 +45,21 @@ MOST_PICTURES = 1024
 
 
 class Augment:
-    """Random background and photometrics of some ranges, drawn by torch's default generator."""
+    """Random background, lens and photometrics of some ranges, drawn by torch's default generator."""
 
     def __init__(self, ranges: RandomizationRanges, size: int, backgrounds: int = 4096, seed: int = 0) -> None:
-        self.ranges = ranges
+        self.ranges, self.draws = ranges, Draws(ranges, 1)
         generator = torch.Generator().manual_seed(seed)
         self.bank = make_background_bank(self.ranges.background_families, backgrounds, size, generator)
 
     def __call__(self, images: Tensor, masks: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) with foreground (B, H, W) as a randomized camera would see them."""
         behind = self.bank[torch.randint(len(self.bank), (len(images),))]
-        light = PhotometricState.sample(len(images), self.ranges, torch.default_generator)
-        return light.apply(composite(images, masks, behind), torch.default_generator)
+        seen, generator = composite(images, masks, behind), torch.default_generator
+        if any(self.draws.may(name) for name in Lens.RANGES):
+            before = self.bank[torch.randint(len(self.bank), (len(images),))]
+            seen = Lens.sample(len(images), self.ranges, generator).apply(seen, before)
+        return PhotometricState.sample(len(images), self.ranges, generator).apply(seen, generator)
 
 
 def prepare_encoder(settings: Settings) -> dict[str, Any]:

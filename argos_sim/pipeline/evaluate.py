@@ -22,7 +22,6 @@ from argos_wm.evaluation import EvaluationConfig, evaluate_planner, object_figur
 from argos_wm.planner import Planner
 from argos_wm.training.planner import VALIDATION_SHARE
 
-CONTROLLERS = ("imitation", "ppo")
 CLOSED_LOOP = ("episodes", "success", "success_ci")
 EVALUATION_SEED = 1000
 """Apart from the seeds of training; the same episodes for every controller, so that differences are paired."""
@@ -70,26 +69,27 @@ def evaluate_planner_stage(settings: Settings) -> dict[str, Any]:
 
 
 def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -> dict[str, Any]:
-    """Judge both controllers, the planner live, under every randomization, or on the engine not trained on.
+    """Judge the controllers, the planner live, under every randomization, or on the engine not trained on.
 
     Beside them stands perfect tracking, to tell the controller's failures from the planner's (``PerfectTracking``).
     """
-    records = {name: require_stage(settings.folder / name, name, "train_controller.py") for name in CONTROLLERS}
+    stages = dict.fromkeys(("imitation", settings.prior, "ppo"))
+    records = {name: require_stage(settings.folder / name, name, "train_controller.py") for name in stages}
     count = settings.evaluation.other_engine_episodes if other_engine else settings.evaluation.episodes
     physics = settings.other_physics() if other_engine else settings.resolved_physics()
-    cells = (
-        {"other_engine": settings.randomization}
-        if other_engine
-        else {name: name for name in dict.fromkeys((*JUDGED, settings.randomization))}
-    )
+    widest = settings.controller.curriculum.widest or settings.randomization
+    judged = dict.fromkeys((*JUDGED, settings.randomization, widest))
+    cells = {"other_engine": settings.randomization} if other_engine else {name: name for name in judged}
     name = "other_engine" if other_engine else "controllers"
     num_envs = min(count, settings.controller.ppo.num_envs)
 
     def work(folder: Path) -> dict[str, Any]:
         spec = load_encoder(settings).spec
-        controllers = {c: load_controller(settings.folder / c, spec, "the encoder") for c in CONTROLLERS}
+        controllers = {c: load_controller(settings.folder / c, spec, "the encoder") for c in stages}
         env_cfg = environment_cfg(settings, num_envs, physics, str(settings.folder / "encoder"))
         env_cfg.seed = settings.seed + EVALUATION_SEED
+        env_cfg.distractors = any(settings.ranges(preset).distractors[1] > 0 for preset in cells.values())
+        env_cfg.apply()
         figures: dict[str, Any] = {}
         with make_environment(env_cfg) as env:
             policies: dict[str, Any] = {k: ControllerPolicy(v.to(env.device)) for k, v in controllers.items()}
@@ -115,7 +115,7 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
     inputs = {
         "controllers": {k: v["fingerprint"] for k, v in records.items()},
         "sampling": dataclasses.asdict(settings.controller.sampling),
-        "ranges": {preset: dataclasses.asdict(settings.ranges(preset)) for preset in cells.values()},
+        "ranges": {preset: settings.drawn_from(preset) for preset in cells.values()},
         "episodes": count,
         "physics": physics,
         "figures": "success",

@@ -12,6 +12,7 @@ import draccus
 import torch
 from draccus.utils import DecodingError, ParsingError
 
+from argos_sim.controller.dagger import DaggerConfig
 from argos_sim.controller.imitation import ImitationConfig
 from argos_sim.controller.ppo import PPOConfig
 from argos_sim.experts import ExpertCfg
@@ -110,6 +111,8 @@ class ControllerSettings:
     queries: int = 4
     hidden: tuple[int, ...] = (256, 256)
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
+    dagger: DaggerConfig = field(default_factory=DaggerConfig)
+    """Between imitation and PPO, if it has rounds."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
     sampling: SamplerConfig = field(default_factory=lambda: SamplerConfig(steps=2))
     """How its targets are drawn. At a low temperature two Heun steps did no worse than six (errors at 0.8 s of 0.31 and
@@ -169,6 +172,21 @@ class Settings:
     controller: ControllerSettings = field(default_factory=ControllerSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     worlds: WorldsSettings = field(default_factory=WorldsSettings)
+
+    def drawn_from(self, preset: str | None = None) -> dict[str, Any]:
+        """What decides the draws of a preset, for fingerprints: its ranges, and which photographs there are."""
+        identity = dataclasses.asdict(self.ranges(preset))
+        if self.photographs is not None:
+            folder = Path(self.photographs)
+            identity["photographs"] = [
+                (str(path.relative_to(folder)), path.stat().st_size) for path in photograph_paths(folder)
+            ]
+        return identity
+
+    @property
+    def prior(self) -> str:
+        """The stage whose controller PPO starts from."""
+        return "dagger" if self.controller.dagger.rounds > 0 else "imitation"
 
     @property
     def folder(self) -> Path:

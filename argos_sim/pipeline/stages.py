@@ -39,6 +39,15 @@ def _controller(settings: Settings) -> None:
     train_ppo_stage(settings)
 
 
+def _dagger(settings: Settings) -> None:
+    if settings.controller.dagger.rounds == 0:
+        return
+    from argos_sim.pipeline.controller import train_dagger, train_imitation
+
+    train_imitation(settings)
+    train_dagger(settings)
+
+
 def _evaluate_planner(settings: Settings) -> None:
     from argos_sim.pipeline.evaluate import evaluate_planner_stage, write_metrics
 
@@ -86,6 +95,7 @@ STAGES: dict[str, Callable[[Settings], None]] = {
     "latents": _latents,
     "planner": _planner,
     "evaluate_planner": _evaluate_planner,
+    "dagger": _dagger,
     "controller": _controller,
     "evaluate_controllers": _evaluate_controllers,
     "export": _export,
@@ -97,6 +107,7 @@ STAGES: dict[str, Callable[[Settings], None]] = {
 PROCESSES = (
     ("demos",),
     ("encoder", "latents", "planner", "evaluate_planner"),
+    ("dagger",),
     ("controller",),
     ("evaluate_controllers", "export"),
     ("evaluate_other_engine",),

@@ -19,6 +19,7 @@ from isaaclab.managers import CurriculumTermCfg, ManagerTermBase
 from torch import Tensor
 
 from argos_sim.randomization.ranges import get_ranges, range_names
+from argos_wm.checkpoint import CheckpointError
 
 AT_START = (
     "mass_scale",
@@ -51,6 +52,10 @@ class CurriculumConfig:
     narrow_below: float = 0.4
     """Share below which it moves back."""
 
+    def __post_init__(self) -> None:
+        if self.widest is not None:
+            get_ranges(self.widest)  # an unknown preset is refused before any long work
+
 
 class WidenRanges(ManagerTermBase):
     """The curriculum as Isaac Lab's term: looks at the episodes that end, and says what the next ones draw.
@@ -77,11 +82,16 @@ class WidenRanges(ManagerTermBase):
             )
         drawn = torch.tensor([name not in AT_START for name in names], device=device)
         self.edges = ((self.inner != self.outer) & drawn[:, None]).nonzero()
+        if len(self.edges) == 0:
+            raise ValueError(
+                f"The curriculum's widest preset {self.settings.widest!r} goes nowhere beyond the ranges that training "
+                "begins with; choose another, or none."
+            )
         self.level = torch.zeros(len(self.edges), device=device)
         self.tried, self.reached = torch.zeros_like(self.level), torch.zeros_like(self.level)
         self._edge = torch.full((env.num_envs,), -1, dtype=torch.long, device=device)
         env.draws.set(env.cfg.ranges, outer)
-        env.perception.require_timely_frames()
+        env.perception.require_timely_frames(outer)
         env.widening = self
 
     def value(self, edge: Tensor, level: Tensor) -> Tensor:
@@ -90,13 +100,17 @@ class WidenRanges(ManagerTermBase):
         inner, outer = self.inner[axis, side], self.outer[axis, side]
         return inner + level * (outer - inner)
 
-    def __call__(self, env, env_ids: Tensor | slice, settings: CurriculumConfig) -> dict[str, float]:
+    def __call__(self, env, env_ids: Tensor | slice, settings: CurriculumConfig) -> dict[str, Tensor]:
         """Judge the edges that the episodes of ``env_ids`` tried, and choose those that their next ones will."""
         ids = torch.arange(env.num_envs, device=env.device)[env_ids]
         if env.target.source is not None:
-            self.judge(ids, env.target.metrics["judged"][ids], env.target.metrics["reached"][ids])
+            judged, share = (env.target.metrics[name][ids] for name in ("judged", "reached"))
+            # Targets that broken physics kept from being judged were not reached.
+            planned = torch.full_like(judged, env.cfg.plans_per_episode)
+            asked = torch.where(env.reset_terminated[ids], planned, judged)
+            self.judge(ids, asked, share * judged / asked.clamp_min(1))
         self.choose(ids)
-        return self.summary()
+        return {"mean": self.level.mean()}  # a tensor, so that a GPU is not waited for at each reset
 
     def judge(self, ids: Tensor, judged: Tensor, share: Tensor) -> None:
         """Count targets: ``judged (n,)`` in the episodes that end in ``ids``, of which a ``share (n,)`` was reached."""
@@ -140,12 +154,18 @@ class WidenRanges(ManagerTermBase):
         return {"mean": float(self.level.mean())} | levels
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must keep."""
-        return {"level": self.level, "tried": self.tried, "reached": self.reached}
+        """What a checkpoint must keep; ``edges`` say which curriculum it is of."""
+        return {"level": self.level, "tried": self.tried, "reached": self.reached, "edges": self.edges}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from a checkpoint's state."""
-        for name, value in self.state().items():
+        """Go on from a checkpoint's state; one of another curriculum, or of none, is refused."""
+        own = self.state()
+        if set(state) != set(own) or not torch.equal(state["edges"].to(self.edges), self.edges):
+            raise CheckpointError(
+                "The checkpoint was made with another curriculum, or without one. Restore the setting "
+                "controller.curriculum, or start anew with overwrite=true."
+            )
+        for name, value in own.items():
             value.copy_(state[name])
 
 

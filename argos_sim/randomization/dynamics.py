@@ -139,18 +139,19 @@ def randomize_motors(env, env_ids: Tensor | None) -> None:
     bus.delay[ids] = draws.integers("action_delay", ids, generator).int()
     bus.jitter[ids] = draws.integers("action_jitter", ids, generator).int()
     bus.loss[ids] = draws.uniform("action_loss", ids, (), generator)
-    motors.set_delay(bus.delay[ids], ids)
+    motors.set_delay((bus.delay + bus.jitter)[ids], ids)  # refused if the longest has no place in the buffer
+    motors.delay[ids] = bus.delay[ids].to(motors.delay)
 
 
 class Disturbances:
-    """Forces on all bodies that no controller commands: those of a table that leans, and pushes on the robot.
+    """Forces on robot and objects that no controller commands: those of a table that leans, and pushes on the robot.
 
     A lean is what gravity would do on a table turned by that angle, so that it differs between environments on every
     engine (PhysX has one gravity for all).
     """
 
     def __init__(self, env, names: tuple[str, ...]) -> None:
-        """``names`` of the objects in the scene."""
+        """``names`` of all objects in the scene."""
         self.env, self.bodies = env, [env.scene[name] for name in ("robot", *names)]
         self.acceleration = torch.zeros(env.num_envs, 1, 3, device=env.device)
         """Of every body (N, 1, 3), beside gravity [m/s²]."""
@@ -177,7 +178,8 @@ class Disturbances:
         direction = torch.nn.functional.normalize(uniform(env, (-1.0, 1.0), len(ids), 3), dim=-1)
         force = env.draws.uniform("push_force", ids, (), env.generator)
         force = force * (uniform(env, (0.0, 1.0), len(ids)) < PUSHED_SHARE)
-        link = (uniform(env, (0.0, 1.0), len(ids)) * self.pushes.shape[1]).long()
+        moving = self.pushes.shape[1] - 1  # all but the foot, which is fixed, and comes first
+        link = 1 + (uniform(env, (0.0, 1.0), len(ids)) * moving).long().clamp(max=moving - 1)
         self.pushes[ids] = 0
         self.pushes[ids, link] = force[:, None] * direction
         self._apply(ids)
@@ -194,11 +196,18 @@ class Disturbances:
 
 
 def raise_table(env, env_ids: Tensor | None) -> None:
-    """Draw how high the table's top is above the robot's foot: the scene's table stays, its robot sinks."""
-    robot, ids = env.scene["robot"], ids_of(env, env_ids)
+    """Draw how high the table's top is above the robot's foot."""
+    ids = ids_of(env, env_ids)
+    set_table(env, ids, env.draws.uniform("table_height", ids, (), env.generator))
+
+
+def set_table(env, ids: Tensor, height: Tensor | float) -> None:
+    """Put the table's top of environments ``ids`` at ``height (n,)`` above the robot's foot [m]: the scene's table
+    stays, its robot sinks."""
+    robot = env.scene["robot"]
     pose = robot.data.default_root_pose.torch[ids].clone()
     pose[:, :3] += env.scene.env_origins[ids]
-    pose[:, 2] -= env.draws.uniform("table_height", ids, (), env.generator)
+    pose[:, 2] -= height
     robot.write_root_pose_to_sim_index(root_pose=pose, env_ids=ids.int())
 
 

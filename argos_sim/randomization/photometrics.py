@@ -1,9 +1,9 @@
 """Photometric randomization: what light, focus, sensor and compression do to a picture, batched over environments.
 
-Colour changes are linear: exposure and white balance scale the channels, hue turns the chroma plane of YIQ, saturation
-scales it, contrast scales about mid-grey and brightness shifts. They merge into one 3×4 matrix per episode, so a frame
-costs one small matrix product a pixel. Then come a blur, noise, and a compression. Parameters belong to an episode;
-only the noise is drawn anew for each frame.
+Exposure and white balance scale the channels, up to where the sensor clips. Further colour changes are linear: hue
+turns the chroma plane of YIQ, saturation scales it, contrast scales about mid-grey and brightness shifts. They merge
+into one 3×4 matrix per episode, so a frame costs one small matrix product a pixel. Then come a blur, noise, and a
+compression. Parameters belong to an episode; only the noise is drawn anew for each frame.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ LUMA = (0.299, 0.587, 0.114)
 RGB_TO_YIQ = (LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 BLUR_RADIUS = 2
 """Half-width of the blur kernel at 64×64 [pixels]; it holds 95 % of a Gaussian of sigma 1."""
+SHAKE_RADIUS = 5
+"""Likewise of a shake; 2.0 pixels, which is the most, and a blur of 1.5 together have a deviation of 2.5."""
 REFERENCE_SIZE = 64
 """Blur is given in pixels of a picture of this size."""
 ACROSS = 0.4
@@ -90,8 +92,10 @@ class PhotometricState(EpisodeValues):
         integer = images.dtype == torch.uint8
         x = images.float() / 255.0 if integer else images
         matrix, offset = colour_matrix(self.hue, self.saturation, self.contrast, self.brightness)
-        light = self.exposure[:, None] * (1 + self.white_balance[:, None] * torch.tensor(WARMTH, device=x.device))
-        x = torch.baddbmm(offset, matrix * light[:, None], x.flatten(2)).unflatten(2, images.shape[2:])
+        if bool((self.exposure != 1).any()) or bool((self.white_balance != 0).any()):
+            light = self.exposure[:, None] * (1 + self.white_balance[:, None] * torch.tensor(WARMTH, device=x.device))
+            x = (x * light[:, :, None, None]).clamp_(0.0, 1.0)  # burnt out is burnt out, whatever comes after
+        x = torch.baddbmm(offset, matrix, x.flatten(2)).unflatten(2, images.shape[2:])
         scale = images.shape[-1] / REFERENCE_SIZE
         x = blur(x, self.blur_sigma * scale, self.motion_blur * scale, self.motion_angle)
         if generator is not None and bool((self.noise_std > 0).any()):
@@ -108,26 +112,40 @@ def blur(images: Tensor, sigma: Tensor, motion: Tensor | None = None, angle: Ten
         sigma: (N,) standard deviation in all directions [pixels].
         motion, angle: (N,) further standard deviation along one direction [pixels], and that direction [rad].
     """
-    shaken = motion is not None and bool((motion > 0).any())
-    if not shaken and not bool((sigma > 0).any()):
+    if motion is not None and angle is not None and bool((motion > 0).any()):
+        shaken = motion > 0
+        result = torch.empty_like(images)
+        result[~shaken] = blur(images[~shaken], sigma[~shaken])
+        result[shaken] = _shake(images[shaken], sigma[shaken], motion[shaken], angle[shaken])
+        return result
+    if not bool((sigma > 0).any()):
         return images
-    n, channels, _, width = images.shape
-    radius = max(1, BLUR_RADIUS * width // REFERENCE_SIZE)
-    padded = F.pad(images, (radius, radius, radius, radius), mode="replicate").flatten(0, 1)[None]
-    steps = torch.arange(-radius, radius + 1, device=images.device)
-    if not shaken:  # the same along both axes, one after the other
-        kernel = torch.exp(-0.5 * (steps / sigma.clamp_min(1e-3)[:, None]).square())
-        weight = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None, None]
-        across = F.conv2d(padded, weight, groups=n * channels)
-        return F.conv2d(across, weight.transpose(2, 3), groups=n * channels).reshape(images.shape)
-    assert motion is not None and angle is not None, "a motion has a direction"
+    padded, steps = _padded(images, BLUR_RADIUS)
+    kernel = torch.exp(-0.5 * (steps / sigma.clamp_min(1e-3)[:, None]).square())
+    n, channels = images.shape[:2]
+    weight = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None, None]
+    across = F.conv2d(padded, weight, groups=n * channels)  # the same along both axes, one after the other
+    return F.conv2d(across, weight.transpose(2, 3), groups=n * channels).reshape(images.shape)
+
+
+def _padded(images: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+    """Pictures (1, N 3, H + 2r, W + 2r) with repeated edges, and a kernel's steps (2r + 1,); ``radius`` at 64×64."""
+    r = max(1, radius * images.shape[-1] // REFERENCE_SIZE)
+    padded = F.pad(images, (r, r, r, r), mode="replicate").flatten(0, 1)[None]
+    return padded, torch.arange(-r, r + 1, device=images.device)
+
+
+def _shake(images: Tensor, sigma: Tensor, motion: Tensor, angle: Tensor) -> Tensor:
+    """See ``blur``; all of these shake."""
+    padded, steps = _padded(images, SHAKE_RADIUS)
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     along = x * angle.cos()[:, None, None] + y * angle.sin()[:, None, None]
-    square = x.square() + y.square() - along.square()
+    across = x.square() + y.square() - along.square()
     # Across the motion at least so wide that a line between pixels is not lost.
-    narrow = torch.maximum(sigma, ACROSS * motion.clamp(max=1.0)).clamp_min(1e-3).square()[:, None, None]
-    wide = (sigma.square() + motion.square()).clamp_min(1e-6)[:, None, None]
-    kernel = torch.exp(-0.5 * (square / narrow + along.square() / wide))
+    narrow = torch.maximum(sigma, ACROSS * motion.clamp(max=1.0)).square()[:, None, None]
+    wide = (sigma.square() + motion.square())[:, None, None]
+    kernel = torch.exp(-0.5 * (across / narrow + along.square() / wide))
+    n, channels = images.shape[:2]
     weight = (kernel / kernel.sum((1, 2), keepdim=True)).repeat_interleave(channels, 0)[:, None]
     return F.conv2d(padded, weight, groups=n * channels).reshape(images.shape)
 
@@ -137,18 +155,20 @@ def compress(images: Tensor, coarseness: Tensor) -> Tensor:
 
     Args:
         coarseness: (N,) of the rounding, in units of the standard's luminance table (ITU-T T.81, table K.1, which is
-            that of quality 50), used for every channel; 0 is the identity. Sides must be multiples of 8.
+            that of quality 50), used for every channel; 0 is the identity.
     """
     if not bool((coarseness > 0).any()):
         return images
+    height, width = images.shape[-2:]
     transform = _cosines(images.device)
-    blocks = images.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).transpose(3, 4) * 255.0
+    whole = F.pad(images, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")
+    blocks = whole.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).transpose(3, 4) * 255.0
     step = coarseness.clamp_min(1e-3)[:, None, None, None, None, None] * torch.tensor(
         QUANTISATION, device=images.device
     )
     coefficients = transform @ blocks @ transform.T
     seen = transform.T @ ((coefficients / step).round_() * step) @ transform
-    return (seen.transpose(3, 4).flatten(4, 5).flatten(2, 3) / 255.0).clamp_(0.0, 1.0)
+    return (seen.transpose(3, 4).flatten(4, 5).flatten(2, 3) / 255.0)[..., :height, :width].clamp_(0.0, 1.0)
 
 
 def _cosines(device: torch.device) -> Tensor:

@@ -6,8 +6,8 @@ trained on: it stands in for the real room, whose parameters nobody drew. ``comp
 contains ``unseen``.
 
 A range is ``(low, high)``, uniform, both ends included. Values are drawn once per episode, those of bodies and joints
-once per environment; what is drawn for a noise, a loss or a push is its size or its frequency, and the noise itself is
-new at each reading, frame, command or push.
+once per environment; what is drawn for a noise or a loss is its size or its frequency, and the noise itself is new at
+each reading, frame or command. Each push is drawn by itself.
 """
 
 from __future__ import annotations
@@ -140,15 +140,15 @@ BOUNDS: dict[str, Range] = {
     **dict.fromkeys(
         ("exposure", "focal_length", "mass_scale", "inertia_scale", "joint_armature", "back_emf_scale"), POSITIVE
     ),
-    **dict.fromkeys(
-        ("contrast", "saturation", "noise_std", "blur_sigma", "motion_blur", "compression", "frame_delay"), NOT_NEGATIVE
-    ),
+    **dict.fromkeys(("contrast", "saturation", "noise_std", "compression", "frame_delay"), NOT_NEGATIVE),
+    "blur_sigma": (0.0, 1.5),
+    "motion_blur": (0.0, 2.0),
     **dict.fromkeys(("joint_friction", "joint_damping", "motor_strength", "dead_band", "backlash"), NOT_NEGATIVE),
     **dict.fromkeys(("action_delay", "action_jitter", "observation_delay", "encoder_noise"), NOT_NEGATIVE),
     **dict.fromkeys(("encoder_step", "contact_friction", "object_friction", "push_force"), NOT_NEGATIVE),
     "object_mass_scale": POSITIVE,
     "white_balance": (-1.0, 1.0),
-    "distortion": (-0.2, 0.2),
+    "distortion": (-0.07, 0.15),
     "table_height": (-0.03, 0.03),
     "distractors": (0.0, 3.0),
     "tilt": (-0.5, 0.5),

@@ -15,7 +15,7 @@ Metrics = dict[str, Any]
 Aim = tuple[str, Callable[[Metrics], bool]]
 HORIZONS = ("0.8s", "1.6s", "2.4s")
 CELLS = {"nominal": "nominal", "train": "train", "unseen": "unseen", "other_engine": "other engine"}
-CONTROLLERS = {"imitation": "imitation", "ppo": "PPO", "perfect": "perfect tracking"}
+CONTROLLERS = {"imitation": "imitation", "dagger": "DAgger", "ppo": "PPO", "perfect": "perfect tracking"}
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ class GraspExpert(BlocksExpert):
     """Heights of the fingertip over the table, on the way and at the block [m]."""
     BESIDE = BLOCK_SIZE / 2 + 0.006
     """From the block's centre to the fixed jaw before it closes [m]."""
+    HELD = BLOCK_SIZE / 2
+    """The same once the block is held."""
 
     def grasp(self, ids: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Tips and values of the three legs after which the named block is held."""

@@ -17,7 +17,8 @@ from torch import Tensor
 from argos_sim.envs.latent_tracking import CommandsCfg
 from argos_sim.mdp.outcomes import MoveCommandCfg
 from argos_sim.mdp.sectors import from_polar, to_polar
-from tasks.so100.blocks import BLOCKS, SHOULDER, TIP, BlocksEnvCfg, BlocksExpert
+from tasks.so100.blocks import BLOCKS, SHOULDER, TIP, BlocksEnvCfg
+from tasks.so100.lift import GraspExpert
 
 TEMPLATES = (
     "push the {object} block to the {place}",
@@ -57,25 +58,19 @@ class PushEnvCfg(BlocksEnvCfg):
         super().__post_init__()
 
 
-class PushExpert(BlocksExpert):
-    """The jaws around the block, so that it cannot slip away, then a turn of the shoulder."""
+class PushExpert(GraspExpert):
+    """The jaws around the block, laid along its faces, so that it cannot slip away; then a turn of the shoulder."""
 
-    LEGS = (0.32, 0.17, 0.08, 0.43)
-    OPEN, LOOSE = 0.8, 0.35
-    """Of the jaw [rad], on the way down and around the block: a little wider than its diagonal."""
-    BESIDE = 0.025
-    """From the block's centre to the fixed jaw [m]."""
+    LEGS = (0.32, 0.15, 0.12, 0.41)
     AIM = math.radians(38)
     """Bearing to which a block is brought."""
 
     def waypoints(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """See ``TaskExpert``."""
         instruction = self.env.instruction
-        position, _ = self.block(ids, instruction.named[ids])
-        none = torch.zeros(len(ids), device=position.device)
+        position, yaw = self.block(ids, instruction.named[ids])
         side = 2.0 * instruction.place[ids] - 1.0
         there = from_polar(self.AIM * side, to_polar(position, SHOULDER)[1], SHOULDER)
-        low = self.beside(position, none, self.BESIDE, 0.012)
-        tips = [self.beside(position, none, self.BESIDE, 0.08), low, low, self.beside(there, none, self.BESIDE, 0.012)]
-        values = [self.posture(none, angle) for angle in (self.OPEN, self.OPEN, self.LOOSE, self.LOOSE)]
-        return torch.stack(tips, 1), torch.stack(values, 1)
+        tips, values = self.grasp(ids)
+        turned = self.beside(there, self.alignment(position, yaw), self.HELD, self.LOW)
+        return torch.stack([*tips, turned], 1), torch.stack([*values, values[-1]], 1)

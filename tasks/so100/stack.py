@@ -35,6 +35,7 @@ class StackEnvCfg(BlocksEnvCfg):
 
     commands: StackCommandsCfg = StackCommandsCfg()
     plans_per_episode: int = 9
+    newton_substeps: int = 4
 
     def __post_init__(self) -> None:
         self.events.place_objects.params.update(radius=(0.17, 0.25), separation=0.08)
@@ -47,8 +48,6 @@ class StackExpert(GraspExpert):
     LEGS = (0.2, 0.1, 0.09, 0.11, 0.2, 0.12, 0.08, 0.1)
     RELEASED = 0.45
     """Opening of the jaw [rad] that lets a block go without pushing its neighbours."""
-    HELD = BLOCK_SIZE / 2
-    """From the block's centre to the fixed jaw once it is held [m]."""
     GAP = 0.002
     """Between the blocks when the upper one is let go [m]."""
 

@@ -97,7 +97,7 @@ def test_broken_physics_end_one_episode_and_never_spread(env: LatentTrackingEnv,
     for step in range(env.cfg.rates.control_per_plan):
         observations, reward, terminated, *_ = env.step(rest(env))
         assert terminated.nonzero().flatten().tolist() == ([2] if step == 0 else [])
-        assert torch.isfinite(reward).all()
+        assert torch.isfinite(reward).all() and (step > 0 or reward[2] == 0)
         for group in observations.values():
             assert torch.isfinite(group).all()  # pyright: ignore[reportArgumentType]
     assert all(torch.isfinite(x).all() for x in (env.perception._proprio_ring, env.perception._vision_ring))
@@ -128,6 +128,25 @@ def test_a_late_frame_is_seen_when_it_arrives_and_a_lost_one_never(env: LatentTr
     assert seen_at(env, frame_loss=(1.0, 1.0)) == []
     with pytest.raises(ValueError, match=f"no less than the camera's period of {period}"):
         env.set_ranges(replace(get_ranges("nominal"), frame_delay=(0, period)))
+    assert env.cfg.ranges == env.draws.ranges == get_ranges("train"), "what is refused changes nothing"
+
+
+def test_a_target_is_judged_by_the_picture_of_its_moment_however_late_that_arrives(env: LatentTrackingEnv) -> None:
+    errors = []
+    for changed in ({}, {"frame_delay": (3, 3)}, {"frame_loss": (1.0, 1.0)}):
+        env.set_ranges(replace(get_ranges("nominal"), **changed))
+        env.target.source = LiftedTargets()
+        env.target.cfg.record = True
+        env.generator.manual_seed(0)
+        env.reset()
+        env.target.records.clear()
+        for _ in range(env.cfg.rates.control_per_plan):
+            env.step(0.2 * torch.ones(N, 6))
+        errors.append(env.target.records[0]["vision_error"])
+    env.target.source = StillTargets()
+    env.set_ranges(get_ranges("train"))
+    assert errors[0].min() > 0.1
+    assert torch.allclose(errors[1], errors[0], atol=0.05) and torch.allclose(errors[2], errors[0], atol=0.05)
 
 
 def test_proprioception_is_sensed_every_control_step(env: LatentTrackingEnv) -> None:

@@ -12,6 +12,7 @@ from isaaclab.managers import CurriculumTermCfg
 from argos_sim.randomization.curriculum import AT_START, CurriculumConfig, WidenRanges
 from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.ranges import get_ranges, range_names
+from argos_wm.checkpoint import CheckpointError
 
 N = 2000
 
@@ -38,7 +39,7 @@ def test_one_environment_may_draw_otherwise() -> None:
 
 def curriculum(**changed) -> tuple[SimpleNamespace, WidenRanges]:
     env = SimpleNamespace(num_envs=N, device="cpu", generator=seeded(), cfg=SimpleNamespace(ranges=get_ranges("train")))
-    env.draws, env.perception = Draws(env.cfg.ranges, N), SimpleNamespace(require_timely_frames=lambda: None)
+    env.draws, env.perception = Draws(env.cfg.ranges, N), SimpleNamespace(require_timely_frames=lambda ranges: None)
     settings = CurriculumConfig(**({"widest": "complete", "window": 10} | changed))
     return env, WidenRanges(CurriculumTermCfg(func=WidenRanges, params={"settings": settings}), env)  # pyright: ignore
 
@@ -89,6 +90,31 @@ def test_a_curriculum_goes_on_from_its_state_and_not_from_episodes_that_were_cut
     before = {k: v.clone() for k, v in whole.state().items()}
     whole.judge(torch.arange(N), torch.full((N,), 3.0), torch.ones(N))
     assert all(torch.equal(v, before[k]) for k, v in whole.state().items())
+
+
+def test_a_checkpoint_of_another_curriculum_is_refused() -> None:
+    _, term = curriculum()
+    for state in ({}, term.state() | {"edges": term.edges[:-1]}):
+        with pytest.raises(CheckpointError, match="another curriculum, or without one"):
+            term.load(state)
+
+
+def test_targets_that_broken_physics_kept_from_being_judged_count_as_missed() -> None:
+    env, term = curriculum(window=3, probing=1.0)
+    every = torch.arange(N)
+    term.choose(every)
+    term.level.fill_(0.5)
+    env.target = SimpleNamespace(source=object(), metrics={"judged": torch.ones(N), "reached": torch.ones(N)})
+    env.reset_terminated, env.cfg.plans_per_episode = torch.ones(N, dtype=torch.bool), 3
+    term(env, every, term.settings)
+    assert (term.level < 0.5).all(), "a third is below what narrows, though all that was judged was reached"
+
+
+def test_a_curriculum_that_goes_nowhere_is_refused_and_an_unknown_one_at_once() -> None:
+    with pytest.raises(ValueError, match="goes nowhere"):
+        curriculum(widest="train")
+    with pytest.raises(ValueError, match="no randomization preset 'wild'"):
+        CurriculumConfig(widest="wild")
 
 
 def test_a_curriculum_to_narrower_ranges_is_refused() -> None:

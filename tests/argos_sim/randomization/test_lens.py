@@ -41,12 +41,29 @@ def test_a_longer_lens_moves_things_outward_in_proportion(radius: float) -> None
     assert found(lens.warp(dots(radius))) == pytest.approx(1.25 * found(dots(radius)), abs=0.02)
 
 
-@pytest.mark.parametrize("k1", [0.1, -0.1])
-def test_distortion_moves_things_by_brown_s_law(k1: float) -> None:
+@pytest.mark.parametrize("k1", [0.15, -0.07])
+def test_distortion_moves_things_by_brown_s_law_out_to_the_corner(k1: float) -> None:
+    side = torch.linspace(0, 1, SIZE)
+    ramp = torch.stack([side.expand(SIZE, SIZE), side[:, None].expand(SIZE, SIZE), torch.zeros(SIZE, SIZE)])
     lens = Lens.nominal(1)
     lens.distortion[:] = k1
-    ideal = found(dots(0.7))
-    assert found(lens.warp(dots(0.7))) == pytest.approx(ideal * (1 + k1 * ideal**2), abs=0.02)
+    seen = lens.warp((ramp * 255).round().to(torch.uint8)[None])[0].float() / 255
+    place = (torch.arange(SIZE) + 0.5) / (SIZE / 2) - 1
+    ideal = (seen[:2] - 0.5) * 2 * (1 - 1 / SIZE)  # the ramp tells where the light came from
+    here = torch.stack([place.expand(SIZE, SIZE), place[:, None].expand(SIZE, SIZE)])
+    expected = ideal * (1 + k1 * ideal.square().sum(0))
+    # A lens that bends lines inward shows more than there was, and mirrors it.
+    inside = (ideal.abs() < 0.97).all(0) & (here.abs() < (1.0 if k1 > 0 else 0.85)).all(0)
+    assert inside.float().mean() > 0.7 and (inside[1, 1] or k1 < 0)
+    assert (expected - here)[:, inside].abs().max() < 0.03
+
+
+def test_a_lens_is_round_in_a_wide_picture() -> None:
+    lens = Lens.nominal(1)
+    lens.distortion[:] = 0.15
+    wide = lens.warp(dots(0.6)[:, :, SIZE // 4 : 3 * SIZE // 4])
+    square = lens.warp(dots(0.6))
+    assert (wide.float() - square[:, :, SIZE // 4 : 3 * SIZE // 4].float()).abs().max() <= 1
 
 
 def test_what_covers_the_picture_has_its_area_and_its_place() -> None:

@@ -32,9 +32,40 @@ def photographs(tmp_path: Path) -> Path:
 def test_every_photograph_is_cut_in_turn_and_anew(photographs: Path) -> None:
     bank = photograph_bank(photographs, 8, (24, 32), seeded())
     assert bank.shape == (8, 3, 24, 32) and bank.dtype == torch.uint8
-    assert (bank[0::2, 0].amax((1, 2)) <= 5).all() and (bank[1::2, 2].amax((1, 2)) == 0).all()
+    red, blue = (bank[:, channel].amax((1, 2)) > 20 for channel in (0, 2))
+    assert red.sum() + blue.sum() >= 7 and not (red & blue).any() and 3 <= red.sum() <= 4
     assert len({cut.numpy().tobytes() for cut in bank}) > 4
     assert torch.equal(bank, photograph_bank(photographs, 8, (24, 32), seeded()))
+
+
+def test_all_of_many_photographs_have_their_turn_and_those_that_cannot_be_read_are_replaced(tmp_path: Path) -> None:
+    for i in range(30):
+        Image.new("L", (20, 20), 8 * i).save(tmp_path / f"{i:02}.png")
+    seen = {
+        int(cut.float().mean()) // 8 for seed in range(6) for cut in photograph_bank(tmp_path, 10, (8, 8), seeded(seed))
+    }
+    assert len(seen) > 20
+    for i in range(20):
+        (tmp_path / f"{i:02}.png").write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match="20 of the photographs"):
+        bank = photograph_bank(tmp_path, 25, (8, 8), seeded())
+    assert {int(cut.float().mean()) // 8 for cut in bank} == set(range(20, 30))
+
+
+def test_photographs_are_turned_the_right_way_and_keep_what_they_show(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:, :40] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # taken with the camera on its side
+    Image.fromarray(pixels).save(tmp_path / "phone.jpg", exif=exif, quality=95)
+    whole = photograph_bank(tmp_path, 20, (32, 16), seeded())
+    assert (whole.float()[:, 0].std(2).mean((1,)) < 8).all(), "rows are even: the edge lies across, not along"
+    (tmp_path / "phone.jpg").unlink()
+    Image.fromarray(np.full((30, 30), 30000, np.uint16)).save(tmp_path / "deep.png")
+    assert photograph_bank(tmp_path, 2, (8, 8), seeded()).unique().tolist() == [30000 // 256]
+    (tmp_path / "deep.png").unlink()
+    Image.new("RGBA", (30, 30), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert photograph_bank(tmp_path, 2, (8, 8), seeded()).unique().tolist() == [255]
 
 
 def test_photographs_are_one_family_among_others(photographs: Path) -> None:

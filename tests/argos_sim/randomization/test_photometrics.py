@@ -118,3 +118,24 @@ def test_exposure_clips_like_a_sensor_and_white_balance_leaves_green() -> None:
     seen = state.apply(images)
     assert seen[0].unique().tolist() == [1.0]
     assert seen[1, :, 0, 0].tolist() == pytest.approx([0.66, 0.6, 0.54], abs=1e-5)
+
+
+def test_what_is_burnt_out_stays_so_whatever_comes_after() -> None:
+    state, images = PhotometricState.nominal(1), torch.tensor([0.6, 0.9]).view(1, 1, 1, 2).expand(1, 3, 8, 2)
+    state.exposure[:], state.contrast[:] = 2.0, 0.5
+    assert len(state.apply(images).unique()) == 1
+
+
+@pytest.mark.parametrize(("sigma", "motion"), [(0.0, 1.2), (1.0, 1.2), (0.0, 2.0)])
+def test_a_shake_is_as_wide_as_it_was_asked_to_be(sigma: float, motion: float) -> None:
+    image = torch.zeros(1, 3, 33, 64)
+    image[:, :, 16, 32] = 1.0
+    seen = blur(image, torch.tensor([sigma]), torch.tensor([motion]), torch.zeros(1))[0, 0].sum(0)
+    place = torch.arange(64) - 32.0
+    assert float((seen * place.square()).sum().sqrt()) == pytest.approx(math.hypot(sigma, motion), rel=0.08)
+
+
+def test_pictures_of_any_size_can_be_compressed() -> None:
+    images = torch.rand(2, 3, 30, 21)
+    assert compress(images, torch.ones(2)).shape == images.shape
+    assert torch.equal(compress(images, torch.ones(2))[:, :, :8, :8], compress(images[:, :, :8, :8], torch.ones(2)))

@@ -203,7 +203,7 @@ class EventsCfg:
 
 @configclass
 class RewardsCfg:
-    """Closeness to the way to the target, to its latents when it is due, and small costs on effort.
+    """Closeness to the way to the target, to its latents when it is due, what is done, and small costs on effort.
 
     A weight of 50 is 1 a target for what is due, 1 a control step for the rest.
     """
@@ -213,6 +213,9 @@ class RewardsCfg:
     proprio = RewardTermCfg(func=rewards.due_proprio_closeness, weight=10.0, params={"scale": 0.5})
     vision = RewardTermCfg(func=rewards.due_vision_closeness, weight=50.0, params={"scale": 0.5})
     reached = RewardTermCfg(func=rewards.target_reached, weight=25.0)
+    # A held block stops the jaw where the target has it, so that tracking alone lets go of it: PPO reached more of
+    # `lift`'s targets and lifted less than the imitation that it began with.
+    done = RewardTermCfg(func=rewards.done, weight=10.0)
     torque = RewardTermCfg(func=rewards.torque_cost, weight=-0.1)
     torque_rate = RewardTermCfg(func=rewards.torque_rate_cost, weight=-0.3)
     limits = RewardTermCfg(func=rewards.joint_limit_cost, weight=-1.0, params={"margin": 0.05})

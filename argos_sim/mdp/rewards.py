@@ -43,6 +43,11 @@ def target_reached(env) -> Tensor:
     return env.target.just["reached"]
 
 
+def done(env) -> Tensor:
+    """1 where what the instruction asks for is done now (N,)."""
+    return env.instruction.success.float()
+
+
 def torque_cost(env) -> Tensor:
     """Mean square of the action (N,), in shares of the torque limits."""
     return env.action_manager.action.square().mean(-1)

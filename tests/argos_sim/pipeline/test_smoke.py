@@ -20,6 +20,7 @@ NAMES = (
     "controller.imitation.nominal.reached",
     "controller.ppo.train.reached_ci",
     "controller.ppo.unseen.joint_error_rad",
+    "controller.dagger.complete.reached",
     "controller.ppo.other_engine.torque_rms_nm",
     "closed_loop.success",
     "export.max_difference_nm",
@@ -29,9 +30,19 @@ NAMES = (
 )
 
 
+EVERYTHING = (
+    "controller.curriculum.widest=complete",
+    "controller.perturbed_share=0.2",
+    "controller.dagger.rounds=1",
+    "controller.dagger.episodes=8",
+    "controller.dagger.loop.steps=20",
+)
+"""What the preset leaves out."""
+
+
 @pytest.mark.slow
 def test_smoke_preset_runs_every_stage_and_reuses_them(tmp_path: Path) -> None:
-    command = [sys.executable, "scripts/demo.py", "preset=smoke", f"run_dir={tmp_path}", "logger=none"]
+    command = [sys.executable, "scripts/demo.py", "preset=smoke", f"run_dir={tmp_path}", "logger=none", *EVERYTHING]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     metrics = json.loads((tmp_path / "metrics.json").read_text())

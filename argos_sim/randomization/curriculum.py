@@ -107,7 +107,7 @@ class WidenRanges(ManagerTermBase):
             judged, share = (env.target.metrics[name][ids] for name in ("judged", "reached"))
             # Targets that broken physics kept from being judged were not reached.
             planned = torch.full_like(judged, env.cfg.plans_per_episode)
-            asked = torch.where(env.reset_terminated[ids], planned, judged)
+            asked = torch.where(env.termination_manager.terminated[ids], planned, judged)
             self.judge(ids, asked, share * judged / asked.clamp_min(1))
         self.choose(ids)
         return {"mean": self.level.mean()}  # a tensor, so that a GPU is not waited for at each reset

@@ -105,7 +105,8 @@ def test_targets_that_broken_physics_kept_from_being_judged_count_as_missed() ->
     term.choose(every)
     term.level.fill_(0.5)
     env.target = SimpleNamespace(source=object(), metrics={"judged": torch.ones(N), "reached": torch.ones(N)})
-    env.reset_terminated, env.cfg.plans_per_episode = torch.ones(N, dtype=torch.bool), 3
+    env.termination_manager = SimpleNamespace(terminated=torch.ones(N, dtype=torch.bool))
+    env.cfg.plans_per_episode = 3
     term(env, every, term.settings)
     assert (term.level < 0.5).all(), "a third is below what narrows, though all that was judged was reached"
 

@@ -19,6 +19,7 @@ from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.evaluation import PerfectTracking, judge
 from argos_sim.experts import ExpertCfg
 from argos_sim.mdp.events import write_joints, write_object
+from argos_sim.mdp.terminations import MAX_JOINT_SPEED, physics_broke
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, task_spec
 from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.randomization.ranges import get_ranges
@@ -86,14 +87,25 @@ def test_between_frames_the_picture_is_held_and_its_background_lasts_the_episode
     assert torch.equal(perception.background, background)
 
 
-@pytest.mark.parametrize("value", [math.nan, 1e6])
-def test_broken_physics_end_one_episode_and_never_spread(env: LatentTrackingEnv, value: float) -> None:
+def test_what_is_done_is_rewarded_where_it_is_done(env: LatentTrackingEnv) -> None:
+    env.reset()
+    instruction, term = env.instruction, env.reward_manager.active_terms.index("done")
+    env.step(rest(env))
+    instruction.first_touched[:] = torch.where(torch.arange(N) % 2 == 0, instruction.named, (instruction.named + 1) % 3)
+    env.step(rest(env))
+    weight = env.reward_manager.get_term_cfg("done").weight
+    assert env.reward_manager._step_reward[:, term].tolist() == pytest.approx([weight, 0.0] * (N // 2))
+
+
+def test_broken_physics_end_one_episode_and_never_spread(env: LatentTrackingEnv) -> None:
     env.reset()
     for _ in range(7):
         env.step(rest(env))
     broken = torch.tensor([2])
     joints = env.scene["robot"].data.joint_pos.torch[broken].clone()
-    write_joints(env, broken, joints if value == 1e6 else joints * value, torch.full_like(joints, value))
+    write_joints(env, broken, joints, torch.full_like(joints, 2 * MAX_JOINT_SPEED))
+    assert physics_broke(env).nonzero().flatten().tolist() == [2]
+    write_joints(env, broken, joints * math.nan, torch.zeros_like(joints))
     for step in range(env.cfg.rates.control_per_plan):
         observations, reward, terminated, *_ = env.step(rest(env))
         assert terminated.nonzero().flatten().tolist() == ([2] if step == 0 else [])

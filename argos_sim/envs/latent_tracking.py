@@ -213,8 +213,8 @@ class RewardsCfg:
     proprio = RewardTermCfg(func=rewards.due_proprio_closeness, weight=10.0, params={"scale": 0.5})
     vision = RewardTermCfg(func=rewards.due_vision_closeness, weight=50.0, params={"scale": 0.5})
     reached = RewardTermCfg(func=rewards.target_reached, weight=25.0)
-    # A held block stops the jaw where the target has it, so that tracking alone lets go of it: PPO reached more of
-    # `lift`'s targets and lifted less than the imitation that it began with.
+    # With tracking alone, PPO reached more of `lift`'s targets and lifted less than the imitation that it began with
+    # (perhaps since a held block stops the jaw where the target has it, squeezed or not); with this, it lifted more.
     done = RewardTermCfg(func=rewards.done, weight=10.0)
     torque = RewardTermCfg(func=rewards.torque_cost, weight=-0.1)
     torque_rate = RewardTermCfg(func=rewards.torque_rate_cost, weight=-0.3)

@@ -58,15 +58,15 @@ def place_objects(
     """
     ids = ids_of(env, env_ids)
     n = len(ids)
-    # Several tries at once and the first good one: no loop over environments.
+    # Several tries at once and a good one, or else the best: no loop over environments.
     tries = 64
     squared = uniform(env, (radius[0] ** 2, radius[1] ** 2), n, tries, len(names))
     bearing = uniform(env, angle, n, tries, len(names))
     place = from_polar(bearing, squared.sqrt(), centre)
     gap = torch.cdist(place.flatten(0, 1), place.flatten(0, 1)) + 10 * torch.eye(len(names), device=env.device)
     smallest = gap.flatten(1).min(1).values.view(n, tries)
-    first = ((smallest > separation).float() + 1e-3 * smallest).argmax(1)
-    chosen = place[torch.arange(n, device=env.device), first]
+    # All that are far enough apart count alike: the widest apart would leave out what lies near each other.
+    chosen = place[torch.arange(n, device=env.device), smallest.clamp(max=separation).argmax(1)]
     yaw = uniform(env, (-math.pi, math.pi), n, len(names))
     zero = torch.zeros(n, device=env.device)
     for i, name in enumerate(names):

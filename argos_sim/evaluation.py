@@ -149,15 +149,27 @@ def judge(env: LatentTrackingEnv, policy: Policy, episodes: int, seed: int, labe
     return {k: torch.cat([b[k] for b in batches]) for k in batches[0]}
 
 
-def paired_gain(records: dict[str, Tensor], baseline: dict[str, Tensor]) -> dict[str, Any]:
-    """By how much more of its targets a policy reaches than ``baseline`` in the same episodes (shares, −1 … 1).
+def outcomes_of_episodes(records: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``reached (N,)``, the share of each episode's targets, and ``success (N,)``, 0 or 1."""
+    return {
+        "reached": _mean_per_episode(records["env"].long(), records["reached"].float(), len(records["success"])),
+        "success": records["success"].float(),
+    }
 
-    The interval resamples episodes, each with both policies' targets: what makes an episode hard is in both.
+
+def paired_gain(records: dict[str, Tensor], baseline: dict[str, Tensor]) -> dict[str, Any]:
+    """By how much more of its targets a policy reaches than ``baseline`` in the same episodes (shares, −1 … 1)."""
+    mean, interval = paired_difference(*(outcomes_of_episodes(r)["reached"] for r in (records, baseline)))
+    return {"gain": mean, "gain_ci": interval}
+
+
+def paired_difference(values: Tensor, others: Tensor) -> tuple[float, tuple[float, float]]:
+    """Mean of ``values (N,)`` − ``others (N,)``, of the same N episodes, and its 95 % interval.
+
+    The interval resamples episodes, each with both values: what makes an episode hard is in both.
     """
-    episodes = torch.arange(len(records["success"]))
-    means = [_mean_per_episode(r["env"].long(), r["reached"].float(), len(episodes)) for r in (records, baseline)]
-    difference = means[0] - means[1]
-    return {"gain": float(difference.mean()), "gain_ci": cluster_bootstrap(difference, episodes)}
+    difference = values - others
+    return float(difference.mean()), cluster_bootstrap(difference, torch.arange(len(difference)))
 
 
 def _mean_per_episode(episode: Tensor, value: Tensor, episodes: int) -> Tensor:

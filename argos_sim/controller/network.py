@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rsl_rl.models import MLPModel
@@ -24,6 +24,8 @@ from argos_wm.latents import LatentSpec
 WEIGHTS, SETTINGS = "controller.safetensors", "controller.json"
 PROPRIO, VISION, TARGET_VISION = "proprio", "vision", "target_vision"
 """Observation groups that the actor takes, see ``argos_sim.mdp.observations``."""
+Senses = Literal["both", "proprioception", "vision"]
+"""What the controller takes of where it is and where it shall be; the rest it sees as zeros, which tells it nothing."""
 INPUTS = ("vision", "target_vision", "proprio", "target_proprio", "last_action", "time_to_go")
 """Order of the controller's inputs, in torch and in its export."""
 
@@ -45,6 +47,7 @@ class ControllerConfig:
     attention_width: int = 64
     queries: int = 4
     hidden: tuple[int, ...] = (256, 256)
+    senses: Senses = "both"
 
     def split(self, proprio: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Take the flat proprio group (N, …) apart: history (N, K+1, D), target (N, D), last action, time to go."""
@@ -60,6 +63,7 @@ class ControllerFeatures(nn.Module):
         super().__init__()
         # Plain numbers, which TorchScript can keep.
         self.queries, self.scale = cfg.queries, cfg.attention_width**-0.5
+        self.sees, self.feels = cfg.senses != "proprioception", cfg.senses != "vision"
         w = cfg.attention_width
         self.patch = nn.Linear(3 * cfg.channels, w)
         self.position = nn.Parameter(0.02 * torch.randn(cfg.patches, w))
@@ -83,6 +87,10 @@ class ControllerFeatures(nn.Module):
         time_to_go: Tensor,
     ) -> Tensor:
         """See ``Controller.forward`` for the inputs."""
+        if not self.sees:
+            vision, target_vision = torch.zeros_like(vision), torch.zeros_like(target_vision)
+        if not self.feels:
+            proprio, target_proprio = torch.zeros_like(proprio), torch.zeros_like(target_proprio)
         n, current = vision.shape[0], proprio[:, -1]
         patches = torch.cat([vision, target_vision, target_vision - vision], -1)  # (N, P, 3C)
         tokens = F.gelu(self.patch(patches) + self.position)  # (N, P, W)

@@ -52,10 +52,14 @@ def run(function: Callable[[Settings], Any], config: DictConfig, many_processes:
     os._exit(0)
 
 
-def run_processes(script: str, processes: Iterable[tuple[str, ...]]) -> None:
-    """Run ``script`` with each of ``processes``' words and this command line's settings; end at the first failure."""
+def run_processes(script: str, processes: Iterable[tuple[str, ...]], settings: Iterable[str] | None = None) -> None:
+    """Run ``script`` with each of ``processes``' words and ``settings``, by default this command line's.
+
+    Ends this process at the first failure.
+    """
+    given = sys.argv[1:] if settings is None else list(settings)
     for words in processes:
-        code = subprocess.run([sys.executable, script, *words, *sys.argv[1:]]).returncode
+        code = subprocess.run([sys.executable, script, *words, *given]).returncode
         if code:
             sys.exit(code)
 

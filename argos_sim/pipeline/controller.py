@@ -54,6 +54,7 @@ def train_imitation(settings: Settings) -> dict[str, Any]:
                 cfg.attention_width,
                 cfg.queries,
                 cfg.hidden,
+                cfg.senses,
             ),
             torque_limits(settings),
         )

@@ -7,15 +7,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from argos_sim.controller.network import load_controller
-from argos_sim.evaluation import ControllerPolicy, PerfectTracking, controller_figures, judge, paired_gain
+from argos_sim.evaluation import (
+    ControllerPolicy,
+    PerfectTracking,
+    controller_figures,
+    judge,
+    outcomes_of_episodes,
+    paired_gain,
+)
 from argos_sim.pipeline.controller import planner_targets
 from argos_sim.pipeline.encoder import load_encoder
 from argos_sim.pipeline.environment import environment_cfg, make_environment
 from argos_sim.pipeline.planner import instruction_groups, load_cache, load_planner
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD, require_stage, run_stage
-from argos_wm.checkpoint import load_json, save_json
+from argos_wm.checkpoint import load_json, save_json, save_tensors
 from argos_wm.data.instructions import Instructions
 from argos_wm.encoders.text import load_text_encoder
 from argos_wm.evaluation import EvaluationConfig, evaluate_planner, object_figures
@@ -25,6 +34,8 @@ from argos_wm.training.planner import VALIDATION_SHARE
 CLOSED_LOOP = ("episodes", "success", "success_ci")
 EVALUATION_SEED = 1000
 """Apart from the seeds of training; the same episodes for every controller, so that differences are paired."""
+OUTCOMES = "outcomes.safetensors"
+"""For each policy and randomization, what each episode came to, so that runs can be compared in pairs of episodes."""
 JUDGED = ("nominal", "train", "unseen")
 """Randomization presets that controllers are judged under, beside the run's own."""
 
@@ -91,6 +102,7 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
         env_cfg.distractors = any(settings.ranges(preset).distractors[1] > 0 for preset in cells.values())
         env_cfg.apply()
         figures: dict[str, Any] = {}
+        outcomes: dict[str, Tensor] = {}
         with make_environment(env_cfg) as env:
             policies: dict[str, Any] = {k: ControllerPolicy(v.to(env.device)) for k, v in controllers.items()}
             if not other_engine:
@@ -107,9 +119,12 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
                     steps += result["episodes"] * (env.max_episode_length - 1)
                     print_result(label, result)
                     figures |= {f"controller.{policy_name}.{cell}.{k}": v for k, v in result.items()}
+                    of_each = outcomes_of_episodes(records[policy_name])
+                    outcomes |= {f"{policy_name}.{cell}.{k}": v for k, v in of_each.items()}
                 gain = paired_gain(records["ppo"], records["imitation"])
                 figures |= {f"controller.ppo.{cell}.{k}": v for k, v in gain.items()}
             figures[f"evaluation_env_steps_per_s.{physics}"] = steps / (time.monotonic() - begin)
+        save_tensors(folder / OUTCOMES, outcomes)
         return figures
 
     inputs = {
@@ -118,7 +133,7 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
         "ranges": {preset: settings.drawn_from(preset) for preset in cells.values()},
         "episodes": count,
         "physics": physics,
-        "figures": "success",
+        "figures": "outcomes of each episode",
     }
     return run_stage(settings.folder / "evaluation" / name, f"evaluate_{name}", inputs, work, settings.overwrite)
 

@@ -14,6 +14,7 @@ from draccus.utils import DecodingError, ParsingError
 
 from argos_sim.controller.dagger import DaggerConfig
 from argos_sim.controller.imitation import ImitationConfig
+from argos_sim.controller.network import Senses
 from argos_sim.controller.ppo import PPOConfig
 from argos_sim.experts import ExpertCfg
 from argos_sim.randomization.curriculum import CurriculumConfig
@@ -110,6 +111,8 @@ class ControllerSettings:
     attention_width: int = 64
     queries: int = 4
     hidden: tuple[int, ...] = (256, 256)
+    senses: Senses = "both"
+    """What it takes of where it is and where it shall be, see ``scripts/ablate.py``."""
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     dagger: DaggerConfig = field(default_factory=DaggerConfig)
     """Between imitation and PPO, if it has rounds."""

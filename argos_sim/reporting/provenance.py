@@ -15,7 +15,7 @@ LATENTS = ("demos.", "encoder.")
 PLANNER = (*LATENTS, "planner.model.", "planner.windows.", "planner.loop.", "planner.text_encoder")
 IMITATION = (
     *LATENTS,
-    *(f"controller.{name}" for name in ("history", "attention_width", "queries", "hidden", "imitation.")),
+    *(f"controller.{name}" for name in ("history", "attention_width", "queries", "hidden", "senses", "imitation.")),
 )
 RECORDS = {
     "planner_mean": ("planner.json", (*PLANNER, "planner.mean_steps")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tensordict import TensorDict
@@ -52,6 +54,20 @@ def test_torques_stay_within_the_limits_whatever_comes_in() -> None:
     torque = controller(*(1e3 * x for x in inputs()))
     assert (torque.abs() <= LIMIT).all()
     assert torque.abs().max() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("senses", "heeded", "ignored"),
+    [("both", (0, 1, 2, 3), ()), ("proprioception", (2, 3), (0, 1)), ("vision", (0, 1), (2, 3))],
+)
+def test_a_controller_heeds_the_senses_that_it_has(senses, heeded: tuple[int, ...], ignored: tuple[int, ...]) -> None:
+    controller = Controller(replace(CFG, senses=senses), LIMIT)
+    x = inputs()
+    for i in (*heeded, *ignored, 5):
+        other = [*x]
+        other[i] = other[i] + 1
+        changed = not torch.equal(controller.action(*other), controller.action(*x))
+        assert changed == (i not in ignored), i
 
 
 def test_where_a_patch_lies_matters() -> None:

@@ -1,0 +1,43 @@
+"""Leave out parts of a run's controller, one at a time, and tabulate what each is worth.
+
+ablate.py preset=demo runs all; names before the settings choose: ablate.py no_history vision_only preset=demo
+"""
+
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from argos_sim.pipeline.ablations import PROCESSES, ablation_names, overrides, prepare_ablation, tabulate
+from argos_sim.pipeline.command_line import run, run_processes
+from argos_sim.pipeline.settings import Settings
+
+CHOSEN: list[str] = []
+while len(sys.argv) > 1 and sys.argv[1] in ablation_names():
+    CHOSEN.append(sys.argv.pop(1))
+DEMO = str(Path(__file__).with_name("demo.py"))
+
+
+def work(settings: Settings) -> None:
+    """Run the chosen ablations, each process of each after the other, and write the table."""
+    names = CHOSEN or ablation_names()
+    # What the run itself came to is first: every ablation is compared with it.
+    run_processes(DEMO, [("evaluate_controllers",)])
+    for name in names:
+        folder = prepare_ablation(settings, name)
+        print(f"ablation {name}: {folder}", flush=True)
+        run_processes(DEMO, PROCESSES, [*sys.argv[1:], *overrides(name), f"run_dir={folder}"])
+    path = tabulate(settings, names)
+    print(path.read_text())
+    print(f"The table is {path}")
+
+
+@hydra.main(config_path="config", config_name="config", version_base=None)
+def main(config: DictConfig) -> None:
+    """Parse, do the work."""
+    run(work, config)
+
+
+if __name__ == "__main__":
+    main()

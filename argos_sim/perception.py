@@ -73,6 +73,11 @@ class Perception:
         cfg: PerceptionCfg,
         seed: int,
     ) -> None:
+        if "semantic_segmentation" not in camera.cfg.data_types:
+            raise ValueError(
+                "The camera gives no semantic_segmentation, without which no background can be put behind robot and "
+                "objects; add it to the camera's data_types, and choose a renderer that has it (newton_renderer has)."
+            )
         self.camera, self.robot, self.encoder = camera, robot, encoder
         self.joint_ids, self.draws, self.rates, self.cfg = joint_ids, draws, rates, cfg
         self.device = robot.device

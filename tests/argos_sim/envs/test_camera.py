@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
+import pytest
 import torch
 
 from argos_sim.envs.camera import CameraPose, moved_poses, multiply
 from argos_sim.kinematics import quaternion_to_matrix
+from argos_sim.perception import Perception
 
 
 def test_camera_looks_forward_and_down_with_the_picture_upright() -> None:
@@ -44,3 +47,9 @@ def test_a_camera_is_moved_as_far_as_asked_and_not_without() -> None:
     still, same = moved_poses(CameraPose(), origins, torch.zeros(64, 3), torch.zeros(64, 3))
     assert torch.allclose(still, nominal)
     assert torch.allclose(same, torch.tensor(CameraPose().quaternion).expand(64, 4))
+
+
+def test_a_camera_without_segmentation_is_refused() -> None:
+    camera = SimpleNamespace(cfg=SimpleNamespace(data_types=["rgb"]))
+    with pytest.raises(ValueError, match="gives no semantic_segmentation"):
+        Perception(camera, None, [], None, None, None, None, 0)  # pyright: ignore[reportArgumentType]

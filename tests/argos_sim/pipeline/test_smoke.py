@@ -59,6 +59,7 @@ def test_smoke_preset_runs_every_stage_and_reuses_them(tmp_path: Path) -> None:
     )
     assert "[planner] reused" in again.stdout
     killed_ppo_ends_as_one_that_was_not(tmp_path, command[2:])
+    an_ablation_is_trained_judged_and_tabulated(tmp_path, command[2:])
 
 
 def iterations(run: Path) -> list[dict[str, float]]:
@@ -100,6 +101,20 @@ def killed_ppo_ends_as_one_that_was_not(run: Path, settings: list[str]) -> None:
     assert moved > 0 and apart < 1e-2 * moved, (
         f"the resumed run ended {apart / moved:.3f} of the way from the whole one"
     )
+
+
+def an_ablation_is_trained_judged_and_tabulated(run: Path, settings: list[str]) -> None:
+    """The one whose settings are furthest from the run's, through the script."""
+    command = [sys.executable, "scripts/ablate.py", "no_warm_start", *settings]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    beside = run.with_name(f"{run.name}-ablations")
+    shown = json.loads((beside / "no_warm_start" / "ppo" / "controller.json").read_text())["extra"]["settings"]
+    # Its own settings win over those that the smoke test gives.
+    assert (shown["controller"]["dagger"]["rounds"], shown["controller"]["imitation"]["loop"]["steps"]) == (0, 0)
+    rows = json.loads((beside / "ablations.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == ["the whole", "dagger", "imitation", "no_warm_start"]
+    assert "demos] done" not in done.stdout
 
 
 @pytest.mark.parametrize(

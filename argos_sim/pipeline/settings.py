@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -155,6 +156,7 @@ class Settings:
     run_dir: str | None = None
     """Where everything goes; ``runs/<preset>`` by default."""
     device: Literal["auto", "cpu", "cuda:0"] = "auto"
+    """Of several processes (``torchrun``) each takes a GPU of its own."""
     physics: Literal["auto", "ovphysx", "newton_mjwarp", "isaacsim_physx"] = "auto"
     """auto is what measures faster: OvPhysX on a CPU, Newton on a GPU."""
     renderer: Literal["newton_renderer", "isaacsim_rtx", "ovrtx"] = "newton_renderer"
@@ -203,8 +205,10 @@ class Settings:
         return dataclasses.replace(ranges, background_families=(*ranges.background_families, FAMILY + self.photographs))
 
     def resolved_device(self) -> str:
-        """The device with ``auto`` decided."""
-        return ("cuda:0" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        """The device with ``auto`` decided; of several processes, this one's."""
+        if self.device == "cpu" or (self.device == "auto" and not torch.cuda.is_available()):
+            return "cpu"
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
 
     def resolved_physics(self) -> str:
         """The engine with ``auto`` decided."""

@@ -19,7 +19,7 @@ from argos_sim.controller.network import Controller, ControllerConfig, load_cont
 from argos_sim.controller.ppo import RANKS_APART, make_ppo, train_ppo
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.pipeline.encoder import load_encoder
-from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
+from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, physics_identity
 from argos_sim.pipeline.planner import load_cache, torque_limits
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage, run_stage
@@ -93,7 +93,7 @@ def train_dagger(settings: Settings) -> dict[str, Any] | None:
         "sampling": dataclasses.asdict(settings.controller.sampling),
         "expert": dataclasses.asdict(settings.demos.expert),
         "ranges": settings.drawn_from(),
-        "physics": settings.resolved_physics(),
+        "physics": physics_identity(settings),
         "seed": settings.seed,
     }
 
@@ -152,7 +152,7 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
         "shares": [cfg.demonstration_share, cfg.perturbed_share],
         "curriculum": dataclasses.asdict(cfg.curriculum),
         "ranges": settings.drawn_from(),
-        "physics": settings.resolved_physics(),
+        "physics": physics_identity(settings),
     }
 
     def work(folder: Path) -> dict[str, Any]:

@@ -165,6 +165,7 @@ class Settings:
     photographs: str | None = None
     """A folder of pictures, one family of backgrounds more in ``train`` and ``complete``."""
     seed: int = 0
+    """Of every random choice; the seeds of single stages (``…loop.seed``) are counted from it."""
     logger: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     overwrite: bool = False
     """Do every stage anew instead of reusing what an earlier run left."""
@@ -232,8 +233,21 @@ class SettingsError(ValueError):
 def settings_from(values: dict[str, Any]) -> Settings:
     """Typed settings from plain nested values; the error names the setting."""
     try:
-        return draccus.decode(Settings, values)
+        settings = draccus.decode(Settings, values)
     except DecodingError as error:
         raise SettingsError(f"Setting {error} Correct it on the command line or in scripts/config.") from None
     except ParsingError as error:  # a class refused its own values, in a sentence of its own
         raise SettingsError(str(error.__cause__ or error)) from None
+    return dataclasses.replace(_counted_from(settings, settings.seed), seed=settings.seed)
+
+
+def _counted_from(part: Any, seed: int) -> Any:
+    """``part`` with ``seed`` added to each seed in it."""
+    changes = {}
+    for item in dataclasses.fields(part):
+        value = getattr(part, item.name)
+        if dataclasses.is_dataclass(value):
+            changes[item.name] = _counted_from(value, seed)
+        elif item.name == "seed":
+            changes[item.name] = value + seed
+    return dataclasses.replace(part, **changes)

@@ -172,7 +172,7 @@ def record_views(env: LatentTrackingEnv, expert: TaskExpert, path: Path, movemen
 
     Args:
         movements: batches of whole expert episodes, one state a camera frame.
-        scattered: batches of single states, each somewhere near one of the expert's paths.
+        scattered: batches of single states, each somewhere near one of the expert's approaches.
 
     Tensors, N states: image_a, image_b, canonical uint8 (N, 3, H, W); mask_a, mask_b, classes uint8 (N, H, W); joints
     (N, J) [rad]; blocks (N, O, 3) [m]; trajectory (N,); pairs (M, 2) of states one planner period apart in a movement.
@@ -212,12 +212,14 @@ SCATTER = 0.1
 
 
 def _scatter(env: LatentTrackingEnv, expert: TaskExpert, every: Tensor) -> None:
-    """New blocks where episodes begin, and each arm at rest somewhere near the expert's path."""
+    """New blocks where episodes begin, and each arm at rest somewhere near the expert's path to them.
+
+    Beyond the approach a block would be in the hand or elsewhere; such states are the movements' to show.
+    """
     env.reset()
     expert.begin(every)
     motion, generator = expert.motion, env.generator
-    phase = torch.rand(env.num_envs, generator=generator, device=env.device)
-    joints = motion.reference(phase * motion.duration)[0]
+    joints = expert.approaching(torch.rand(env.num_envs, generator=generator, device=env.device))
     joints = joints + SCATTER * torch.randn(joints.shape, generator=generator, device=env.device)
     joints = joints.clamp(motion.arm.limits[:, 0] + 0.01, motion.arm.limits[:, 1] - 0.01)
     write_joints(env, every, joints, torch.zeros_like(joints))

@@ -184,6 +184,8 @@ class TaskExpert(ABC):
     """
 
     LEGS: tuple[float, ...] = (1.0,)
+    APPROACH: int = 1
+    """How many of the legs, from the first, leave everything where it lay."""
 
     def __init__(self, env: LatentTrackingEnv, arm: Arm, cfg: ExpertCfg, seed: int = 0) -> None:
         self.env, self.arm = env, arm
@@ -201,6 +203,10 @@ class TaskExpert(ABC):
         tips, values = self.waypoints(ids)
         foot = self.env.scene["robot"].data.root_pos_w.torch[ids] - self.env.scene.env_origins[ids]
         self.motion.begin(ids, joints, tips - foot[:, None], values)
+
+    def approaching(self, share: Tensor) -> Tensor:
+        """Joints (N, J) [rad] where a ``share (N,)`` of the approach is done."""
+        return self.motion.reference(share * sum(self.LEGS[: self.APPROACH]) * self.motion.duration)[0]
 
     def torque(self) -> Tensor:
         """Torques (N, J) [N·m] from what the robot's own encoders say."""

@@ -7,6 +7,7 @@ asks for its own on its first start, and it is the user's to give.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,10 +54,45 @@ def prepare(log_level: int = logging.ERROR) -> None:
 def launch(cfg: Any) -> Iterator[None]:
     """Open the runtime that ``cfg`` (an environment's or a simulation's configuration) needs, and close it after.
 
-    Without Isaac Sim nothing is started; with an Isaac Sim preset, Kit is started headless.
+    Without Isaac Sim nothing is started; with an Isaac Sim preset, Kit is started headless. A runtime that is not
+    installed is refused in one sentence.
     """
+    require_runtime(cfg)
     prepare()
     from isaaclab.app import launch_simulation
+    from isaaclab.app.sim_launcher import scan
 
+    failure: Exception | None = None
+    ends_process = scan(cfg, {}).needs_kit  # with the status of what failed inside
     with launch_simulation(cfg, {"headless": True}):
-        yield
+        try:
+            yield
+        except Exception as error:
+            if ends_process:
+                raise
+            failure = error  # seen inside, Isaac Lab would print where it came from
+    if failure is not None:
+        raise failure
+
+
+def require_runtime(cfg: Any) -> None:
+    """Refuse, in one sentence, engines and renderers that are not installed or do not go together."""
+    from isaaclab.app.sim_launcher import validate_launch
+
+    try:
+        found, kit = validate_launch(cfg, {})
+    except ValueError as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"{reason} The physics isaacsim_physx goes with the renderers isaacsim_rtx and newton_renderer, ovphysx "
+            "with ovrtx and newton_renderer, newton_mjwarp with all three."
+        ) from None
+    if kit and importlib.util.find_spec("isaacsim") is None:
+        raise ValueError(
+            f"Isaac Sim is not installed, and is needed for {' and '.join(kit)}; install it (docs/scale.md), or set "
+            "physics=ovphysx or newton_mjwarp and renderer=newton_renderer, which need none."
+        )
+    if found.has_ovrtx and importlib.util.find_spec("ovrtx") is None:
+        raise ValueError(
+            "The renderer ovrtx is not installed; install it (docs/scale.md), or set renderer=newton_renderer."
+        )

@@ -10,7 +10,7 @@ import hydra
 from omegaconf import DictConfig
 
 from argos_sim.pipeline.command_line import run, run_processes
-from argos_sim.pipeline.stages import PROCESSES, STAGES
+from argos_sim.pipeline.stages import MANY_PROCESSES, PROCESSES, STAGES
 
 CHOSEN: list[str] = []
 while len(sys.argv) > 1 and sys.argv[1] in STAGES:
@@ -20,7 +20,8 @@ while len(sys.argv) > 1 and sys.argv[1] in STAGES:
 @hydra.main(config_path="config", config_name="config", version_base=None)
 def main(config: DictConfig) -> None:
     """Parse, do the chosen stages."""
-    run(lambda settings: [STAGES[name](settings) for name in CHOSEN], config)
+    together = set(CHOSEN) <= set(MANY_PROCESSES)
+    run(lambda settings: [STAGES[name](settings) for name in CHOSEN], config, many_processes=together)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Imitate the demonstrations, let the expert correct (if asked to), then train by PPO.
 
 Example: python scripts/train_controller.py preset=demo
+On several GPUs: torchrun --nproc_per_node 4 scripts/train_controller.py preset=gpu
 """
 
 from pathlib import Path

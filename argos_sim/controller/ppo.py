@@ -3,6 +3,10 @@
 The actor starts as the imitated controller. First only the critic learns, since an untrained critic's advantages would
 spoil the actor. Then PPO (Schulman 2017) improves it, while a pull toward the imitated policy's action, decaying over
 the run, keeps what imitation knew until the critic is worth trusting.
+
+Several processes (``Parallel``) share the environments and learn one policy: they average the gradients of their own
+environments' samples, and take together whatever else is measured on samples (advantages' mean and deviation, the
+critic's normalisation, the KL divergence that sets the learning rate, the curriculum's counts).
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Control
 from argos_sim.randomization.curriculum import WidenRanges
 from argos_wm.checkpoint import CheckpointError, load_into, load_json, load_tensors, save_json, save_tensors
 from argos_wm.training.logger import RunLogger
+from argos_wm.training.parallel import Parallel
 
 ACTOR_GROUPS = [PROPRIO, VISION, TARGET_VISION]
 
@@ -36,6 +41,7 @@ class PPOConfig:
 
     iterations: int = 50
     num_envs: int = 256
+    """Of all processes together."""
     steps: int = 40
     """Control steps of each environment an iteration: one planner period, so that every target falls due in one."""
     critic_warmup: int = 2
@@ -117,8 +123,9 @@ class TwoRates(torch.optim.Adam):
 class TrackingPPO(PPO):
     """rsl_rl's PPO with a critic that learns first and more, and the pull toward imitation."""
 
-    def configure(self, prior: Controller, cfg: PPOConfig) -> None:
+    def configure(self, prior: Controller, cfg: PPOConfig, parallel: Parallel) -> None:
         """Start the actor from ``prior``."""
+        self.parallel = parallel
         actor, critic = list(self._raw_actor.parameters()), list(self._raw_critic.parameters())
         self.optimizer = TwoRates(actor, critic, cfg.learning_rate, cfg.critic_learning_rate)
         self._raw_actor.load_controller(prior)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
@@ -137,7 +144,7 @@ class TrackingPPO(PPO):
 
     def compute_returns(self, obs: TensorDict) -> None:
         """Returns and advantages (generalised advantage estimation); a critic that warms up is fitted to them first."""
-        super().compute_returns(obs)
+        self._returns(obs)
         if not self.warming_up:
             return
         self.critic.update_normalization(self.storage.observations.flatten(0, 1))  # pyright: ignore
@@ -146,7 +153,18 @@ class TrackingPPO(PPO):
             with torch.no_grad():
                 for step, seen in enumerate(self.storage.observations):
                     self.storage.values[step] = self.critic(seen)
-            super().compute_returns(obs)
+            self._returns(obs)
+
+    def _returns(self, obs: TensorDict) -> None:
+        """rsl_rl's, but with advantages normalised over the samples of all processes, where it takes each's own."""
+        super().compute_returns(obs)
+        if self.parallel.ranks == 1:
+            return
+        advantages = self.storage.returns - self.storage.values
+        count = advantages.numel() * self.parallel.ranks
+        mean = self.parallel.sum(advantages.double().sum()) / count
+        square = self.parallel.sum((advantages - mean).square().sum()) / (count - 1)
+        self.storage.advantages = ((advantages - mean) / (square.sqrt() + 1e-8)).float()
 
     def fit_critic(self) -> float:
         """Move the critic toward the stored returns, ``critic_epochs`` times over them; the mean squared error."""
@@ -156,6 +174,8 @@ class TrackingPPO(PPO):
                 loss = F.mse_loss(self.critic(batch.observations), batch.returns)  # pyright: ignore[reportArgumentType]
                 self.optimizer.zero_grad()
                 loss.backward()
+                if self.is_multi_gpu:
+                    self.reduce_parameters()
                 nn.utils.clip_grad_norm_(self.critic.parameters(), self.max_grad_norm)
                 self.optimizer.step()
                 total, batches = total + loss.item(), batches + 1
@@ -170,17 +190,20 @@ class TrackingPPO(PPO):
         return super().update() | {"value": value}
 
 
+RANKS_APART = 10_000_019
+"""Between the seeds of two processes: more than iterations, so that no two draw the same."""
 NO_PULL = 1e-3
 """Weight of the pull below which it is left out: it costs a pass through the imitated policy."""
 
 
-def make_ppo(env, prior: Controller, cfg: PPOConfig, device: str) -> TrackingPPO:
-    """Build the algorithm for a wrapped environment (``RslRlVecEnvWrapper``)."""
-    obs = env.get_observations()
+def make_ppo(env, prior: Controller, cfg: PPOConfig, device: str, parallel: Parallel | None = None) -> TrackingPPO:
+    """Build the algorithm for a wrapped environment (``RslRlVecEnvWrapper``), one of as many as ``parallel`` has."""
+    parallel, obs = parallel or Parallel(), env.get_observations()
+    ranks = {"global_rank": parallel.rank, "world_size": parallel.ranks}
     settings: dict[str, Any] = {
         "num_steps_per_env": cfg.steps,
         "obs_groups": {"actor": ACTOR_GROUPS, "critic": ["critic"]},
-        "multi_gpu": None,
+        "multi_gpu": ranks if parallel.ranks > 1 else None,
         "actor": {
             "class_name": ControllerModel,
             "controller": prior.settings(),
@@ -211,46 +234,70 @@ def make_ppo(env, prior: Controller, cfg: PPOConfig, device: str) -> TrackingPPO
     with open(os.devnull, "w") as devnull, redirect_stdout(devnull):
         algorithm = TrackingPPO.construct_algorithm(obs, env, settings, device)
     assert isinstance(algorithm, TrackingPPO)
-    algorithm.configure(prior, cfg)
+    algorithm.configure(prior, cfg, parallel)
     return algorithm
 
 
 def train_ppo(
     env, algorithm: TrackingPPO, cfg: PPOConfig, out_dir: Path, logger: RunLogger
 ) -> tuple[ControllerModel, dict[str, float]]:
-    """Run PPO, resuming from ``out_dir`` if it holds a checkpoint; returns the actor, and how fast it went."""
-    widening = env.unwrapped.widening
+    """Run PPO, resuming from ``out_dir`` if it holds a checkpoint; returns the actor, and how fast it went.
+
+    Of several processes all return the same actor; the main one keeps ``out_dir`` and logs.
+    """
+    widening, parallel = env.unwrapped.widening, algorithm.parallel
     start = _resume(algorithm, widening, out_dir, cfg)
-    logger.drop_after(start, "ppo/")
+    if parallel.ranks > 1:
+        algorithm.broadcast_parameters()  # the critic's first weights
+    if parallel.main:
+        logger.drop_after(start, "ppo/")
     obs = None
-    bar = tqdm(range(start, cfg.iterations), initial=start, total=cfg.iterations, desc="ppo", unit="iteration")
+    bar = tqdm(
+        range(start, cfg.iterations),
+        initial=start,
+        total=cfg.iterations,
+        desc="ppo",
+        unit="iteration",
+        disable=not parallel.main,
+    )
     algorithm.train_mode()
     begin = time.monotonic()
     for iteration in bar:
         if obs is None or iteration % cfg.checkpoint_every == 0:
-            obs = _begin(env, cfg.seed, iteration)
+            obs = _begin(env, cfg.seed, iteration, parallel.rank)
         algorithm.begin_iteration(iteration)
         obs, figures = _rollout(env, algorithm, obs, cfg.steps)
         losses = algorithm.update()
         figures |= {f"loss_{'pull' if k == 'symmetry' else k}": v for k, v in losses.items()}
+        figures = _pooled(figures, parallel)
         figures |= {"learning_rate": algorithm.learning_rate, "action_std": algorithm.actor.output_std.mean().item()}
         if widening is not None:
+            widening.decide(parallel)
             figures |= {f"curriculum/{k}": v for k, v in widening.summary().items()}
-        logger.log({f"ppo/{k}": v for k, v in figures.items()}, iteration)
+        if parallel.main:
+            logger.log({f"ppo/{k}": v for k, v in figures.items()}, iteration)
         bar.set_postfix(reward=f"{figures['reward']:.3f}", reached=f"{figures.get('reached', float('nan')):.2f}")
-        if (iteration + 1) % cfg.checkpoint_every == 0:
+        if (iteration + 1) % cfg.checkpoint_every == 0 and parallel.main:
             _save(algorithm, widening, out_dir, iteration + 1, cfg)
     algorithm.eval_mode()
     actor = algorithm.get_policy()
     assert isinstance(actor, ControllerModel)
-    steps = (cfg.iterations - start) * cfg.steps * env.num_envs
+    steps = (cfg.iterations - start) * cfg.steps * env.num_envs * parallel.ranks
     return actor, {"env_steps_per_s": steps / max(time.monotonic() - begin, 1e-9)}
 
 
-def _begin(env, seed: int, iteration: int) -> TensorDict:
-    """New episodes, of random ages, from random numbers that depend only on the seed and the iteration."""
+def _pooled(figures: dict[str, float], parallel: Parallel) -> dict[str, float]:
+    """Averages over all processes; what counts is summed."""
+    if parallel.ranks == 1:
+        return figures
+    pooled = {k: float(v) for k, v in parallel.mean({k: torch.tensor(v) for k, v in figures.items()}).items()}
+    return pooled | {"physics_broke": pooled["physics_broke"] * parallel.ranks}
+
+
+def _begin(env, seed: int, iteration: int, rank: int) -> TensorDict:
+    """New episodes, of random ages, from random numbers that depend only on seed, iteration and process."""
     base = env.unwrapped
-    number = seed * 1_000_003 + iteration
+    number = seed * 1_000_003 + iteration + RANKS_APART * rank
     torch.manual_seed(number)
     base.generator.manual_seed(number)
     base.perception.generator.manual_seed(number + 1)

@@ -30,9 +30,10 @@ from isaaclab.utils import configclass
 from isaaclab_newton.physics import MJWarpSolverCfg, NewtonCfg
 from isaaclab_newton.renderers import NewtonWarpRendererCfg
 from isaaclab_ov.physics import OvPhysxCfg
+from isaaclab_ov.renderers import OVRTXRendererCfg
 from isaaclab_physx.physics import PhysxCfg
+from isaaclab_physx.renderers import IsaacRtxRendererCfg
 from isaaclab_tasks.utils import PresetCfg
-from isaaclab_tasks.utils.presets import MultiBackendRendererCfg
 
 from argos_sim.envs.camera import CameraPose
 from argos_sim.envs.distractors import distractor_cfgs, place_distractors
@@ -41,7 +42,7 @@ from argos_sim.mdp.actions import TorqueActionCfg
 from argos_sim.mdp.instructions import InstructionCommandCfg
 from argos_sim.mdp.latent_target import LatentTargetCommandCfg
 from argos_sim.perception import PerceptionCfg
-from argos_sim.randomization import dynamics
+from argos_sim.randomization import dynamics, lights
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_sim.rates import Rates
 
@@ -64,12 +65,15 @@ class PhysicsPresets(PresetCfg):
 
 
 @configclass
-class CameraPresets(MultiBackendRendererCfg):
-    """Renderers by name; Newton's Warp renderer needs neither Isaac Sim nor ray-tracing cores."""
+class CameraPresets(PresetCfg):
+    """Renderers by name; Newton's Warp renderer needs neither Isaac Sim nor ray-tracing cores. All of them give classes
+    as numbers."""
 
     newton_renderer: NewtonWarpRendererCfg = NewtonWarpRendererCfg(
         colorize_semantic_segmentation=False, enable_textures=False, max_distance=3.0
     )
+    isaacsim_rtx: IsaacRtxRendererCfg = IsaacRtxRendererCfg(colorize_semantic_segmentation=False)
+    ovrtx: OVRTXRendererCfg = OVRTXRendererCfg(colorize_semantic_segmentation=False, log_level="error")
     default: NewtonWarpRendererCfg = newton_renderer
 
 
@@ -168,8 +172,8 @@ class RecordingObservationsCfg:
 
 @configclass
 class EventsCfg:
-    """Dynamics at the start (bodies and materials; ``apply`` adds each object's), at each reset (motors, the table's
-    lean) and now and then (pushes); places at each reset."""
+    """Dynamics at the start (bodies and materials; ``apply`` adds each object's) and at each reset (motors, the table's
+    height and lean); places at each reset. Pushes are the environment's (``Disturbances.step``)."""
 
     mass = EventTermCfg(
         func=lab_mdp.randomize_rigid_body_mass,
@@ -197,7 +201,6 @@ class EventsCfg:
     motors = EventTermCfg(func=dynamics.randomize_motors, mode="reset")
     table = EventTermCfg(func=dynamics.raise_table, mode="reset")
     lean = EventTermCfg(func=dynamics.lean, mode="reset")
-    push = EventTermCfg(func=dynamics.push, mode="interval", interval_range_s=(0.2, 0.6))
     place_robot = EventTermCfg(func=events.place_robot, mode="reset", params={"spread": 0.15})
 
 
@@ -290,6 +293,7 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
                 setattr(self.events, name, event)
         for name, params in dynamics.startup_params(self.ranges, objects).items():
             getattr(self.events, name).params.update(params)
+        self.events.light = lights.event(self.scene.camera.renderer_cfg)
 
     def object_names(self) -> tuple[str, ...]:
         """Names of the objects that instructions name."""

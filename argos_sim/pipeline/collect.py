@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from argos_sim.demos import record_demonstrations, record_views
-from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
+from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, physics_identity
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
 
@@ -21,7 +21,7 @@ def collect_demos(settings: Settings) -> dict[str, Any]:
         "task": settings.task,
         "demos": dataclasses.asdict(settings.demos),
         "ranges": settings.drawn_from(),
-        "physics": settings.resolved_physics(),
+        "physics": physics_identity(settings),
         "renderer": settings.renderer,
         "image_size": settings.encoder.image_size,
         "seed": settings.seed,
@@ -50,6 +50,7 @@ def collect_views(settings: Settings) -> dict[str, Any]:
         "image_size": encoder.image_size,
         "renderer": settings.renderer,
         "ranges": settings.drawn_from(),
+        "physics": physics_identity(settings),
         "seed": settings.seed,
     }
 

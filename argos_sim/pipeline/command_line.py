@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import traceback
@@ -16,6 +17,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from argos_sim.pipeline.settings import Settings, settings_from
+from argos_wm.training.parallel import is_lost_process
+
+LOST = (
+    "Another process of this run ended, or the run was stopped. Run the same command again; it goes on from its last "
+    "checkpoint."
+)
 
 # Hydra knows every setting and its default from here; scripts/config only overrides them.
 ConfigStore.instance().store(name="settings", node=Settings().to_dict())
@@ -24,16 +31,18 @@ ConfigStore.instance().store(name="settings", node=Settings().to_dict())
 def run(function: Callable[[Settings], Any], config: DictConfig, many_processes: bool = False) -> None:
     """Call ``function`` with typed settings; ``many_processes`` says that ``torchrun`` may start it several times.
 
-    A mistake of the caller's (a ``ValueError``, or a missing file) or a NaN is printed as a sentence and ends with 2;
-    ``ARGOS_TRACEBACK=1`` shows where it was found.
+    A mistake of the caller's (a ``ValueError``, or a missing file), a NaN or another process's end is printed as a
+    sentence and ends with 2; ``ARGOS_TRACEBACK=1`` shows where it was found.
     """
     import tasks  # noqa: F401  registers the gymnasium ids
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not many_processes:
-        refuse(
-            "This script runs in one process, and would overwrite its own files in several; scripts/train_planner.py "
-            "is the one to start with torchrun or accelerate launch."
-        )
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if not many_processes:
+            refuse(
+                "This script runs in one process, and would overwrite its own files in several; "
+                "scripts/train_planner.py and scripts/train_controller.py are those to start with torchrun."
+            )
+        signal.signal(signal.SIGTERM, lambda *_: refuse(LOST))
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     try:
@@ -42,6 +51,10 @@ def run(function: Callable[[Settings], Any], config: DictConfig, many_processes:
         if os.environ.get("ARGOS_TRACEBACK"):
             raise
         refuse(str(error))
+    except RuntimeError as error:
+        if not is_lost_process(error) or os.environ.get("ARGOS_TRACEBACK"):
+            raise
+        refuse(LOST)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or os.environ.get("ARGOS_TRACEBACK"):
             raise

@@ -1,4 +1,7 @@
-"""Stages ``imitation`` and ``ppo``: the torque controller, warm-started on demonstrations, then reinforced."""
+"""Stages ``imitation`` and ``ppo``: the torque controller, warm-started on demonstrations, then reinforced.
+
+Of several processes that ``torchrun`` started, the first imitates while the others wait, and all train by PPO together.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from torch import Tensor
 from argos_sim.controller.dagger import dagger, visit
 from argos_sim.controller.imitation import ImitationData, imitate
 from argos_sim.controller.network import Controller, ControllerConfig, load_controller, save_controller
-from argos_sim.controller.ppo import make_ppo, train_ppo
+from argos_sim.controller.ppo import RANKS_APART, make_ppo, train_ppo
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.pipeline.encoder import load_encoder
-from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
+from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, physics_identity
 from argos_sim.pipeline.planner import load_cache, torque_limits
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage, run_stage
@@ -26,6 +29,7 @@ from argos_wm.data.latent_cache import LatentCache
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import deciding
+from argos_wm.training.parallel import Parallel
 from argos_wm.training.planner import VALIDATION_SHARE
 
 VISITS = 10_000
@@ -90,7 +94,7 @@ def train_dagger(settings: Settings) -> dict[str, Any] | None:
         "sampling": dataclasses.asdict(settings.controller.sampling),
         "expert": dataclasses.asdict(settings.demos.expert),
         "ranges": settings.drawn_from(),
-        "physics": settings.resolved_physics(),
+        "physics": physics_identity(settings),
         "seed": settings.seed,
     }
 
@@ -125,8 +129,19 @@ def planner_targets(settings: Settings, seed: int) -> PlannerTargets:
     return PlannerTargets.load(settings.folder / "planner", spec, sampling, device, seed)
 
 
-def train_ppo_stage(settings: Settings) -> dict[str, Any]:
-    """Train the imitated controller by PPO into ``<run>/ppo``."""
+def train_controller_stages(settings: Settings) -> None:
+    """Imitate, then reinforce."""
+    parallel = Parallel.launched(settings.resolved_device().split(":")[0])
+    share_of(settings.controller.ppo.num_envs, parallel)  # refused before any long work
+    if parallel.main:
+        train_imitation(settings)
+    parallel.wait()
+    train_ppo_stage(settings, parallel)
+
+
+def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dict[str, Any]:
+    """Train the imitated controller by PPO into ``<run>/ppo``, each process in its share of the environments."""
+    parallel = parallel or Parallel()
     before = require_stage(settings.folder / settings.prior, settings.prior, "train_controller.py")
     planner = require_stage(settings.folder / "planner", "planner", "train_planner.py")
     cfg = settings.controller
@@ -138,13 +153,16 @@ def train_ppo_stage(settings: Settings) -> dict[str, Any]:
         "shares": [cfg.demonstration_share, cfg.perturbed_share],
         "curriculum": dataclasses.asdict(cfg.curriculum),
         "ranges": settings.drawn_from(),
-        "physics": settings.resolved_physics(),
+        "physics": physics_identity(settings),
     }
 
     def work(folder: Path) -> dict[str, Any]:
         spec = load_encoder(settings).spec
         prior = load_controller(settings.folder / settings.prior, spec, "the encoder")
-        env_cfg = environment_cfg(settings, cfg.ppo.num_envs, encoder=str(settings.folder / "encoder"))
+        env_cfg = environment_cfg(
+            settings, share_of(cfg.ppo.num_envs, parallel), encoder=str(settings.folder / "encoder")
+        )
+        env_cfg.seed = settings.seed + RANKS_APART * parallel.rank
         widen(env_cfg, cfg.curriculum)
         assert env_cfg.commands.target is not None
         env_cfg.commands.target.record = True
@@ -152,15 +170,27 @@ def train_ppo_stage(settings: Settings) -> dict[str, Any]:
             set_targets(env, settings)
             device = settings.resolved_device()
             wrapped = RslRlVecEnvWrapper(env, clip_actions=1.0)  # pyright: ignore[reportArgumentType]
-            algorithm = make_ppo(wrapped, prior.to(device), cfg.ppo, device)
-            logger = RunLogger(folder, settings.logger, f"{settings.preset}-ppo", settings.to_dict())
+            algorithm = make_ppo(wrapped, prior.to(device), cfg.ppo, device, parallel)
+            kind = settings.logger if parallel.main else "none"
+            logger = RunLogger(folder, kind, f"{settings.preset}-ppo", settings.to_dict())
             actor, figures = train_ppo(wrapped, algorithm, cfg.ppo, folder, logger)
             logger.close()
             trained = actor.to_controller(prior.torque_limit).cpu()
-        save_controller(trained, spec, folder, {"settings": settings.to_dict()})
+        if parallel.main:
+            save_controller(trained, spec, folder, {"settings": settings.to_dict()})
         return dict(figures)
 
-    return run_stage(settings.folder / "ppo", "ppo", inputs, work, settings.overwrite)
+    return run_stage(settings.folder / "ppo", "ppo", inputs, work, settings.overwrite, parallel)
+
+
+def share_of(num_envs: int, parallel: Parallel) -> int:
+    """How many of a run's environments are this process's."""
+    if num_envs % parallel.ranks:
+        raise ValueError(
+            f"{num_envs} environments cannot be dealt to {parallel.ranks} processes evenly; set "
+            f"controller.ppo.num_envs to a multiple of {parallel.ranks}."
+        )
+    return num_envs // parallel.ranks
 
 
 def set_targets(env: LatentTrackingEnv, settings: Settings) -> None:

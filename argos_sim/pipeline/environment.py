@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -55,6 +56,19 @@ def environment_cfg(
         cfg.for_recording()
     cfg.apply()
     return cfg
+
+
+def physics_identity(settings: Settings, physics: str | None = None) -> dict[str, Any]:
+    """What decides how the task's bodies move, for the fingerprints of stages that simulate: the engine (by default the
+    run's own), its solver's settings, and the clocks."""
+    cfg = environment_cfg(settings, 1, physics)
+    solver = cfg.sim.physics.to_dict()  # pyright: ignore[reportOptionalMemberAccess]
+    return {
+        "engine": physics or settings.resolved_physics(),
+        "solver": {k: v for k, v in solver.items() if not k.endswith("_dir")},  # where it keeps things
+        "rates": dataclasses.asdict(cfg.rates),
+        "plans_per_episode": cfg.plans_per_episode,
+    }
 
 
 @contextmanager

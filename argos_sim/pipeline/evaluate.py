@@ -20,7 +20,7 @@ from argos_sim.evaluation import (
 )
 from argos_sim.pipeline.controller import planner_targets
 from argos_sim.pipeline.encoder import load_encoder
-from argos_sim.pipeline.environment import environment_cfg, make_environment
+from argos_sim.pipeline.environment import environment_cfg, make_environment, physics_identity
 from argos_sim.pipeline.planner import instruction_groups, load_cache, load_planner
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD, require_stage, run_stage
@@ -132,7 +132,7 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
         "sampling": dataclasses.asdict(settings.controller.sampling),
         "ranges": {preset: settings.drawn_from(preset) for preset in cells.values()},
         "episodes": count,
-        "physics": physics,
+        "physics": physics_identity(settings, physics),
         "figures": "outcomes of each episode",
     }
     return run_stage(settings.folder / "evaluation" / name, f"evaluate_{name}", inputs, work, settings.overwrite)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -158,6 +159,7 @@ class Settings:
     run_dir: str | None = None
     """Where everything goes; ``runs/<preset>`` by default."""
     device: Literal["auto", "cpu", "cuda:0"] = "auto"
+    """Of several processes (``torchrun``) each takes a GPU of its own."""
     physics: Literal["auto", "ovphysx", "newton_mjwarp", "isaacsim_physx"] = "auto"
     """auto is what measures faster: OvPhysX on a CPU, Newton on a GPU."""
     renderer: Literal["newton_renderer", "isaacsim_rtx", "ovrtx"] = "newton_renderer"
@@ -166,6 +168,7 @@ class Settings:
     photographs: str | None = None
     """A folder of pictures, one family of backgrounds more in ``train`` and ``complete``."""
     seed: int = 0
+    """Of every random choice; the seeds of single stages (``…loop.seed``) are counted from it."""
     logger: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     overwrite: bool = False
     """Do every stage anew instead of reusing what an earlier run left."""
@@ -206,8 +209,10 @@ class Settings:
         return dataclasses.replace(ranges, background_families=(*ranges.background_families, FAMILY + self.photographs))
 
     def resolved_device(self) -> str:
-        """The device with ``auto`` decided."""
-        return ("cuda:0" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        """The device with ``auto`` decided; of several processes, this one's."""
+        if self.device == "cpu" or (self.device == "auto" and not torch.cuda.is_available()):
+            return "cpu"
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
 
     def resolved_physics(self) -> str:
         """The engine with ``auto`` decided."""
@@ -231,8 +236,21 @@ class SettingsError(ValueError):
 def settings_from(values: dict[str, Any]) -> Settings:
     """Typed settings from plain nested values; the error names the setting."""
     try:
-        return draccus.decode(Settings, values)
+        settings = draccus.decode(Settings, values)
     except DecodingError as error:
         raise SettingsError(f"Setting {error} Correct it on the command line or in scripts/config.") from None
     except ParsingError as error:  # a class refused its own values, in a sentence of its own
         raise SettingsError(str(error.__cause__ or error)) from None
+    return dataclasses.replace(_counted_from(settings, settings.seed), seed=settings.seed)
+
+
+def _counted_from(part: Any, seed: int) -> Any:
+    """``part`` with ``seed`` added to each seed in it."""
+    changes = {}
+    for item in dataclasses.fields(part):
+        value = getattr(part, item.name)
+        if dataclasses.is_dataclass(value):
+            changes[item.name] = _counted_from(value, seed)
+        elif item.name == "seed":
+            changes[item.name] = value + seed
+    return dataclasses.replace(part, **changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from argos_sim.pipeline.settings import Settings
@@ -33,14 +34,14 @@ def _planner(settings: Settings) -> None:
 
 
 def _controller(settings: Settings) -> None:
-    from argos_sim.pipeline.controller import train_imitation, train_ppo_stage
+    from argos_sim.pipeline.controller import train_controller_stages
 
-    train_imitation(settings)
-    train_ppo_stage(settings)
+    train_controller_stages(settings)
 
 
 def _dagger(settings: Settings) -> None:
-    if settings.controller.dagger.rounds == 0:
+    # Of several processes the first does it, while the others wait for it in the next stage.
+    if settings.controller.dagger.rounds == 0 or os.environ.get("RANK", "0") != "0":
         return
     from argos_sim.pipeline.controller import train_dagger, train_imitation
 
@@ -104,6 +105,8 @@ STAGES: dict[str, Callable[[Settings], None]] = {
     "report": _report,
 }
 
+MANY_PROCESSES = ("planner", "dagger", "controller")
+"""Stages that ``torchrun`` may start several times at once."""
 PROCESSES = (
     ("demos",),
     ("encoder", "latents", "planner", "evaluate_planner"),

@@ -3,8 +3,8 @@
 Every range that is drawn at resets has two edges, each somewhere between that of the ranges training begins with and
 that of the widest ones. In a share of the environments an episode tries one edge: one range is drawn exactly one step
 beyond it, all others as everywhere. An edge at which enough targets were reached in such episodes moves out, one at
-which too few were moves back. What is drawn once, at the start (bodies, joints, materials, backgrounds), stays as it
-began.
+which too few were moves back; that is decided once an iteration of PPO, by the episodes of all its processes. What is
+drawn once, at the start (bodies, joints, materials, backgrounds), stays as it began.
 """
 
 # Isaac Lab types a term's environment more loosely than it is.
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from argos_sim.randomization.ranges import get_ranges, range_names
 from argos_wm.checkpoint import CheckpointError
+from argos_wm.training.parallel import Parallel
 
 AT_START = (
     "mass_scale",
@@ -89,6 +90,8 @@ class WidenRanges(ManagerTermBase):
             )
         self.level = torch.zeros(len(self.edges), device=device)
         self.tried, self.reached = torch.zeros_like(self.level), torch.zeros_like(self.level)
+        self._new = torch.zeros(2, len(self.edges), device=device)
+        """Targets tried and reached since the last decision, in this process alone."""
         self._edge = torch.full((env.num_envs,), -1, dtype=torch.long, device=device)
         env.draws.set(env.cfg.ranges, outer)
         env.perception.require_timely_frames(outer)
@@ -116,8 +119,14 @@ class WidenRanges(ManagerTermBase):
         """Count targets: ``judged (n,)`` in the episodes that end in ``ids``, of which a ``share (n,)`` was reached."""
         edge = self._edge[ids]
         tried = edge >= 0
-        self.tried.index_add_(0, edge[tried], judged[tried])
-        self.reached.index_add_(0, edge[tried], (judged * share)[tried])
+        self._new.index_add_(1, edge[tried], torch.stack([judged, judged * share])[:, tried])
+
+    def decide(self, parallel: Parallel) -> None:
+        """Move the edges at which enough targets were counted, in all processes alike."""
+        tried, reached = parallel.sum(self._new)
+        self.tried += tried
+        self.reached += reached
+        self._new.zero_()
         decided = self.tried >= self.settings.window
         rate = self.reached / self.tried.clamp_min(1)
         out, back = decided & (rate >= self.settings.widen_above), decided & (rate < self.settings.narrow_below)

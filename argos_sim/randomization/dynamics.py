@@ -1,7 +1,7 @@
 """How bodies, motors and the room differ: Isaac Lab events that draw from ``RandomizationRanges``.
 
 Bodies and joints are drawn at the start, since engines take such properties slowly; motors, the bus and the table's
-lean at each reset; pushes now and then. All are batched over environments.
+lean at each reset; pushes now and then, by the environment itself. All are batched over environments.
 """
 
 # Isaac Lab's configurations take classes as functions.
@@ -31,6 +31,8 @@ MOTORS = {
 GRAVITY = 9.81
 PUSHED_SHARE = 0.5
 """Share of the draws that push; in between nothing does."""
+PUSH_TURN_S = 0.2
+"""How often each environment may get another push; with a chance of a half it keeps the one it has."""
 
 
 def uniform(env, limits: tuple[float, float], *shape: int) -> Tensor:
@@ -157,6 +159,9 @@ class Disturbances:
         """Of every body (N, 1, 3), beside gravity [m/s²]."""
         self.pushes = torch.zeros(env.num_envs, self.bodies[0].num_bodies, 3, device=env.device)
         """On the robot's links (N, B, 3), in the world's frame [N]."""
+        every = torch.arange(env.num_envs, device=env.device)
+        count = max(1, round(PUSH_TURN_S / env.cfg.rates.control_dt))
+        self._turns = [every[first::count] for first in range(count)]
 
     def lean(self, ids: Tensor) -> None:
         """Let the tables of ``ids`` lean, each its own way, and end all pushes."""
@@ -170,18 +175,27 @@ class Disturbances:
         if draws.may("tilt"):  # what was applied before, Isaac Lab's own reset has cleared
             self._apply(ids)
 
+    def step(self, number: int) -> None:
+        """Draw anew the pushes of those whose turn it is in control step ``number``.
+
+        Isaac Lab's events at intervals ask the GPU at every step whose time has come; turns are known without asking.
+        """
+        ids = self._turns[number % len(self._turns)]
+        if self.env.draws.may("push_force") and len(ids) > 0:
+            self.push(ids)
+
     def push(self, ids: Tensor) -> None:
-        """Push a link of each robot of ``ids``, or let go of it."""
+        """Push a link of each robot of ``ids``, or let go of it, or leave it as it was."""
         env = self.env
-        if not env.draws.may("push_force"):
-            return
         direction = torch.nn.functional.normalize(uniform(env, (-1.0, 1.0), len(ids), 3), dim=-1)
         force = env.draws.uniform("push_force", ids, (), env.generator)
         force = force * (uniform(env, (0.0, 1.0), len(ids)) < PUSHED_SHARE)
         moving = self.pushes.shape[1] - 1  # all but the foot, which is fixed, and comes first
         link = 1 + (uniform(env, (0.0, 1.0), len(ids)) * moving).long().clamp(max=moving - 1)
-        self.pushes[ids] = 0
-        self.pushes[ids, link] = force[:, None] * direction
+        drawn = torch.zeros_like(self.pushes[ids])
+        drawn.scatter_(1, link[:, None, None].expand(-1, 1, 3), (force[:, None] * direction)[:, None])
+        kept = uniform(env, (0.0, 1.0), len(ids)) < 0.5
+        self.pushes[ids] = torch.where(kept[:, None, None], self.pushes[ids], drawn)
         self._apply(ids)
 
     def _apply(self, ids: Tensor) -> None:
@@ -214,8 +228,3 @@ def set_table(env, ids: Tensor, height: Tensor | float) -> None:
 def lean(env, env_ids: Tensor | None) -> None:
     """See ``Disturbances.lean``."""
     env.disturbances.lean(ids_of(env, env_ids))
-
-
-def push(env, env_ids: Tensor | None) -> None:
-    """See ``Disturbances.push``."""
-    env.disturbances.push(ids_of(env, env_ids))

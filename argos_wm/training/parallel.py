@@ -14,10 +14,15 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+PATIENCE = timedelta(hours=12)
+"""How long processes wait for one that works alone (encodes, imitates). One that dies is noticed at once, by its closed
+connections and by the launcher, which ends the others."""
 
 
 class Parallel:
@@ -44,11 +49,18 @@ class Parallel:
                 "Accelerate was configured for FSDP, which is planner.loop.shard=true here; launch with torchrun, or "
                 "with a configuration without FSDP."
             )
-        from accelerate import Accelerator, DistributedDataParallelKwargs  # takes seconds to import
+        own, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if device != "cpu" and own >= there:
+            raise ValueError(
+                f"Process {own} of this machine has no GPU to itself, since there are {there}. Start as many processes "
+                "as GPUs (torchrun --nproc_per_node), or set device=cpu."
+            )
+        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs  # takes seconds
 
         views = DistributedDataParallelKwargs(gradient_as_bucket_view=True)  # or gradients are held twice
+        handlers = [views, InitProcessGroupKwargs(timeout=PATIENCE)]
         # The model has its own precision.
-        return Parallel(Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[views]))
+        return Parallel(Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=handlers))
 
     @property
     def main(self) -> bool:
@@ -104,6 +116,12 @@ class Parallel:
                 every.setdefault(name, []).append(value)
         return {name: torch.tensor(sum(v) / len(v)) for name, v in every.items()}
 
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over the processes of tensors of one shape, written into ``tensor``."""
+        if self.accelerator is not None:
+            torch.distributed.all_reduce(tensor)
+        return tensor
+
     def agreed(self, value: Any) -> Any:
         """The main process's ``value``, of plain types, in every process."""
         if self.accelerator is None:
@@ -118,6 +136,12 @@ class Parallel:
         """Until all processes are here."""
         if self.accelerator is not None:
             self.accelerator.wait_for_everyone()
+
+
+def is_lost_process(error: BaseException) -> bool:
+    """Whether ``error`` says that another process of the run is gone: gloo raises a plain ``RuntimeError`` then."""
+    distributed = isinstance(error, torch.distributed.DistError)
+    return distributed or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
 
 
 def fully_sharded(module: nn.Module, device: torch.device) -> nn.Module:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tasks  # noqa: F401
-from argos_sim.demos import Rollout, expert_rollout, failures
+from argos_sim.demos import SCATTER, Rollout, _scatter, expert_rollout, failures
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.experts import ExpertCfg
 from argos_sim.mdp.events import write_object
@@ -60,6 +60,18 @@ def test_the_expert_does_what_is_asked(task: tuple[str, LatentTrackingEnv]) -> N
     rollout = expert_rollout(env, make_expert(env, task_id(name), ExpertCfg(), 0))
     assert not begun.any(), "nothing is done at the start"
     assert rollout.success.float().mean() >= 0.9, "of 32; over 64 episodes all experts reach 98 %"
+
+
+def test_scattered_states_end_before_the_block_is_taken(task: tuple[str, LatentTrackingEnv]) -> None:
+    name, env = task
+    expert = make_expert(env, task_id(name), ExpertCfg(), 0)
+    _scatter(env, expert, torch.arange(N))
+    ways = torch.stack([expert.approaching(share.expand(N)) for share in torch.linspace(0, 1, 50)])
+    knots = expert.motion.knots
+    assert torch.allclose(ways[0], knots[:, 0], atol=1e-4) and torch.allclose(ways[-1], knots[:, 1], atol=1e-4)
+    assert (ways[-1, :, -1] > knots[:, 3, -1] + 0.5).all(), "the jaws are open where the approach ends"
+    joints = env.perception.true_proprio()[:, :6]
+    assert (joints - ways).abs().amax(-1).amin(0).max() < 5 * SCATTER, "and the arm is near it"
 
 
 def test_blocks_laid_where_they_should_be_count_as_done_and_elsewhere_not(

@@ -22,8 +22,8 @@ CFG = PPOConfig(iterations=4, num_envs=N, steps=6, critic_warmup=1, epochs=2, mi
 class PointEnv:
     """A point that actions push and whose distance to the origin is the cost; resets are drawn from ``generator``."""
 
-    def __init__(self) -> None:
-        self.num_envs, self.num_actions, self.device, self.max_episode_length = N, 2, "cpu", EPISODE
+    def __init__(self, num_envs: int = N) -> None:
+        self.num_envs, self.num_actions, self.device, self.max_episode_length = num_envs, 2, "cpu", EPISODE
         self.generator = torch.Generator().manual_seed(0)
         self.perception = SimpleNamespace(generator=torch.Generator().manual_seed(1))
         self.target = SimpleNamespace(
@@ -32,28 +32,29 @@ class PointEnv:
             forget=lambda: None,
             path_error=lambda: self.position,
         )
-        self.reset_terminated = torch.zeros(N, dtype=torch.bool)
+        self.reset_terminated = torch.zeros(num_envs, dtype=torch.bool)
         self.unwrapped, self.widening = self, None
         self.spoiled = False
         self.reset()
 
     def reset(self) -> None:
-        self.position = torch.randn(N, 2, generator=self.generator)
-        self.episode_length_buf = torch.zeros(N, dtype=torch.long)
+        self.position = torch.randn(self.num_envs, 2, generator=self.generator)
+        self.episode_length_buf = torch.zeros(self.num_envs, dtype=torch.long)
 
     def get_observations(self) -> TensorDict:
-        proprio = torch.zeros(N, 2 * 4 + 4 + 2 + 1)
+        count = self.num_envs
+        proprio = torch.zeros(count, 2 * 4 + 4 + 2 + 1)
         proprio[:, :2] = self.position
         if self.spoiled:
             proprio[3] = torch.nan
-        groups = {"proprio": proprio, "vision": torch.zeros(N, 6), "target_vision": torch.zeros(N, 6)}
-        return TensorDict(groups | {"critic": self.position.clone()}, batch_size=[N])
+        groups = {"proprio": proprio, "vision": torch.zeros(count, 6), "target_vision": torch.zeros(count, 6)}
+        return TensorDict(groups | {"critic": self.position.clone()}, batch_size=[count])
 
     def step(self, action: torch.Tensor):
         self.position = self.position + 0.1 * action.clamp(-1, 1)
         self.episode_length_buf = self.episode_length_buf + 1
         done = self.episode_length_buf >= EPISODE
-        fresh = torch.randn(N, 2, generator=self.generator)
+        fresh = torch.randn(self.num_envs, 2, generator=self.generator)
         self.position = torch.where(done[:, None], fresh, self.position)
         self.episode_length_buf = torch.where(done, 0, self.episode_length_buf)
         return self.get_observations(), -self.position.norm(dim=-1), done.long(), {"time_outs": done}

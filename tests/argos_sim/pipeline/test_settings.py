@@ -46,6 +46,12 @@ def test_the_presets_grow() -> None:
     assert gpu.controller.ppo.num_envs == 4096 and "dinov3-vitl16" in gpu.encoder.vision
 
 
+def test_one_seed_is_that_of_every_stage() -> None:
+    read = settings("seed=7", "planner.loop.seed=2", "controller.ppo.seed=1")
+    assert read.seed == 7 and read.planner.loop.seed == 9 and read.controller.ppo.seed == 8
+    assert read.controller.imitation.loop.seed == read.encoder.loop.seed == read.controller.dagger.loop.seed == 7
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [("planner.loop.steps=many", "planner.loop.steps"), ("planner.model.size=enormous", "choose tiny or small")],

@@ -13,6 +13,7 @@ from argos_sim.randomization.curriculum import AT_START, CurriculumConfig, Widen
 from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.ranges import get_ranges, range_names
 from argos_wm.checkpoint import CheckpointError
+from argos_wm.training.parallel import Parallel
 
 N = 2000
 
@@ -50,6 +51,7 @@ def run(term: WidenRanges, episodes: int, reached) -> None:
     for _ in range(episodes):
         term.choose(every)
         term.judge(every, torch.full((N,), 3.0), reached(term._edge))
+        term.decide(Parallel())
 
 
 def test_edges_move_out_where_targets_are_reached_and_stay_where_not() -> None:
@@ -89,6 +91,7 @@ def test_a_curriculum_goes_on_from_its_state_and_not_from_episodes_that_were_cut
     whole.forget_episodes()
     before = {k: v.clone() for k, v in whole.state().items()}
     whole.judge(torch.arange(N), torch.full((N,), 3.0), torch.ones(N))
+    whole.decide(Parallel())
     assert all(torch.equal(v, before[k]) for k, v in whole.state().items())
 
 
@@ -108,6 +111,7 @@ def test_targets_that_broken_physics_kept_from_being_judged_count_as_missed() ->
     env.termination_manager = SimpleNamespace(terminated=torch.ones(N, dtype=torch.bool))
     env.cfg.plans_per_episode = 3
     term(env, every, term.settings)
+    term.decide(Parallel())
     assert (term.level < 0.5).all(), "a third is below what narrows, though all that was judged was reached"
 
 

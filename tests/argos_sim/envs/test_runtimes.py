@@ -1,0 +1,92 @@
+"""Engines and renderers that do not run here: their configurations are whole, and what is missing is said at once."""
+
+# pxr is a compiled module without type stubs
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import importlib.util
+from types import SimpleNamespace
+
+import pytest
+import torch
+from isaaclab.app.sim_launcher import validate_launch
+from pxr import Usd, UsdLux
+
+import tasks  # noqa: F401
+from argos_sim.envs.latent_tracking import LatentTrackingSceneCfg
+from argos_sim.pipeline.environment import environment_cfg, make_environment, physics_identity
+from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.stage import fingerprint
+from argos_sim.randomization.draws import Draws
+from argos_sim.randomization.lights import INTENSITY, randomize_light
+from argos_sim.randomization.ranges import get_ranges
+
+COMBINATIONS = [
+    ("isaacsim_physx", "isaacsim_rtx", "Isaac Sim is not installed"),
+    ("isaacsim_physx", "newton_renderer", "Isaac Sim is not installed"),
+    ("newton_mjwarp", "isaacsim_rtx", "Isaac Sim is not installed"),
+    ("newton_mjwarp", "ovrtx", "The renderer ovrtx is not installed"),
+    ("ovphysx", "ovrtx", "The renderer ovrtx is not installed"),
+]
+TASK = "Argos-Lift-SO100-v0"
+
+
+@pytest.mark.parametrize(("physics", "renderer", "missing"), COMBINATIONS)
+def test_a_combination_is_whole_and_its_runtime_asked_for_before_anything_starts(
+    physics: str, renderer: str, missing: str
+) -> None:
+    settings = Settings(task=TASK, physics=physics, renderer=renderer)  # pyright: ignore[reportArgumentType]
+    cfg = environment_cfg(settings, 4, encoder="encoder")
+    cfg.validate()  # no field is left MISSING
+    found, kit = validate_launch(cfg, {})
+    assert bool(kit) == ("isaacsim" in physics + renderer) and found.has_ovrtx == (renderer == "ovrtx")
+    assert cfg.scene.camera.renderer_cfg.colorize_semantic_segmentation is False, "classes are read as numbers"
+    wanted = set(cfg.scene.camera.data_types)
+    assert wanted <= {str(kind) for kind in cfg.scene.camera.renderer_cfg.supported_output_types()}
+    assert (cfg.events.light is not None) == (renderer == "isaacsim_rtx")
+    needed = "ovrtx" if renderer == "ovrtx" else "isaacsim"
+    if importlib.util.find_spec(needed) is None:
+        with pytest.raises(ValueError, match=missing), make_environment(cfg):
+            pytest.fail("nothing may start")
+
+
+def test_classes_that_the_configurations_name_are_there() -> None:
+    for physics, renderer, _ in COMBINATIONS:
+        cfg = environment_cfg(Settings(physics=physics, renderer=renderer), 1)  # pyright: ignore[reportArgumentType]
+        for part in (cfg.sim.physics, cfg.scene.camera.renderer_cfg):
+            module, _ = str(part.class_type).split(":")
+            assert importlib.util.find_spec(module) is not None, module
+
+
+def test_engines_that_cannot_share_a_process_are_refused() -> None:
+    cfg = environment_cfg(Settings(physics="ovphysx", renderer="isaacsim_rtx"), 1)
+    with pytest.raises(ValueError, match="Invalid backend combination.* ovphysx with ovrtx"), make_environment(cfg):
+        pytest.fail("nothing may start")
+
+
+def test_the_light_is_drawn_about_the_scenes_own_and_is_that_under_nominal() -> None:
+    stage, scene = Usd.Stage.CreateInMemory(), LatentTrackingSceneCfg(num_envs=1, env_spacing=1.0)
+    light = UsdLux.DomeLight.Define(stage, scene.light.prim_path)
+    light.CreateIntensityAttr(), light.CreateColorAttr()
+    env = SimpleNamespace(generator=torch.Generator().manual_seed(0), sim=SimpleNamespace(stage=stage))
+    env.scene, env.draws = SimpleNamespace(cfg=scene), Draws(get_ranges("train"), 1)
+    drawn = []
+    for _ in range(200):
+        randomize_light(env, None)
+        drawn.append([light.GetIntensityAttr().Get() / scene.light.spawn.intensity, *light.GetColorAttr().Get()])
+    drawn = torch.tensor(drawn)
+    assert INTENSITY[0] <= drawn[:, 0].min() < 0.6 and 1.5 < drawn[:, 0].max() <= INTENSITY[1]
+    assert drawn[:, 1:].max() <= 1.0 and (drawn[:, 1] - drawn[:, 3]).abs().max() > 0.15
+    env.draws = Draws(get_ranges("nominal"), 1)
+    randomize_light(env, None)
+    assert light.GetIntensityAttr().Get() == scene.light.spawn.intensity
+    assert tuple(light.GetColorAttr().Get()) == pytest.approx(scene.light.spawn.color)
+
+
+def test_what_decides_physics_is_in_the_fingerprint_and_where_caches_lie_is_not() -> None:
+    lift, stack = (Settings(task=f"Argos-{name}-SO100-v0") for name in ("Lift", "Stack"))
+    marks = [fingerprint(physics_identity(s, "newton_mjwarp")) for s in (lift, stack)]
+    assert marks[0] != marks[1], "stack takes more of Newton's steps"
+    assert fingerprint(physics_identity(lift, "ovphysx")) not in marks
+    assert "/tmp" not in str(physics_identity(lift, "ovphysx"))

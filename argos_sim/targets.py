@@ -136,7 +136,7 @@ class PerturbedTargets:
         """See ``TargetSource``."""
         target = self.base.targets(env, ids, horizon)
         raw = self.encoder.decode_proprio(target.proprio)
-        raw[:, : raw.shape[1] // 2] += self.joints * self._normal(raw[:, : raw.shape[1] // 2])
+        raw[:, : raw.shape[1] // 2] += self.joints * env.joint_unit * self._normal(raw[:, : raw.shape[1] // 2])
         vision = target.vision + self.vision * self._normal(target.vision)
         return LatentState(vision, self.encoder.encode_proprio(raw), target.time)
 

@@ -5,11 +5,11 @@ slides), and what is lost to speed takes from it, a constant b of each joint:
 
     effort = clip(strength * voltage * delayed command - back_emf_scale * b * velocity, ± stall torque).
 
-In a DC motor behind a gear, driven by the duty of its PWM, that loss is back-EMF, as a voltage and not a current is what
-it is given: b = stall torque / no-load speed, 2.94 N·m / 4.9 rad/s = 0.6 N·m·s/rad for the STS3215 (12 V). It is the
-damping that was identified on the real arm (0.60 N·m·s/rad), so the joint itself must have no viscous damping: it would
-count twice. Where a motor's current is controlled, b is the joint's viscous friction alone. Dry friction and the rotor's
-inertia are properties of the joint, which the solver keeps.
+A servo's DC motor behind a gear is driven by the duty of its PWM: a voltage, not a current, is what it is given, and
+that loss is back-EMF, b = stall torque / no-load speed = 2.94 N·m / 4.9 rad/s = 0.6 N·m·s/rad for the STS3215 (12 V). It
+is the damping that was identified on the real arm (0.60 N·m·s/rad), so the joint itself must have no viscous damping:
+it would count twice. Where a motor's current is controlled, b is the joint's viscous friction alone. Dry friction and
+the rotor's inertia are properties of the joint, which the solver keeps.
 
 What a real motor does beside that is nominally off: a command within the dead band gives nothing; the voltage sags with
 what all motors together are asked for; through the gears' play an effort reaches the joint only from the side at which
@@ -137,7 +137,7 @@ class MotorActuator(ActuatorBase):
 
 @configclass
 class MotorActuatorCfg(ActuatorBaseCfg):
-    """Settings of ``MotorActuator``; the limits, friction and armature that Isaac Lab knows are numbers by joint, too."""
+    """Settings of ``MotorActuator``."""
 
     class_type: type = MotorActuator
 
@@ -178,7 +178,7 @@ class MotorActuatorCfg(ActuatorBaseCfg):
     """Known to Isaac Lab's own limits and randomizers [N·m]; the motor model clips by ``stall_torque``."""
 
     actuator_velocity_limit: PerJoint = MISSING
-    """Fastest that a joint may turn [rad/s]; for Isaac Lab's soft limits and for exports, never a clamp in the solver."""
+    """Fastest that a joint may turn [rad/s]; for Isaac Lab's soft limits and exports, never a clamp in the solver."""
 
     joint_effort_limit: float = UNCLIPPED_EFFORT
     """The solver would clip the efforts of an explicit actuator a second time [N·m]."""

@@ -68,8 +68,8 @@ def blended_ramp(phase: Tensor, blend: float) -> tuple[Tensor, Tensor, Tensor]:
 
 @dataclass
 class Arm:
-    """What an expert must know of a robot: its chain of J joints, what inverse kinematics holds besides the tip, and how
-    its joints are driven.
+    """What an expert must know of a robot: its chain of J joints, what inverse kinematics holds besides the tip, and
+    how its joints are driven.
 
     Attributes:
         limits: (J, 2) joint limits [rad].
@@ -81,8 +81,8 @@ class Arm:
         dry_friction: (J,) fed forward in the direction of motion [N·m].
         armature: (J,) of each rotor, added to the links' inertia [kg·m²].
         unit: (J,) what counts as a radian, see ``LatentTrackingEnvCfg.joint_units``.
-        computed_torque: whether the feedback goes through the arm's inertia, its gains being 1/s² and 1/s (Craig, ch. 10):
-            where links weigh more than rotors, joints move each other, and gains of single joints would fight.
+        computed_torque: whether the feedback goes through the arm's inertia, its gains being 1/s² and 1/s (Craig,
+            ch. 10). Where links weigh more than rotors, joints move each other, and gains of single joints would fight.
     """
 
     chain: SerialChain

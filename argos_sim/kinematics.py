@@ -117,8 +117,8 @@ class SerialChain:
         """Read the chain from a MuJoCo model, so that no number of the robot is written twice.
 
         Args:
-            path: MJCF file whose ``joint_names`` are hinges and slides, from the base outward. Their links are mounted on
-                each other or on the base; a link without a joint between them would be missed, and is refused.
+            path: MJCF file whose ``joint_names`` are hinges and slides, from the base outward. Their links are mounted
+                on each other or on the base; a link without a joint between them would be missed, and is refused.
             tip_site: name of the site at the tip.
         """
         model = mujoco.MjModel.from_xml_path(str(path))

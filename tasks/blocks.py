@@ -144,7 +144,7 @@ class BlocksExpert(TaskExpert):
         return to_polar(position, self.robot.workspace.centre)[0]
 
     def beside(self, position: Tensor, turn: Tensor, distance: float, height: float) -> Tensor:
-        """Fingertips (n, 3) [m] ``distance`` from ``position`` toward larger bearings, the gripper turned by ``turn``."""
+        """Fingertips (n, 3) [m] on the side of ``position`` with larger bearings, the gripper turned by ``turn (n,)``."""
         angle = self.bearing(position) + turn
         offset = distance * torch.stack([angle.cos(), angle.sin()], -1)
         return torch.cat([position[:, :2] + offset, torch.full_like(position[:, :1], height)], -1)

@@ -1,16 +1,17 @@
 """The Franka Emika Panda in Isaac Lab: joints, limits, motors, a ready pose, and where its fingertip is.
 
-Frames: the base stands at the origin of its frame, z up; the arm reaches toward -y. ``joint1`` to ``joint7`` turn about
-the z of their links, as in the manufacturer's table (``franka.xml``). With ``joint3`` and ``joint5`` at zero the arm stays
-in one vertical plane, in which the hand points straight down where joint2 - joint4 - joint6 is zero; ``joint7`` then turns
-it about the vertical, with the clock as seen from above.
+Frames: the base stands at the origin of its frame, z up; the arm reaches toward -y. ``joint1`` to ``joint7`` turn
+about the z of their links, as in the manufacturer's table (``franka.xml``). With ``joint3`` and ``joint5`` at zero the
+arm stays in one vertical plane, in which the hand points straight down where joint2 - joint4 - joint6 is zero;
+``joint7`` then turns it about the vertical, with the clock as seen from above.
 
-The gripper's two fingers are two joints with a motor each, and a command each. A real hand drives both by one motor; here
-nothing else would have to know of that: a mimic joint is another constraint on each engine, and makes an arm whose joints
-are more than its commands. What grips is the same, and a robot with one motor takes the mean of both commands.
+The gripper's two fingers are two joints with a motor and a command each. A real hand drives both by one motor; but a
+joint that follows another is a different constraint on each engine, and makes an arm with more joints than commands, of
+which resets, targets, senses and experts would all have to know. What grips is the same. A real hand would be given the
+mean of both commands.
 
-Commanded torques hold the arm's weight, as the SO-100's do. The real arm's interface adds gravity's part by itself: what
-is sent there is the command less ``SerialChain.gravity_and_inertia``'s first.
+Commanded torques hold the arm's weight, as the SO-100's do. The real arm's interface adds gravity's part by itself: to
+it, the command less what ``SerialChain.gravity_and_inertia`` gives would be sent.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ TORQUE_LIMITS: dict[str, float] = {
     "finger_left": 15.0,
     "finger_right": 15.0,
 }
-"""Largest commanded torque, that of an action of one [N·m; N]: about twice what the expert takes at most. In shares of the
-motors' own limits its torques would be a hundredth in some joints and half in others, which no network learns alike."""
+"""Largest commanded torque, that of an action of one [N·m; N]: about twice what the expert takes at most, or more. In
+shares of the motors' own limits its torques would be a hundredth in some joints and half in others."""
 
 VELOCITY_LIMITS: dict[str, float] = (
     dict.fromkeys(ARM[:4], 2.175) | dict.fromkeys(ARM[4:], 2.61) | dict.fromkeys(FINGERS, 0.05)
@@ -80,8 +81,8 @@ VELOCITY_LIMITS: dict[str, float] = (
 """Fastest that each joint may move [rad/s; m/s], the manufacturer's."""
 
 VISCOUS = joints(1.0, 20.0)
-"""Loss to speed [N·m·s/rad; N·s/m]. Torque is controlled, so that this is friction; no back-EMF is felt. It, friction and
-rotors are of the size that public models have, not identified here."""
+"""Loss to speed [N·m·s/rad; N·s/m]: friction alone, since torque is controlled. It, dry friction and rotors are of the
+size that public models have; nothing was identified here."""
 FRICTION = joints(0.3, 0.5)
 """Dry friction [N·m; N]; Gaz et al. (2019) identified between 0.15 and 0.64."""
 ARMATURE = joints(0.1, 0.5)
@@ -143,12 +144,12 @@ CONSTRAINT = (
     (0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     (0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0),
 )
-"""What an expert chooses beside the fingertip's place: the hand's pitch from straight down, its roll, how far each finger
-is out; and that joint3 and joint5 keep the arm in its plane, which uses up the freedom of seven joints."""
+"""What an expert chooses beside the fingertip's place: the hand's pitch from straight down, its roll, how far each
+finger is out; and that joint3 and joint5 keep the arm in its plane, which uses up the freedom of seven joints."""
 
 STIFFNESS = joints(120.0, 400.0)
-"""Of the expert's feedback, of a unit of inertia [1/s²]: a held block, 2.5 cm in the way of a finger and its rotor of 0.5
-kg, is pressed with 5 N."""
+"""Of the expert's feedback, for a unit of inertia [1/s²]: a held block, 2.5 cm in the way of a finger and its rotor of
+0.5 kg, is pressed with 5 N."""
 
 DAMPING = joints(14.0, 0.0)
 """Likewise, beside the motors' own [1/s]."""
@@ -210,7 +211,7 @@ FRANKA = Robot(
     ),
     block_size=0.05,
     block_mass=0.14,
-    camera=CameraPose(position=(0.0, -1.02, 0.92), pitch=math.radians(42)),
+    camera=CameraPose(position=(0.0, -1.02, 0.92), pitch=math.radians(44)),
     start_spread={"joint1": 0.5, "joint7": 0.5, "finger_left": 0.8, "finger_right": 0.8},
     joint_units=JOINT_UNITS,
     push_scale=12.0,

@@ -6,9 +6,9 @@ slides), and what is lost to speed takes from it, a constant b of each joint:
     effort = clip(strength * voltage * delayed command - back_emf_scale * b * velocity, ± stall torque).
 
 A servo's DC motor behind a gear is driven by the duty of its PWM: a voltage, not a current, is what it is given, and
-that loss is back-EMF, b = stall torque / no-load speed = 2.94 N·m / 4.9 rad/s = 0.6 N·m·s/rad for the STS3215 (12 V). It
-is the damping that was identified on the real arm (0.60 N·m·s/rad), so the joint itself must have no viscous damping:
-it would count twice. Where a motor's current is controlled, b is the joint's viscous friction alone. Dry friction and
+that loss is back-EMF, b = stall torque / no-load speed = 2.94 N·m / 4.9 rad/s = 0.6 N·m·s/rad for the STS3215 (12 V).
+It is the damping that was identified on the real arm (0.60 N·m·s/rad), so the joint itself must have no viscous damping
+(it would count twice). Where a motor's current is controlled, b is the joint's viscous friction alone. Dry friction and
 the rotor's inertia are properties of the joint, which the solver keeps.
 
 What a real motor does beside that is nominally off: a command within the dead band gives nothing; the voltage sags with

@@ -1,7 +1,7 @@
 """What the tasks share, whatever the robot: three coloured blocks before an arm, and how an expert comes to them."""
 
 # Isaac Lab's configurations are filled in later (MISSING), replaced by presets, and take classes as functions.
-# pyright: reportAttributeAccessIssue=false, reportAssignmentType=false, reportArgumentType=false
+# pyright: reportAttributeAccessIssue=false, reportAssignmentType=false, reportArgumentType=false, reportOptionalMemberAccess=false
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class BlocksExpert(TaskExpert):
         return to_polar(position, self.robot.workspace.centre)[0]
 
     def beside(self, position: Tensor, turn: Tensor, distance: float, height: float) -> Tensor:
-        """Fingertips (n, 3) [m] on the side of ``position`` with larger bearings, the gripper turned by ``turn (n,)``."""
+        """Fingertips (n, 3) [m] beside ``position``, where bearings are larger, the gripper turned by ``turn (n,)``."""
         angle = self.bearing(position) + turn
         offset = distance * torch.stack([angle.cos(), angle.sin()], -1)
         return torch.cat([position[:, :2] + offset, torch.full_like(position[:, :1], height)], -1)

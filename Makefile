@@ -21,9 +21,9 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-# The robot's USD from its MJCF.
+# Each robot's USD from its MJCF.
 robot: $(STAMP)
-	$(BIN)/python assets/robots/so100/build.py
+	$(BIN)/python assets/robots/build.py
 
 venv: $(STAMP)
 

@@ -1,24 +1,30 @@
-"""The STS3215 servo as a torque source: a DC motor behind a gear, driven by the duty of its PWM.
+"""Motors as torque sources: a command in, a torque out that falls with speed; and the STS3215 servo as one of them.
 
-A voltage, not a current, is what such a servo is given. Its command is therefore stated as the torque that this
-voltage would give at standstill (N·m, within ± stall torque), and back-EMF takes from it in proportion to the speed:
+A command is stated as the torque that it would give at standstill (N·m, within ± stall torque; N for a joint that
+slides), and what is lost to speed takes from it, a constant b of each joint:
 
-    effort = clip(strength * voltage * delayed command - back_emf_scale * b * velocity, ± stall torque),
-    b = stall torque / no-load speed = 2.94 N·m / 4.9 rad/s = 0.6 N·m·s/rad (12 V).
+    effort = clip(strength * voltage * delayed command - back_emf_scale * b * velocity, ± stall torque).
 
-``b`` is the damping that was identified on the real arm (0.60 N·m·s/rad), so the joint itself must have no viscous
-damping: it would count twice. Dry friction and the rotor's inertia are properties of the joint, which the solver keeps.
+A servo's DC motor behind a gear is driven by the duty of its PWM: a voltage, not a current, is what it is given, and
+that loss is back-EMF, b = stall torque / no-load speed = 2.94 N·m / 4.9 rad/s = 0.6 N·m·s/rad for the STS3215 (12 V).
+It is the damping that was identified on the real arm (0.60 N·m·s/rad), so the joint itself must have no viscous damping
+(it would count twice). Where a motor's current is controlled, b is the joint's viscous friction alone. Dry friction and
+the rotor's inertia are properties of the joint, which the solver keeps.
 
-What a real servo does beside that is nominally off: a command within the dead band gives nothing; the voltage sags with
+What a real motor does beside that is nominally off: a command within the dead band gives nothing; the voltage sags with
 what all motors together are asked for; through the gears' play an effort reaches the joint only from the side at which
 they touch (rotor and friction stay with the joint, the motor crosses the gap at its free speed); grease damps.
 
 Isaac Lab runs a custom explicit actuator only with ``SimulationCfg(use_newton_actuators=False)``.
 """
 
+# Isaac Lab's configurations are filled in later (MISSING).
+# pyright: reportAssignmentType=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import MISSING
 from typing import Any
 
 import torch
@@ -28,10 +34,13 @@ from isaaclab.utils.types import ArticulationActions
 from torch import Tensor
 
 STALL_TORQUE = 2.94
-"""Torque at standstill and full duty [N·m], 12 V version."""
+"""Torque of the STS3215 at standstill and full duty [N·m], 12 V version."""
 
 NO_LOAD_SPEED = 4.9
 """Speed at full duty without load [rad/s], 12 V version."""
+
+BACK_EMF = STALL_TORQUE / NO_LOAD_SPEED
+"""Torque lost per speed [N·m·s/rad]: 0.6."""
 
 DRY_FRICTION = 0.052
 """Coulomb friction seen at the joint [N·m], identified."""
@@ -43,18 +52,36 @@ UNCLIPPED_EFFORT = 1e3
 """Joint effort limit given to the solver [N·m]: out of reach, so that only the motor model clips."""
 
 
-class STS3215Actuator(ActuatorBase):
+PerJoint = float | dict[str, float]
+"""One number for all joints, or one for each by its name."""
+
+
+def per_joint(value: PerJoint, names: Sequence[str]) -> list[float]:
+    """``value`` of each joint in ``names``."""
+    return [float(value[name] if isinstance(value, dict) else value) for name in names]
+
+
+class MotorActuator(ActuatorBase):
     """An explicit Isaac Lab actuator with the torque-speed line, strength and command delay of each environment.
 
     Randomization writes its tensors in place and calls ``set_delay``. A reset keeps them all.
+
+    Attributes:
+        stall_torque: (J,) [N·m].
+        back_emf: (J,) torque lost per speed, b [N·m·s/rad].
     """
 
-    cfg: STS3215ActuatorCfg
+    cfg: MotorActuatorCfg
 
-    def __init__(self, cfg: STS3215ActuatorCfg, *args, stiffness: Any = 0.0, damping: Any = 0.0, **kwargs):
+    def __init__(self, cfg: MotorActuatorCfg, *args, stiffness: Any = 0.0, damping: Any = 0.0, **kwargs):
         # Isaac Lab hands the joint's gains to every explicit model; this one has none.
         super().__init__(cfg, *args, **kwargs)
         size = (self._num_envs, self.num_joints)
+        self.stall_torque, self.back_emf = (
+            torch.tensor(per_joint(value, self.joint_names), device=self._device)
+            for value in (cfg.stall_torque, cfg.back_emf)
+        )
+        self._mean_stall = sum(per_joint(cfg.stall_torque, self.joint_names)) / self.num_joints
         self.strength = torch.ones(size, device=self._device)
         """Share of the nominal torque that a command gives (N, J): supply voltage, wear."""
         self.back_emf_scale = torch.ones(size, device=self._device)
@@ -69,11 +96,6 @@ class STS3215Actuator(ActuatorBase):
         """Half of the gears' play (N, J) [rad]."""
         self._play = torch.zeros(size, device=self._device)  # of the motor before the joint, within ± backlash [rad]
         self._delay = DelayBuffer(cfg.max_delay, self._num_envs, device=self._device)
-
-    @property
-    def back_emf(self) -> float:
-        """Torque lost per speed, b [N·m·s/rad]."""
-        return self.cfg.stall_torque / self.cfg.no_load_speed
 
     @property
     def delay(self) -> Tensor:
@@ -91,11 +113,11 @@ class STS3215Actuator(ActuatorBase):
 
     def compute(self, control_action: ArticulationActions, joint_pos: Tensor, joint_vel: Tensor) -> ArticulationActions:
         """Turn commanded efforts into joint torques (N, J) [N·m]; position and velocity targets are ignored."""
-        stall = self.cfg.stall_torque
+        stall = self.stall_torque
         assert control_action.joint_efforts is not None, "an explicit actuator is always given efforts"
         command = self._delay.compute(control_action.joint_efforts).clamp(-stall, stall)
         command = command * (command.abs() >= self.dead_band)
-        voltage = 1 - self.voltage_sag * command.abs().mean(1, keepdim=True) / stall
+        voltage = 1 - self.voltage_sag * command.abs().mean(1, keepdim=True) / self._mean_stall
         driven = self.strength * voltage * command
         self.computed_effort = driven - self.back_emf_scale * self.back_emf * joint_vel
         effort = self.computed_effort.clamp(-stall, stall)
@@ -114,16 +136,16 @@ class STS3215Actuator(ActuatorBase):
 
 
 @configclass
-class STS3215ActuatorCfg(ActuatorBaseCfg):
-    """Settings of ``STS3215Actuator``."""
+class MotorActuatorCfg(ActuatorBaseCfg):
+    """Settings of ``MotorActuator``."""
 
-    class_type: type = STS3215Actuator
+    class_type: type = MotorActuator
 
-    stall_torque: float = STALL_TORQUE
-    """Torque at standstill and full duty [N·m]; also the clip of command and effort."""
+    stall_torque: PerJoint = MISSING
+    """Torque at standstill and full command [N·m]; also the clip of command and effort."""
 
-    no_load_speed: float = NO_LOAD_SPEED
-    """Speed at full duty without load [rad/s]."""
+    back_emf: PerJoint = MISSING
+    """Torque lost per speed, b [N·m·s/rad]."""
 
     max_delay: int = 16
     """Longest command delay that can be set, in physics steps (80 ms at 200 Hz)."""
@@ -132,30 +154,44 @@ class STS3215ActuatorCfg(ActuatorBaseCfg):
     """Time between two efforts [s]; the environment sets it from its rates."""
 
     stiffness: float = 0.0
-    """No spring: the servo's own position loop is off."""
+    """No spring: a servo's own position loop is off."""
 
     damping: float = 0.0
     """None at the joint: back-EMF is in the motor model."""
 
-    armature: float = ARMATURE
+    armature: PerJoint = MISSING
     """Rotor inertia, added to the joint's diagonal of the mass matrix [kg·m²]."""
 
-    friction: float = DRY_FRICTION
-    """Torque up to which the joint holds still [N·m]. Coulomb friction in N·m on both engines, measured: the pan joint
-    breaks away between 0.045 and 0.060 N·m. PhysX holds it still; Newton's soft constraint creeps by 0.5 mrad/s."""
+    friction: PerJoint = MISSING
+    """Torque up to which the joint holds still [N·m]. Coulomb friction in N·m on both engines, measured with the
+    STS3215's: the pan joint breaks away between 0.045 and 0.060 N·m. PhysX holds it still; Newton's soft constraint
+    creeps by 0.5 mrad/s."""
 
-    dynamic_friction: float = DRY_FRICTION
+    dynamic_friction: PerJoint = MISSING
     """Friction of a moving joint [N·m]: PhysX asks for it apart and defaults to none, Newton uses ``friction``.
-    Measured on both, the speed under torque u settles at (u - 0.052) / b."""
+    Measured on both, the speed under torque u settles at (u - friction) / b."""
 
     viscous_friction: float = 0.0
     """None at the joint, as for ``damping``."""
 
-    actuator_effort_limit: float = STALL_TORQUE
+    actuator_effort_limit: PerJoint = MISSING
     """Known to Isaac Lab's own limits and randomizers [N·m]; the motor model clips by ``stall_torque``."""
 
-    actuator_velocity_limit: float = NO_LOAD_SPEED
-    """Fastest the motor turns by itself [rad/s]; for Isaac Lab's soft limits, never a clamp in the solver."""
+    actuator_velocity_limit: PerJoint = MISSING
+    """Fastest that a joint may turn [rad/s]; for Isaac Lab's soft limits and exports, never a clamp in the solver."""
 
     joint_effort_limit: float = UNCLIPPED_EFFORT
     """The solver would clip the efforts of an explicit actuator a second time [N·m]."""
+
+
+@configclass
+class STS3215ActuatorCfg(MotorActuatorCfg):
+    """The STS3215 servo (12 V)."""
+
+    stall_torque: PerJoint = STALL_TORQUE
+    back_emf: PerJoint = BACK_EMF
+    armature: PerJoint = ARMATURE
+    friction: PerJoint = DRY_FRICTION
+    dynamic_friction: PerJoint = DRY_FRICTION
+    actuator_effort_limit: PerJoint = STALL_TORQUE
+    actuator_velocity_limit: PerJoint = NO_LOAD_SPEED

@@ -141,6 +141,7 @@ def record_demonstrations(env: LatentTrackingEnv, expert: TaskExpert, root: Path
             rates.camera_hz,
             environment_dim=environment_state(env).shape[1],
             control_per_frame=rates.control_per_frame,
+            robot_type=env.cfg.robot_type,
             overwrite=True,
         ) as writer,
         tqdm(total=episodes, desc="demonstrations", unit="episode") as bar,
@@ -219,9 +220,9 @@ def _scatter(env: LatentTrackingEnv, expert: TaskExpert, every: Tensor) -> None:
     env.reset()
     expert.begin(every)
     motion, generator = expert.motion, env.generator
-    joints = expert.approaching(torch.rand(env.num_envs, generator=generator, device=env.device))
-    joints = joints + SCATTER * torch.randn(joints.shape, generator=generator, device=env.device)
-    joints = joints.clamp(motion.arm.limits[:, 0] + 0.01, motion.arm.limits[:, 1] - 0.01)
+    joints, unit = expert.approaching(torch.rand(env.num_envs, generator=generator, device=env.device)), env.joint_unit
+    joints = joints + SCATTER * unit * torch.randn(joints.shape, generator=generator, device=env.device)
+    joints = joints.clamp(motion.arm.limits[:, 0] + 0.01 * unit, motion.arm.limits[:, 1] - 0.01 * unit)
     write_joints(env, every, joints, torch.zeros_like(joints))
     env.scene.write_data_to_sim()
     env.sim.forward()

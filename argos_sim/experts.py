@@ -18,10 +18,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from argos_sim.actuators import STALL_TORQUE
 from argos_sim.kinematics import SerialChain
 
 if TYPE_CHECKING:
     from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+
+
+CREEP = 0.05
+"""Speed at which dry friction is fed forward to three quarters [rad/s]."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +37,10 @@ class ExpertCfg:
     """Uniform range of the movement's duration, in units of the time until the episode's last target is due."""
     blend: float = 0.15
     """Share of a leg's time spent speeding up, and again slowing down."""
-    stiffness: tuple[float, ...] = (12.0, 12.0, 12.0, 6.0, 4.0, 4.0)
-    """N·m/rad of each joint; stable with 40 ms of total delay."""
-    damping: tuple[float, ...] = (0.4, 0.4, 0.4, 0.15, 0.1, 0.1)
-    """N·m·s/rad of each joint, beside the motor's own."""
-    back_emf: float = 0.6
-    """N·m·s/rad that the motor model takes off, fed forward."""
-    dry_friction: float = 0.05
-    """N·m, fed forward in the direction of motion."""
-    armature: float = 0.028
-    """kg·m² of each rotor, added to the links' inertia."""
     noise: float = 0.0
-    """Standard deviation of a slowly varying torque disturbance [N·m], executed but not recorded as the expert's
-    label: the demonstrations then show how to come back (DART, Laskey 2017)."""
+    """Standard deviation of a slowly varying torque disturbance [N·m for a motor of the STS3215's torque, others in
+    proportion], executed but not recorded as the expert's label: the demonstrations then show how to come back (DART,
+    Laskey 2017)."""
     noise_time_s: float = 0.15
     """Correlation time of that disturbance [s]."""
     noise_share: float = field(default=0.5)
@@ -72,18 +68,34 @@ def blended_ramp(phase: Tensor, blend: float) -> tuple[Tensor, Tensor, Tensor]:
 
 @dataclass
 class Arm:
-    """What an expert must know of a robot: its chain of J joints, and what inverse kinematics holds besides the tip.
+    """What an expert must know of a robot: its chain of J joints, what inverse kinematics holds besides the tip, and
+    how its joints are driven.
 
     Attributes:
         limits: (J, 2) joint limits [rad].
         torque_limit: (J,) [N·m].
         constraint: (M, J), see ``SerialChain.inverse_kinematics``.
+        stiffness: (J,) feedback [N·m/rad].
+        damping: (J,) feedback, beside the motor's own damping [N·m·s/rad].
+        back_emf: (J,) what the motor model takes off, fed forward [N·m·s/rad].
+        dry_friction: (J,) fed forward in the direction of motion [N·m].
+        armature: (J,) of each rotor, added to the links' inertia [kg·m²].
+        unit: (J,) what counts as a radian, see ``LatentTrackingEnvCfg.joint_units``.
+        computed_torque: whether the feedback goes through the arm's inertia, its gains being 1/s² and 1/s (Craig,
+            ch. 10). Where links weigh more than rotors, joints move each other, and gains of single joints would fight.
     """
 
     chain: SerialChain
     limits: Tensor
     torque_limit: Tensor
     constraint: Tensor
+    stiffness: Tensor
+    damping: Tensor
+    back_emf: Tensor
+    dry_friction: Tensor
+    armature: Tensor
+    unit: Tensor
+    computed_torque: bool = False
 
 
 class TorqueExpert:
@@ -112,8 +124,6 @@ class TorqueExpert:
         self._share = torch.tensor(legs, device=device)
         self._disturbance = torch.zeros(num_envs, arm.chain.joints, device=device)
         self._disturbed = torch.zeros(num_envs, 1, device=device)
-        self._stiffness = torch.tensor(cfg.stiffness, device=device)
-        self._damping = torch.tensor(cfg.damping, device=device)
         self._generator = torch.Generator(device=device).manual_seed(seed)
 
     @property
@@ -163,17 +173,22 @@ class TorqueExpert:
         """Torques (N, J) [N·m] for measured ``joints`` and ``velocity`` (N, J) at ``time (N,)`` s into the episode."""
         position_ref, velocity_ref, acceleration_ref = self.reference(time)
         gravity, inertia = self.chain.gravity_and_inertia(joints)
-        inertia = inertia + self.cfg.armature * torch.eye(self.chain.joints, device=joints.device)
+        arm = self.arm
+        inertia = inertia + arm.armature.diag()
         forward = (inertia @ acceleration_ref.unsqueeze(-1)).squeeze(-1) + gravity
-        forward = forward + self.cfg.back_emf * velocity_ref + self.cfg.dry_friction * torch.tanh(velocity_ref / 0.05)
-        feedback = self._stiffness * (position_ref - joints) + self._damping * (velocity_ref - velocity)
+        forward = forward + arm.back_emf * velocity_ref
+        forward = forward + arm.dry_friction * torch.tanh(velocity_ref / (CREEP * arm.unit))
+        feedback = arm.stiffness * (position_ref - joints) + arm.damping * (velocity_ref - velocity)
+        if arm.computed_torque:
+            feedback = (inertia @ feedback.unsqueeze(-1)).squeeze(-1)
         return (forward + feedback).clamp(-self.torque_limit, self.torque_limit)
 
     def disturbance(self, control_dt: float) -> Tensor:
         """The next disturbance (N, J) [N·m], an Ornstein–Uhlenbeck process in the disturbed episodes, else zero."""
         decay = 1.0 - control_dt / self.cfg.noise_time_s
         draw = torch.randn(self._disturbance.shape, generator=self._generator, device=self._disturbance.device)
-        self._disturbance = decay * self._disturbance + self.cfg.noise * (1 - decay**2) ** 0.5 * draw
+        draw = self.cfg.noise * (1 - decay**2) ** 0.5 * draw * (self.torque_limit / STALL_TORQUE)
+        self._disturbance = decay * self._disturbance + draw
         return self._disturbance * self._disturbed
 
 

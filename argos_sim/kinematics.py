@@ -1,8 +1,9 @@
-"""A serial arm's kinematics and rigid-body terms, batched in torch, for experts that compute torques.
+"""An arm's kinematics and rigid-body terms, batched in torch, for experts that compute torques.
 
 Frames follow MuJoCo's bodies: each link has a constant pose in its parent, then its joint turns it about an axis in
-its own frame. Only what a torque expert needs: tip position and Jacobian, gravity torque, joint-space inertia
-(Featherstone 2008, ch. 2 and 6; here summed over centres of mass, since six links need no recursion).
+its own frame, or slides it along that axis. Angles and rad stand for metres, too, and torques for forces, where a joint
+slides. Only what a torque expert needs: tip position and Jacobian, gravity torque, joint-space inertia
+(Featherstone 2008, ch. 2 and 6; here summed over centres of mass, since a few links need no recursion).
 """
 
 # mujoco is a compiled module without type stubs
@@ -38,7 +39,11 @@ class Link:
     com: tuple[float, float, float]
     """Centre of mass in the link's frame [m]."""
     inertia: tuple[float, float, float]
-    """Principal moments about the centre of mass [kg·m²]."""
+    """Principal moments about the centre of mass, along the link's axes [kg·m²]."""
+    parent: int
+    """Index of the link that it is mounted on; −1 for the base."""
+    slides: bool = False
+    """Whether its joint slides instead of turning."""
 
 
 def quaternion_to_matrix(q: Tensor) -> Tensor:
@@ -77,10 +82,10 @@ def cubic_path(start: Tensor, end: Tensor, duration: Tensor, phase: Tensor) -> t
 
 
 class SerialChain:
-    """A fixed-base chain of revolute joints, one a link.
+    """A fixed-base chain of joints, one a link; a gripper's fingers may branch off its end.
 
     Args:
-        links: from the base outward.
+        links: from the base outward, parents before children.
         tip_offset: the tip in the frame of ``links[tip_link]`` [m].
         tip_link: index of the link that carries the tip.
     """
@@ -98,37 +103,58 @@ class SerialChain:
         self._com = column([x.com for x in links])
         self._inertia = column([x.inertia for x in links])
         self._tip = column(list(tip_offset))
+        self._links = tuple(links)
+        self._slides = torch.tensor([x.slides for x in links], device=device)
+        self._moves = torch.zeros(len(links), len(links), dtype=torch.bool, device=device)
+        """Whether (link, joint) the joint moves the link."""
+        for i, link in enumerate(links):
+            if link.parent >= 0:
+                self._moves[i] = self._moves[link.parent]
+            self._moves[i, i] = True
 
     @staticmethod
     def from_mjcf(path: Path, joint_names: Sequence[str], tip_site: str, device: str = "cpu") -> SerialChain:
         """Read the chain from a MuJoCo model, so that no number of the robot is written twice.
 
         Args:
-            path: MJCF file whose ``joint_names`` form one chain of hinges, from the base outward.
+            path: MJCF file whose ``joint_names`` are hinges and slides, from the base outward. Their links are mounted
+                on each other or on the base; a link without a joint between them would be missed, and is refused.
             tip_site: name of the site at the tip.
         """
         model = mujoco.MjModel.from_xml_path(str(path))
-        links = []
+        links: list[Link] = []
+        index = {int(model.body_parentid[int(model.joint(joint_names[0]).bodyid[0])]): -1}
         for name in joint_names:
             joint = model.joint(name)
             body = model.body(int(joint.bodyid[0]))
+            parent, slides = int(body.parentid[0]), int(joint.type[0]) == mujoco.mjtJoint.mjJNT_SLIDE
+            if parent not in index:
+                raise ValueError(
+                    f"The link {body.name} of {path} is mounted on {model.body(parent).name}, which no joint before "
+                    f"{name} moves; give links without a joint to the one that they are fixed to."
+                )
+            index[body.id] = len(links)
             w, x, y, z = body.quat
             links.append(
                 Link(body.name, tuple(body.pos), (x, y, z, w), tuple(joint.axis), float(body.mass[0]),
-                     tuple(body.ipos), tuple(body.inertia))
+                     tuple(body.ipos), tuple(body.inertia), index[parent], slides)
             )  # fmt: skip
         site = model.site(tip_site)
-        tip_link = [link.name for link in links].index(model.body(int(site.bodyid[0])).name)
-        return SerialChain(links, tuple(site.pos), tip_link, device)
+        return SerialChain(links, tuple(site.pos), index[int(site.bodyid[0])], device)
 
     def frames(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Link poses in the base frame: positions (N, L, 3) and rotations (N, L, 3, 3) at ``q (N, L)`` [rad]."""
-        position = torch.zeros(len(q), 3, device=q.device)
-        rotation = torch.eye(3, device=q.device).expand(len(q), 3, 3)
-        positions, rotations = [], []
-        for i in range(self.joints):
+        base = torch.zeros(len(q), 3, device=q.device), torch.eye(3, device=q.device).expand(len(q), 3, 3)
+        positions: list[Tensor] = []
+        rotations: list[Tensor] = []
+        for i, link in enumerate(self._links):
+            position, rotation = base if link.parent < 0 else (positions[link.parent], rotations[link.parent])
             position = position + rotation @ self._position[i]
-            rotation = rotation @ self._rotation[i] @ axis_rotation(self._axis[i], q[:, i])
+            rotation = rotation @ self._rotation[i]
+            if link.slides:
+                position = position + q[:, i, None] * (rotation @ self._axis[i])
+            else:
+                rotation = rotation @ axis_rotation(self._axis[i], q[:, i])
             positions.append(position)
             rotations.append(rotation)
         return torch.stack(positions, 1), torch.stack(rotations, 1)
@@ -147,7 +173,8 @@ class SerialChain:
         """Jacobian (N, 3, L) of a point fixed to ``link``; joints beyond the link do not move it."""
         axes = torch.einsum("nlij,lj->nli", rotation, self._axis)
         columns = torch.linalg.cross(axes, point[:, None] - position)
-        columns[:, link + 1 :] = 0
+        columns = torch.where(self._slides[:, None], axes, columns)
+        columns[:, ~self._moves[link]] = 0
         return columns.transpose(1, 2)
 
     def gravity_and_inertia(self, q: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,7 +188,7 @@ class SerialChain:
             linear = self._point_jacobian(position, rotation, com[:, i], i)
             gravity += self._mass[i] * GRAVITY * linear[:, 2]
             angular = axes.transpose(1, 2).clone()
-            angular[:, :, i + 1 :] = 0
+            angular[:, :, ~self._moves[i] | self._slides] = 0
             world_inertia = rotation[:, i] @ torch.diag(self._inertia[i]) @ rotation[:, i].transpose(1, 2)
             inertia += (
                 self._mass[i] * linear.transpose(1, 2) @ linear + angular.transpose(1, 2) @ world_inertia @ angular

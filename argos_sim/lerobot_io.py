@@ -93,7 +93,7 @@ class EpisodeWriter:
         environment_dim: int = 21,
         control_per_frame: int = 5,
         camera: str = "front",
-        robot_type: str = "so100",
+        robot_type: str = "unknown",
         overwrite: bool = False,
     ):
         """Set the layout.

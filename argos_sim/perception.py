@@ -58,6 +58,7 @@ class Perception:
         camera: an Isaac Lab camera with rgb and semantic segmentation (not colorised).
         robot: the articulation, joints in the order of ``LatentSpec.joint_names``.
         joint_ids: (J,) indices of those joints in the articulation.
+        joint_unit: (J,) what counts as a radian of each, in which read-outs are wrong, noisy and rounded.
         encoder: None to record images only.
         draws: limits of what is drawn for each environment.
     """
@@ -67,6 +68,7 @@ class Perception:
         camera,
         robot,
         joint_ids: list[int],
+        joint_unit: Tensor,
         encoder: StateEncoder | None,
         draws: Draws,
         rates: Rates,
@@ -79,7 +81,7 @@ class Perception:
                 "objects; add it to the camera's data_types, and choose a renderer that has it (newton_renderer has)."
             )
         self.camera, self.robot, self.encoder = camera, robot, encoder
-        self.joint_ids, self.draws, self.rates, self.cfg = joint_ids, draws, rates, cfg
+        self.joint_ids, self.joint_unit, self.draws, self.rates, self.cfg = joint_ids, joint_unit, draws, rates, cfg
         self.device = robot.device
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         n, j, size = robot.num_instances, len(joint_ids), cfg.image_size
@@ -88,8 +90,8 @@ class Perception:
         self.photometrics = PhotometricState.nominal(n, self.device)
         self.lens = Lens.nominal(n, self.device)
         self.encoder_bias = torch.zeros(n, j, device=self.device)
-        self.encoder_noise = torch.zeros(n, 1, device=self.device)
-        self.encoder_step = torch.zeros(n, 1, device=self.device)
+        self.encoder_noise = torch.zeros(n, j, device=self.device)
+        self.encoder_step = torch.zeros(n, j, device=self.device)
         self.delay_steps = torch.zeros(n, device=self.device)
         self.frame_loss = torch.zeros(n, device=self.device)
         self.frame_delay = torch.zeros(n, dtype=torch.long, device=self.device)
@@ -263,9 +265,9 @@ class Perception:
         self.background[ids] = torch.randint(len(self.bank), (len(ids),), generator=g, device=self.device)
         self.photometrics.resample(ids, draws, g)
         self.lens.resample(ids, draws, g)
-        self.encoder_bias[ids] = draws.uniform("encoder_bias", ids, self.encoder_bias.shape[1:], g)
-        self.encoder_noise[ids] = draws.uniform("encoder_noise", ids, (1,), g)
-        self.encoder_step[ids] = draws.uniform("encoder_step", ids, (1,), g)
+        self.encoder_bias[ids] = draws.uniform("encoder_bias", ids, self.encoder_bias.shape[1:], g) * self.joint_unit
+        self.encoder_noise[ids] = draws.uniform("encoder_noise", ids, (1,), g) * self.joint_unit
+        self.encoder_step[ids] = draws.uniform("encoder_step", ids, (1,), g) * self.joint_unit
         self.frame_loss[ids] = draws.uniform("frame_loss", ids, (), g)
         self.delay_steps[ids] = draws.integers("observation_delay", ids, g).float()
         self.frame_delay[ids] = draws.integers("frame_delay", ids, g)

@@ -122,13 +122,20 @@ class PerturbedTargets:
 
     Args:
         joints: standard deviation of an offset of the target's joint positions [rad].
+        unit: (J,) what counts as a radian of each joint.
         vision: standard deviation of an offset of its vision latents, in standardised units.
     """
 
     def __init__(
-        self, base: TargetSource, encoder: StateEncoder, joints: float = 0.05, vision: float = 0.1, seed: int = 0
+        self,
+        base: TargetSource,
+        encoder: StateEncoder,
+        joints: float = 0.05,
+        vision: float = 0.1,
+        seed: int = 0,
+        unit: Tensor | float = 1.0,
     ) -> None:
-        self.base, self.encoder, self.joints, self.vision = base, encoder, joints, vision
+        self.base, self.encoder, self.joints, self.vision, self.unit = base, encoder, joints, vision, unit
         self.generator = torch.Generator(device=encoder.device).manual_seed(seed)
 
     @torch.no_grad()
@@ -136,7 +143,7 @@ class PerturbedTargets:
         """See ``TargetSource``."""
         target = self.base.targets(env, ids, horizon)
         raw = self.encoder.decode_proprio(target.proprio)
-        raw[:, : raw.shape[1] // 2] += self.joints * self._normal(raw[:, : raw.shape[1] // 2])
+        raw[:, : raw.shape[1] // 2] += self.joints * self.unit * self._normal(raw[:, : raw.shape[1] // 2])
         vision = target.vision + self.vision * self._normal(target.vision)
         return LatentState(vision, self.encoder.encode_proprio(raw), target.time)
 

@@ -18,11 +18,12 @@ class SafetySettings:
     """How early and how hard the guard acts."""
 
     soft_zone: float = 0.15
-    """Distance from an end of the range in which torque toward it fades to zero [rad]; about 9 degrees."""
+    """Distance from an end of the range in which torque toward it fades to zero [rad]; about 9 degrees, and never more
+    than a tenth of the range."""
     speed_fade: float = 0.8
     """Share of the velocity limit beyond which torque that speeds the joint up fades; zero torque at the limit."""
-    torque_rate: float = 150.0
-    """Largest change of torque [N·m/s]: from rest to an STS3215's stall torque (12 V) in one control step of 20 ms."""
+    torque_rate: float | None = None
+    """Largest change of torque [N·m/s]; None lets every joint go from rest to its limit in one control step."""
 
 
 class SafetyGuard:
@@ -33,7 +34,9 @@ class SafetyGuard:
         self._lower, self._upper = np.asarray(manifest.joint_limits, dtype=np.float64).T
         self._torque_limit = np.asarray(manifest.torque_limits, dtype=np.float64)
         self._velocity_limit = np.asarray(manifest.velocity_limits, dtype=np.float64)
-        self._max_change = self.settings.torque_rate / manifest.rates["control_hz"]
+        self._soft_zone = np.minimum(self.settings.soft_zone, 0.1 * (self._upper - self._lower))
+        rate = self.settings.torque_rate
+        self._max_change = self._torque_limit if rate is None else rate / manifest.rates["control_hz"]
         self.reset()
 
     def reset(self) -> None:
@@ -67,7 +70,7 @@ class SafetyGuard:
     def _range_factor(self, torque: np.ndarray, joint_pos: np.ndarray) -> np.ndarray:
         """1 for torque away from the near end of the range, and down to 0 at the end for torque toward it."""
         room = np.where(torque > 0, self._upper - joint_pos, joint_pos - self._lower)
-        return np.clip(room / self.settings.soft_zone, 0.0, 1.0)
+        return np.clip(room / self._soft_zone, 0.0, 1.0)
 
     def _speed_factor(self, torque: np.ndarray, joint_vel: np.ndarray) -> np.ndarray:
         """1 for torque that brakes, and down to 0 at the velocity limit for torque that speeds the joint up."""

@@ -24,8 +24,6 @@ from argos_sim.mdp.sectors import from_polar
 from argos_sim.perception import DISTRACTOR
 from argos_sim.randomization.dynamics import ids_of, uniform
 
-WAITING = 0.3
-"""Distance behind the robot at which unused ones wait [m]."""
 TRIES = 128
 """Places drawn at once for each, of which the first that is free is taken."""
 
@@ -49,27 +47,29 @@ SHAPES = {
 """Name → what is spawned, and the height of its centre on the table [m]."""
 
 
-def distractor_cfgs() -> dict[str, RigidObjectCfg]:
-    """Every distractor by its name in the scene."""
+def distractor_cfgs(behind: float) -> dict[str, RigidObjectCfg]:
+    """Every distractor by its name in the scene; unused ones wait ``behind`` the robot [m]."""
     return {
         name: RigidObjectCfg(
             prim_path=f"{{ENV_REGEX_NS}}/{name}",
             spawn=spawn,
-            init_state=RigidObjectCfg.InitialStateCfg(pos=_waiting(i, height)),
+            init_state=RigidObjectCfg.InitialStateCfg(pos=_waiting(i, behind, height)),
         )
         for i, (name, (spawn, height)) in enumerate(SHAPES.items())
     }
 
 
-def _waiting(index: int, height: float) -> tuple[float, float, float]:
-    return (0.1 * (index - 1), WAITING, height)
+def _waiting(index: int, behind: float, height: float) -> tuple[float, float, float]:
+    return (0.1 * (index - 1), behind, height)
 
 
 def set_aside(env, ids: Tensor) -> None:
     """Take the distractors of environments ``ids`` off the table, where others decide what lies on it."""
     upright = torch.tensor([0.0, 0.0, 0.0, 1.0], device=env.device).expand(len(ids), 4)
+    behind = env.cfg.distractor_area["behind"]
     for i, (name, (_, height)) in enumerate(SHAPES.items()):
-        write_object(env, name, ids, torch.tensor(_waiting(i, height), device=env.device).expand(len(ids), 3), upright)
+        place = torch.tensor(_waiting(i, behind, height), device=env.device).expand(len(ids), 3)
+        write_object(env, name, ids, place, upright)
 
 
 def place_distractors(
@@ -80,11 +80,13 @@ def place_distractors(
     radius: tuple[float, float],
     angle: tuple[float, float],
     separation: float,
+    behind: float,
 ) -> None:
     """Lay a drawn number of distractors in a ring sector, apart from the objects ``among`` them; belongs after those.
 
     Args:
         centre, radius, angle, separation: as for ``events.place_objects``.
+        behind: distance behind the robot at which unused ones wait [m].
     """
     ids = ids_of(env, env_ids)
     n, device = len(ids), env.device
@@ -100,7 +102,7 @@ def place_distractors(
         # Equal scores give the first: any place that is free, or else the one that is nearly so.
         first = torch.where(gap > separation, 1.0, 1e-3 * gap).argmax(1)
         place = places[torch.arange(n, device=device), first]
-        waiting = torch.tensor(_waiting(i, height), device=device).expand(n, 3)
+        waiting = torch.tensor(_waiting(i, behind, height), device=device).expand(n, 3)
         laid = torch.cat([place, waiting[:, 2:]], -1)
         position = torch.where((rank[:, i] < used)[:, None], laid, waiting)
         half = 0.5 * uniform(env, (-math.pi, math.pi), n)

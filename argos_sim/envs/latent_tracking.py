@@ -247,7 +247,14 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
     joint_names: tuple[str, ...] = MISSING
     """Joints in the order of state and action."""
     joint_limits: dict[str, tuple[float, float]] = MISSING
-    """Lower and upper end of each joint [rad]."""
+    """Lower and upper end of each joint [rad; m where one slides]."""
+    joint_units: dict[str, float] = {}
+    """What counts as a radian of a joint that slides [m]: tolerances, spreads and errors of joints, which are stated in
+    radians, are taken in this unit. A joint that is not named turns."""
+    push_scale: float = 1.0
+    """Forces that push the robot, in units of those that push an SO-100."""
+    robot_type: str = MISSING
+    """Name of the robot, as recordings state it."""
     rates: Rates = Rates()
     camera_pose: CameraPose = CameraPose()
     perception: PerceptionCfg = PerceptionCfg()
@@ -258,7 +265,7 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
     distractors: bool = False
     """Put objects into the scene that no instruction names; ``ranges`` says how many of them lie on the table."""
     distractor_area: dict = {}
-    """Where: centre, radius, angle and separation of ``distractors.place_distractors``."""
+    """Where: centre, radius, angle, separation and behind of ``distractors.place_distractors``."""
     plans_per_episode: int = 3
     """Targets of one episode; it ends one camera frame after the last is due."""
 
@@ -284,7 +291,7 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
             motors.physics_dt = self.rates.physics_dt
         objects = self.object_names()
         if self.distractors:
-            for name, thing in distractor_cfgs().items():
+            for name, thing in distractor_cfgs(self.distractor_area["behind"]).items():
                 setattr(self.scene, name, thing)
             area = self.distractor_area | {"among": objects}
             self.events.distractors = EventTermCfg(func=place_distractors, mode="reset", params=area)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,12 +21,20 @@ from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import SpecMismatch
 
 if TYPE_CHECKING:
-    from argos_sim.actuators import STS3215Actuator
+    from argos_sim.actuators import MotorActuator
     from argos_sim.envs.latent_tracking import LatentTrackingEnvCfg
     from argos_sim.mdp.actions import TorqueAction
     from argos_sim.mdp.instructions import InstructionCommand
     from argos_sim.mdp.latent_target import LatentTargetCommand
     from argos_sim.randomization.curriculum import WidenRanges
+
+
+def wrong_encoder(folder: str, encoded: Sequence[str], joints: Sequence[str]) -> str:
+    """What to say of an encoder whose joints ``encoded`` are not the robot's."""
+    return (
+        f"The encoder {folder} was made for a robot with the joints {', '.join(encoded)}; this one's are "
+        f"{', '.join(joints)}. Train an encoder for it with encoder.folder=null, or name one that was."
+    )
 
 
 class LatentTrackingEnv(ManagerBasedRLEnv):
@@ -36,6 +45,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         draws: from which limits each environment draws what is randomized at resets.
         disturbances: forces that nobody commands, likewise.
         widening: the curriculum of its ranges, if it has one.
+        joint_unit: (J,) what counts as a radian of each joint, see ``LatentTrackingEnvCfg.joint_units``.
         generator: the random numbers of resets, seeded by ``cfg.seed``.
     """
 
@@ -53,16 +63,23 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         self.generator = torch.Generator(device=self.device).manual_seed(cfg.seed or 0)
         self.draws = Draws(cfg.ranges, self.num_envs, self.device)
         joint_ids, names = robot.find_joints(list(cfg.joint_names), preserve_order=True)
+        units = [cfg.joint_units.get(name, 1.0) for name in names]
+        self.joint_unit = torch.tensor(units, device=self.device)
         encoder = None
         if cfg.perception.encoder is not None:
             encoder = StateEncoder.load(Path(cfg.perception.encoder), self.device)
             if tuple(names) != encoder.spec.joint_names:
-                raise SpecMismatch(
-                    f"The robot's joints are {names}, the encoder {cfg.perception.encoder} was made for "
-                    f"{list(encoder.spec.joint_names)}."
-                )
+                raise SpecMismatch(wrong_encoder(cfg.perception.encoder, encoder.spec.joint_names, names))
         self.perception = Perception(
-            self.scene["camera"], robot, joint_ids, encoder, self.draws, cfg.rates, cfg.perception, (cfg.seed or 0) + 1
+            self.scene["camera"],
+            robot,
+            joint_ids,
+            self.joint_unit,
+            encoder,
+            self.draws,
+            cfg.rates,
+            cfg.perception,
+            (cfg.seed or 0) + 1,
         )
         others = tuple(SHAPES) if cfg.distractors else ()
         self.disturbances = Disturbances(self, (*cfg.object_names(), *others))
@@ -75,7 +92,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         return cast("TorqueAction", self.action_manager.get_term("torque"))
 
     @property
-    def motors(self) -> STS3215Actuator:
+    def motors(self) -> MotorActuator:
         """The robot's motor model."""
         return self.scene["robot"].actuators["motors"]
 

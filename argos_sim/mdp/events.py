@@ -16,22 +16,22 @@ def place_robot(env, env_ids: Tensor, spread: float, joint_spread: dict[str, flo
     """Put the arm near its ready pose, at rest.
 
     Args:
-        spread: half-width of the uniform offset of every joint [rad].
-        joint_spread: exceptions by joint name [rad].
+        spread: half-width of the uniform offset of every joint [rad, or what counts as one].
+        joint_spread: exceptions by joint name, likewise.
     """
     robot, ids = env.scene["robot"], ids_of(env, env_ids)
     width = torch.full((robot.num_joints,), spread, device=env.device)
     for name, value in (joint_spread or {}).items():
         width[robot.find_joints(name)[0]] = value
     position = robot.data.default_joint_pos.torch[ids]
-    position = position + width * uniform(env, (-1.0, 1.0), len(ids), robot.num_joints)
-    limits = robot.data.joint_pos_limits.torch[ids]
-    position = position.clamp(limits[..., 0] + 0.02, limits[..., 1] - 0.02)
+    position = position + width * env.joint_unit * uniform(env, (-1.0, 1.0), len(ids), robot.num_joints)
+    limits, margin = robot.data.joint_pos_limits.torch[ids], 0.02 * env.joint_unit
+    position = position.clamp(limits[..., 0] + margin, limits[..., 1] - margin)
     write_joints(env, ids, position, torch.zeros_like(position))
 
 
 def write_joints(env, ids: Tensor, position: Tensor, velocity: Tensor) -> None:
-    """Set joint positions [rad] and velocities [rad/s] (n, J) of environments ``ids``."""
+    """Set joint positions [rad; m where one slides] and velocities [rad/s] (n, J) of environments ``ids``."""
     robot = env.scene["robot"]
     robot.write_joint_position_to_sim_index(position=position, env_ids=ids.int())
     robot.write_joint_velocity_to_sim_index(velocity=velocity, env_ids=ids.int())

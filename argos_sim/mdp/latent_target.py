@@ -91,9 +91,10 @@ class LatentTargetCommand(CommandTerm):
         return (self.perception.proprio - self.target_proprio).pow(2).mean(1).sqrt()
 
     def joint_error(self) -> Tensor:
-        """(N,) RMS over the joints of true minus target position [rad]."""
+        """(N,) RMS over the joints of true minus target position [rad, or what counts as one]."""
         joints = self.target_raw.shape[1] // 2
-        return (self.perception.true_proprio() - self.target_raw)[:, :joints].pow(2).mean(1).sqrt()
+        error = (self.perception.true_proprio() - self.target_raw)[:, :joints] / self._env.joint_unit
+        return error.pow(2).mean(1).sqrt()
 
     def path(self, ahead: int = 0) -> Tensor:
         """Joint state (N, 2J) [rad, rad/s] that the way to the target asks for in ``ahead`` control steps.
@@ -106,8 +107,8 @@ class LatentTargetCommand(CommandTerm):
         return torch.cat(cubic_path(self.start_raw, self.target_raw, self._allowed, phase), -1)
 
     def path_error(self) -> Tensor:
-        """True joint state minus ``path()`` (N, 2J) [rad, rad/s]."""
-        return self.perception.true_proprio() - self.path()
+        """True joint state minus ``path()`` (N, 2J) [rad, rad/s, or what counts as a radian]."""
+        return (self.perception.true_proprio() - self.path()) / self._env.joint_unit.repeat(2)
 
     def forget(self) -> None:
         """Drop all targets, unjudged; the next look plans anew, for the episodes' present ages."""

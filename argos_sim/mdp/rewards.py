@@ -60,7 +60,7 @@ def torque_rate_cost(env) -> Tensor:
 
 def joint_limit_cost(env, margin: float) -> Tensor:
     """How far, in rad summed over joints, positions are within ``margin`` [rad] of a limit."""
-    data = env.scene["robot"].data
-    position, limits = data.joint_pos.torch, data.joint_pos_limits.torch
+    data, unit = env.scene["robot"].data, env.joint_unit
+    position, limits = data.joint_pos.torch / unit, data.joint_pos_limits.torch / unit[:, None]
     low, high = limits[..., 0] + margin, limits[..., 1] - margin
     return ((low - position).clamp_min(0) + (position - high).clamp_min(0)).sum(-1)

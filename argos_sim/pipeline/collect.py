@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from argos_sim.demos import record_demonstrations, record_views
-from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, physics_identity
+from argos_sim.pipeline.environment import (
+    environment_cfg,
+    make_environment,
+    make_expert,
+    physics_identity,
+    require_fitting_encoder,
+)
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
 
@@ -17,6 +23,7 @@ VIEW_SPREAD = 0.25
 
 def collect_demos(settings: Settings) -> dict[str, Any]:
     """Record demonstrations into ``<run>/demos/dataset``."""
+    require_fitting_encoder(settings)  # all that follows would be recorded for nothing
     inputs = {
         "task": settings.task,
         "demos": dataclasses.asdict(settings.demos),

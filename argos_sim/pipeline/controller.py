@@ -205,6 +205,6 @@ def set_targets(env: LatentTrackingEnv, settings: Settings) -> None:
         shares["demonstrations"] = cfg.demonstration_share
     if cfg.perturbed_share > 0:
         assert env.perception.encoder is not None, "an environment that tracks latents has an encoder"
-        sources["perturbed"] = PerturbedTargets(planner, env.perception.encoder)
+        sources["perturbed"] = PerturbedTargets(planner, env.perception.encoder, unit=env.joint_unit)
         shares["perturbed"] = cfg.perturbed_share
     env.target.source = MixedTargets(sources, shares, env.num_envs, env.device)

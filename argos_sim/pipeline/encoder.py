@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from argos_sim.pipeline.collect import collect_views
+from argos_sim.pipeline.environment import environment_cfg, require_fitting_encoder
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
 from argos_sim.randomization.backgrounds import composite, make_background_bank
@@ -65,8 +66,7 @@ class Augment:
 def prepare_encoder(settings: Settings) -> dict[str, Any]:
     """Bring the encoder to ``<run>/encoder``: the given one, one trained here, or a frozen DINO with its statistics."""
     cfg = settings.encoder
-    if cfg.folder is not None:
-        StateEncoder.load(cfg.folder)  # a missing or damaged one is refused before anything is rendered
+    require_fitting_encoder(settings)  # a missing or damaged one is refused before anything is rendered
     lpips = None if cfg.lpips is None else LPIPS(Path(cfg.lpips))
     if lpips is not None and cfg.image_size < LPIPS.SMALLEST:
         raise ValueError(f"LPIPS needs pictures of {LPIPS.SMALLEST} pixels or more; image_size is {cfg.image_size}.")
@@ -114,8 +114,10 @@ def _make_encoder(settings: Settings, views: EncoderViews, folder: Path) -> Stat
     torch.manual_seed(seed)
     limits = torch.stack([views.joints.min(0).values, views.joints.max(0).values], 1)
     joints = views.joints.shape[1]
-    raw = torch.cat([views.joints, JOINT_SPEED * torch.randn_like(views.joints)], -1)
-    proprio = ProprioEncoder(joints, cfg.proprio_dim, limits=limits)
+    env_cfg = environment_cfg(settings, 1)
+    unit = torch.tensor([env_cfg.joint_units.get(name, 1.0) for name in env_cfg.joint_names])
+    raw = torch.cat([views.joints, JOINT_SPEED * unit * torch.randn_like(views.joints)], -1)
+    proprio = ProprioEncoder(joints, cfg.proprio_channels(joints), limits=limits)
     proprio = train_proprio(proprio, raw, cfg.proprio_loop, folder / "proprio", logger)
     if cfg.vision == "small-vit":
         augment = Augment(settings.ranges(), cfg.image_size, seed=seed)
@@ -129,13 +131,7 @@ def _make_encoder(settings: Settings, views: EncoderViews, folder: Path) -> Stat
     )
     augment = Augment(settings.ranges(), cfg.image_size)
     stats = measure_vision_stats(vision, measured, augment, proprio.encode(raw), cfg.statistics == "position")
-    return StateEncoder(vision, proprio, stats, _joint_names(settings))
-
-
-def _joint_names(settings: Settings) -> tuple[str, ...]:
-    from argos_sim.pipeline.environment import environment_cfg
-
-    return tuple(environment_cfg(settings, 1).joint_names)
+    return StateEncoder(vision, proprio, stats, env_cfg.joint_names)
 
 
 def measure_encoder(encoder: StateEncoder, train: EncoderViews, test: EncoderViews, size: int) -> dict[str, float]:

@@ -12,10 +12,11 @@ from typing import Any
 import gymnasium as gym
 
 from argos_sim.envs.latent_tracking import CameraPresets, LatentTrackingEnvCfg, PhysicsPresets
-from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv, wrong_encoder
 from argos_sim.experts import ExpertCfg
 from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.platform import launch, prepare
+from argos_wm.encoders.state import StateEncoder
 
 
 def task_spec(task: str) -> Any:
@@ -24,6 +25,16 @@ def task_spec(task: str) -> Any:
         known = sorted(name for name in gym.registry if name.startswith("Argos-"))
         raise SettingsError(f"There is no task {task!r}. Choose one of: {', '.join(known)}.")
     return gym.spec(task)
+
+
+def require_fitting_encoder(settings: Settings) -> None:
+    """Refuse a given encoder that is missing, damaged or another robot's, before any work stands on it."""
+    folder = settings.encoder.folder
+    if folder is None:
+        return
+    encoded, joints = StateEncoder.load(folder).joint_names, environment_cfg(settings, 1).joint_names
+    if encoded != tuple(joints):
+        raise SettingsError(wrong_encoder(folder, encoded, joints))
 
 
 def _load(entry_point: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from argos_sim.actuators import per_joint
 from argos_sim.controller.imitation import ImitationConfig, ImitationData
 from argos_sim.controller.network import INPUTS, load_controller
 from argos_sim.deploy.export import export_controller, time_inference, verify_export
@@ -37,7 +38,7 @@ def export_stage(settings: Settings) -> dict[str, Any]:
             joint_names=tuple(cfg.joint_names),
             joint_limits=tuple(limits[name] for name in cfg.joint_names),
             torque_limits=tuple(controller.torque_limit.tolist()),
-            velocity_limits=(motors.no_load_speed,) * len(cfg.joint_names),
+            velocity_limits=tuple(per_joint(motors.actuator_velocity_limit, cfg.joint_names)),
             rates=dataclasses.asdict(cfg.rates),
             history=settings.controller.history,
             action_scale=tuple(controller.torque_limit.tolist()),

@@ -40,7 +40,7 @@ def latent_spec(settings: Settings) -> LatentSpec:
         side, channels = small.image_size // small.patch, small.channels
     else:
         side, channels = cfg.image_size // 16, _dinov3(cfg.vision)[0] * (2 if cfg.keep_cls else 1)
-    return LatentSpec(cfg.vision, "", side, side, channels, cfg.proprio_dim, joints, "")
+    return LatentSpec(cfg.vision, "", side, side, channels, cfg.proprio_channels(len(joints)), joints, "")
 
 
 def dinov3_config(hub_id: str) -> Any:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from argos_sim.envs.latent_tracking_env import wrong_encoder
 from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.controller import load_controller
 from argos_sim.pipeline.environment import environment_cfg, make_environment
-from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.pipeline.stage import RECORD
 from argos_sim.viewing.painter import Painter, make_painter
 from argos_sim.viewing.recording import Recording, record_episodes
@@ -96,6 +97,8 @@ def record(settings: Settings, weights: Weights, episodes: int) -> tuple[Recordi
     planner.spec.require(encoder.spec, f"the planner {weights.planner}", f"the encoder {weights.encoder}")
     controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
     cfg = environment_cfg(settings, episodes, encoder=str(weights.encoder))
+    if tuple(cfg.joint_names) != encoder.joint_names:
+        raise SettingsError(wrong_encoder(str(weights.encoder), encoder.joint_names, cfg.joint_names))
     cfg.ranges = dataclasses.replace(settings.ranges())
     cfg.seed = settings.seed + PLAY_SEED
     cfg.perception.image_size = encoder.vision.image_size

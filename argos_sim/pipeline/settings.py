@@ -75,6 +75,11 @@ class EncoderSettings:
     )
     proprio_loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1500, batch_size=256, learning_rate=2e-3))
     proprio_dim: int = 16
+    """Channels of the proprioceptive latent; a robot of more than eight joints has two for each."""
+
+    def proprio_channels(self, joints: int) -> int:
+        """Those of a robot: a position and a speed of each joint must find room."""
+        return max(self.proprio_dim, 2 * joints)
 
 
 @dataclass(frozen=True)

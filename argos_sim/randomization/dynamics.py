@@ -17,6 +17,7 @@ import torch
 from isaaclab.managers import EventTermCfg, SceneEntityCfg
 from torch import Tensor
 
+from argos_sim.actuators import ARMATURE, BACK_EMF, DRY_FRICTION, STALL_TORQUE, per_joint
 from argos_sim.randomization.ranges import RandomizationRanges
 
 MOTORS = {
@@ -119,14 +120,16 @@ def randomize_inertia(env, env_ids: Tensor | None, scale: tuple[float, float]) -
 
 
 def randomize_joints(env, env_ids: Tensor | None, ranges: RandomizationRanges) -> None:
-    """Draw each joint's dry friction [N·m] and armature [kg·m²].
+    """Draw each joint's dry friction [N·m] and armature [kg·m²], in proportion to its motor's.
 
     Isaac Lab's ``randomize_joint_parameters`` also sets viscous friction to the drawn dry friction, which the motor
     model already has as back-EMF; hence this term.
     """
-    robot, ids = env.scene["robot"], ids_of(env, env_ids)
-    friction = uniform(env, ranges.joint_friction, len(ids), robot.num_joints)
-    armature = uniform(env, ranges.joint_armature, len(ids), robot.num_joints)
+    robot, ids, motors = env.scene["robot"], ids_of(env, env_ids), env.motors
+    own = [per_joint(value, motors.joint_names) for value in (motors.cfg.friction, motors.cfg.armature)]
+    frictions, armatures = torch.tensor(own, device=env.device)
+    friction = uniform(env, ranges.joint_friction, len(ids), robot.num_joints) * (frictions / DRY_FRICTION)
+    armature = uniform(env, ranges.joint_armature, len(ids), robot.num_joints) * (armatures / ARMATURE)
     keywords = {"joint_dynamic_friction_coeff": friction} if hasattr(robot.data, "joint_dynamic_friction_coeff") else {}
     robot.write_joint_friction_coefficient_to_sim_index(joint_friction_coeff=friction, env_ids=ids.int(), **keywords)
     robot.write_joint_armature_to_sim_index(armature=armature, env_ids=ids.int())
@@ -135,9 +138,15 @@ def randomize_joints(env, env_ids: Tensor | None, ranges: RandomizationRanges) -
 def randomize_motors(env, env_ids: Tensor | None) -> None:
     """Draw each motor's properties, and how late and how often lost the commands of each environment are."""
     ids, motors, bus, draws, generator = ids_of(env, env_ids), env.motors, env.bus, env.draws, env.generator
+    # Ranges are stated for the STS3215 and for radians; of other motors and joints in proportion.
+    units = {
+        "viscous": motors.back_emf / BACK_EMF,
+        "dead_band": motors.stall_torque / STALL_TORQUE,
+        "backlash": env.joint_unit,
+    }
     for name, source in MOTORS.items():
         values = getattr(motors, name)
-        values[ids] = draws.uniform(source, ids, values.shape[1:], generator)
+        values[ids] = draws.uniform(source, ids, values.shape[1:], generator) * units.get(name, 1.0)
     bus.delay[ids] = draws.integers("action_delay", ids, generator).int()
     bus.jitter[ids] = draws.integers("action_jitter", ids, generator).int()
     bus.loss[ids] = draws.uniform("action_loss", ids, (), generator)
@@ -188,7 +197,7 @@ class Disturbances:
         """Push a link of each robot of ``ids``, or let go of it, or leave it as it was."""
         env = self.env
         direction = torch.nn.functional.normalize(uniform(env, (-1.0, 1.0), len(ids), 3), dim=-1)
-        force = env.draws.uniform("push_force", ids, (), env.generator)
+        force = env.cfg.push_scale * env.draws.uniform("push_force", ids, (), env.generator)
         force = force * (uniform(env, (0.0, 1.0), len(ids)) < PUSHED_SHARE)
         moving = self.pushes.shape[1] - 1  # all but the foot, which is fixed, and comes first
         link = 1 + (uniform(env, (0.0, 1.0), len(ids)) * moving).long().clamp(max=moving - 1)

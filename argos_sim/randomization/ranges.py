@@ -5,6 +5,9 @@
 trained on: it stands in for the real room, whose parameters nobody drew. ``complete`` has every axis there is, and
 contains ``unseen``.
 
+Torques, forces and angles are stated for the SO-100. For another robot's joints they are meant in proportion: to its
+motors' torque, friction, damping and rotors, and to what counts as a radian (``LatentTrackingEnvCfg.joint_units``).
+
 A range is ``(low, high)``, uniform, both ends included. Values are drawn once per episode, those of bodies and joints
 once per environment; what is drawn for a noise or a loss is its size or its frequency, and the noise itself is new at
 each reading, frame or command. Each push is drawn by itself.

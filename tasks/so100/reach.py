@@ -1,47 +1,19 @@
-"""Reach: touch the block that the instruction names, of three that differ in colour."""
-
-# Isaac Lab's configurations are filled in later (MISSING) and take classes as functions.
-# pyright: reportAssignmentType=false
+"""Reach with the SO-100."""
 
 from __future__ import annotations
 
-import torch
 from isaaclab.utils import configclass
-from torch import Tensor
 
-from argos_sim.envs.latent_tracking import CommandsCfg
-from argos_sim.mdp.outcomes import TouchCommandCfg
-from tasks.so100.blocks import BLOCK_SIZE, BLOCKS, TIP, BlocksEnvCfg, BlocksExpert
-
-TEMPLATES = (
-    "touch the {object} block",
-    "reach for the {object} block",
-    "move to the {object} cube",
-    "put your finger on the {object} one",
-)
-APPROACH_HEIGHT = 0.003
-"""The expert's goal for the fingertip above the block's top face [m]."""
+from tasks import reach
+from tasks.robot import Robot
+from tasks.so100.robot import SO100
 
 
 @configclass
-class ReachCommandsCfg(CommandsCfg):
-    """Names one block."""
-
-    instruction: TouchCommandCfg = TouchCommandCfg(objects=BLOCKS, templates=TEMPLATES, **TIP)
-
-
-@configclass
-class ReachEnvCfg(BlocksEnvCfg):
+class ReachEnvCfg(reach.ReachEnvCfg):
     """Touch the named block."""
 
-    commands: ReachCommandsCfg = ReachCommandsCfg()
-
-
-class ReachExpert(BlocksExpert):
-    """Fingertip on top of the named block, gripper pointing down, jaw closed."""
-
-    def waypoints(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """See ``TaskExpert``."""
-        position, _ = self.block(ids, self.env.instruction.named[ids])
-        tip = position + torch.tensor([0.0, 0.0, BLOCK_SIZE / 2 + APPROACH_HEIGHT], device=position.device)
-        return tip[:, None], self.posture(torch.zeros(len(ids), device=position.device), 0.0)[:, None]
+    @property
+    def robot(self) -> Robot:
+        """See ``BlocksEnvCfg``."""
+        return SO100

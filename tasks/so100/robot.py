@@ -9,6 +9,8 @@ about its own y (it points along -y of its frame), and a positive ``gripper`` op
 
 from __future__ import annotations
 
+import math
+
 import isaaclab.sim as sim_utils
 import torch
 from isaaclab.assets import ArticulationCfg
@@ -16,9 +18,11 @@ from isaaclab_newton.sim.schemas import NewtonArticulationCfg
 from isaaclab_physx.sim.schemas import PhysxArticulationCfg
 
 from argos_sim.actuators import STALL_TORQUE, STS3215ActuatorCfg
+from argos_sim.envs.camera import CameraPose
 from argos_sim.experts import Arm
 from argos_sim.kinematics import SerialChain
 from argos_sim.paths import asset
+from tasks.robot import Gripper, Robot, Workspace
 
 USD_PATH = asset("robots", "so100", "usd", "so100.usda")
 MJCF_PATH = asset("robots", "so100", "so100.xml")
@@ -77,11 +81,64 @@ CONSTRAINT = ((0.0, 1.0, 1.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 1.0, 0.0), (0
 points straight down), its roll, and its opening."""
 
 
+STIFFNESS = (12.0, 12.0, 12.0, 6.0, 4.0, 4.0)
+"""Of the expert's feedback [N·m/rad]; stable with 40 ms of total delay."""
+
+DAMPING = (0.4, 0.4, 0.4, 0.15, 0.1, 0.1)
+"""Likewise, beside the motors' own [N·m·s/rad]."""
+
+
 def so100_arm(device: str) -> Arm:
     """The arm as experts see it."""
+    same = torch.ones(len(JOINT_NAMES), device=device)
     return Arm(
         SerialChain.from_mjcf(MJCF_PATH, JOINT_NAMES, "tip", device),
-        torch.tensor([JOINT_LIMITS[name] for name in JOINT_NAMES], device=device),
-        torch.tensor([TORQUE_LIMITS[name] for name in JOINT_NAMES], device=device),
-        torch.tensor(CONSTRAINT, device=device),
+        limits=torch.tensor([JOINT_LIMITS[name] for name in JOINT_NAMES], device=device),
+        torque_limit=torch.tensor([TORQUE_LIMITS[name] for name in JOINT_NAMES], device=device),
+        constraint=torch.tensor(CONSTRAINT, device=device),
+        stiffness=torch.tensor(STIFFNESS, device=device),
+        damping=torch.tensor(DAMPING, device=device),
+        back_emf=0.6 * same,
+        dry_friction=0.05 * same,
+        armature=0.028 * same,
+        unit=same,
     )
+
+
+BLOCK_SIZE = 0.03
+"""Edge of the blocks [m]."""
+
+SO100 = Robot(
+    name="so100",
+    articulation=SO100_CFG,
+    joint_limits=JOINT_LIMITS,
+    torque_limits=TORQUE_LIMITS,
+    arm=so100_arm,
+    tip_body=TIP_BODY,
+    tip_offset=TIP_OFFSET,
+    gripper=Gripper(
+        # Pointing down, tilted toward the base; it opens sideways, its fixed jaw on the side of larger bearings.
+        closed=(math.radians(75), -math.pi / 2, 0.0),
+        turned=(0.0, 1.0, 0.0),
+        opened=(0.0, 0.0, 1.0),
+        wide=0.9,
+        released=0.45,
+        beside=BLOCK_SIZE / 2 + 0.006,
+        held=BLOCK_SIZE / 2,
+        above=0.08,
+        low=0.012,
+    ),
+    workspace=Workspace(
+        centre=(0.0, -0.0452),
+        radius=(0.17, 0.28),
+        grasp_radius=(0.17, 0.25),
+        separation=0.07,
+        distractor_radius=(0.15, 0.34),
+        distractor_separation=0.06,
+    ),
+    block_size=BLOCK_SIZE,
+    block_mass=0.03,
+    camera=CameraPose(),
+    start_spread={"shoulder_pan": 0.5, "wrist_roll": 0.5, "gripper": 0.4},
+)
+"""All that tasks must know of it."""

@@ -8,15 +8,15 @@ import pytest
 import torch
 from isaaclab.utils.types import ArticulationActions
 
-from argos_sim.actuators import NO_LOAD_SPEED, STALL_TORQUE, STS3215Actuator, STS3215ActuatorCfg
+from argos_sim.actuators import BACK_EMF, NO_LOAD_SPEED, STALL_TORQUE, MotorActuator, STS3215ActuatorCfg
 
 
 @pytest.fixture
-def motor() -> STS3215Actuator:
-    return STS3215Actuator(STS3215ActuatorCfg(joint_names_expr=[".*"]), ["a", "b"], slice(None), 3, "cpu")
+def motor() -> MotorActuator:
+    return MotorActuator(STS3215ActuatorCfg(joint_names_expr=[".*"]), ["a", "b"], slice(None), 3, "cpu")
 
 
-def drive(motor: STS3215Actuator, command: float, velocity: float = 0.0) -> torch.Tensor:
+def drive(motor: MotorActuator, command: float, velocity: float = 0.0) -> torch.Tensor:
     """Joint torques (3, 2) [N·m] for one command on all joints turning at ``velocity`` [rad/s]."""
     action = ArticulationActions(joint_efforts=torch.full((3, 2), command))
     torques = motor.compute(action, torch.zeros(3, 2), torch.full((3, 2), velocity)).joint_efforts
@@ -24,28 +24,28 @@ def drive(motor: STS3215Actuator, command: float, velocity: float = 0.0) -> torc
     return torques
 
 
-def test_at_standstill_the_command_is_the_torque(motor: STS3215Actuator) -> None:
+def test_at_standstill_the_command_is_the_torque(motor: MotorActuator) -> None:
     assert torch.equal(drive(motor, 1.3), torch.full((3, 2), 1.3))
 
 
-def test_at_no_load_speed_the_full_command_gives_nothing(motor: STS3215Actuator) -> None:
+def test_at_no_load_speed_the_full_command_gives_nothing(motor: MotorActuator) -> None:
     assert drive(motor, STALL_TORQUE, NO_LOAD_SPEED).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize(("command", "velocity"), [(100.0, 0.0), (STALL_TORQUE, -NO_LOAD_SPEED), (100.0, -1.0)])
-def test_no_torque_exceeds_the_stall_torque(motor: STS3215Actuator, command: float, velocity: float) -> None:
+def test_no_torque_exceeds_the_stall_torque(motor: MotorActuator, command: float, velocity: float) -> None:
     assert drive(motor, command, velocity) == pytest.approx(torch.full((3, 2), STALL_TORQUE))
     assert drive(motor, -command, -velocity) == pytest.approx(torch.full((3, 2), -STALL_TORQUE))
 
 
-def test_strength_scales_the_command_and_back_emf_scale_the_loss(motor: STS3215Actuator) -> None:
+def test_strength_scales_the_command_and_back_emf_scale_the_loss(motor: MotorActuator) -> None:
     motor.strength[1] = 0.8
     motor.back_emf_scale[2] = 1.5
     torques = drive(motor, 1.0, 0.5)[:, 0].tolist()
     assert torques == pytest.approx([1.0 - 0.3, 0.8 - 0.3, 1.0 - 0.45])
 
 
-def test_each_environment_has_its_own_delay_and_keeps_it_over_a_reset(motor: STS3215Actuator) -> None:
+def test_each_environment_has_its_own_delay_and_keeps_it_over_a_reset(motor: MotorActuator) -> None:
     motor.set_delay(torch.tensor([0, 1, 3]))
     for _ in range(2):
         seen = torch.stack([drive(motor, float(step))[:, 0] for step in (0.5, 1.0, 1.5, 2.0)])
@@ -55,18 +55,18 @@ def test_each_environment_has_its_own_delay_and_keeps_it_over_a_reset(motor: STS
         motor.reset(None)
 
 
-def test_a_delay_beyond_the_buffer_is_refused(motor: STS3215Actuator) -> None:
+def test_a_delay_beyond_the_buffer_is_refused(motor: MotorActuator) -> None:
     with pytest.raises(ValueError, match="history length"):
         motor.set_delay(motor.cfg.max_delay + 1)
 
 
-def test_a_command_within_the_dead_band_gives_nothing(motor: STS3215Actuator) -> None:
+def test_a_command_within_the_dead_band_gives_nothing(motor: MotorActuator) -> None:
     motor.dead_band[1] = 0.1
     assert drive(motor, 0.09)[:, 0].tolist() == pytest.approx([0.09, 0.0, 0.09])
     assert drive(motor, -0.11)[:, 0].tolist() == pytest.approx([-0.11] * 3)
 
 
-def test_the_voltage_sags_with_what_all_motors_pull(motor: STS3215Actuator) -> None:
+def test_the_voltage_sags_with_what_all_motors_pull(motor: MotorActuator) -> None:
     motor.voltage_sag[1] = 0.2
     assert drive(motor, STALL_TORQUE)[1].tolist() == pytest.approx([0.8 * STALL_TORQUE] * 2)
     one = ArticulationActions(joint_efforts=torch.tensor([[STALL_TORQUE, 0.0]]).expand(3, 2))
@@ -74,14 +74,14 @@ def test_the_voltage_sags_with_what_all_motors_pull(motor: STS3215Actuator) -> N
     assert torques is not None and torques[1].tolist() == pytest.approx([0.9 * STALL_TORQUE, 0.0])
 
 
-def test_grease_takes_from_a_moving_joint_beyond_the_motor_s_own(motor: STS3215Actuator) -> None:
+def test_grease_takes_from_a_moving_joint_beyond_the_motor_s_own(motor: MotorActuator) -> None:
     motor.viscous[2] = 0.1
     assert drive(motor, 1.0, 0.5)[:, 0].tolist() == pytest.approx([0.7, 0.7, 0.65])
 
 
-def test_a_motor_crosses_the_gears_play_before_it_pushes_the_other_way(motor: STS3215Actuator) -> None:
+def test_a_motor_crosses_the_gears_play_before_it_pushes_the_other_way(motor: MotorActuator) -> None:
     motor.backlash[1] = 0.01
-    free_speed = 0.6 / motor.back_emf  # of a command of 0.6 N·m [rad/s]
+    free_speed = 0.6 / BACK_EMF  # of a command of 0.6 N·m [rad/s]
     steps = math.ceil(0.01 / (free_speed * motor.cfg.physics_dt))
     for sign, distance in ((1.0, steps), (-1.0, 2 * steps)):  # from the middle, then from the one side to the other
         pushed = [bool(drive(motor, sign * 0.6)[1, 0] != 0) for _ in range(distance + 1)]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -14,8 +15,11 @@ import torch
 
 from argos_sim.experts import ExpertCfg, TorqueExpert, blended_ramp
 from argos_sim.kinematics import SerialChain, cubic_path
+from tasks.franka.robot import FRANKA
+from tasks.franka.robot import MJCF_PATH as FRANKA_MJCF
+from tasks.robot import Robot
 from tasks.so100 import robot
-from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, MJCF_PATH, READY_POSE, so100_arm
+from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, MJCF_PATH, READY_POSE, SO100, so100_arm
 
 LIMITS = torch.tensor([JOINT_LIMITS[name] for name in JOINT_NAMES])
 CONSTRAINT = torch.tensor(robot.CONSTRAINT)
@@ -26,21 +30,24 @@ def chain() -> SerialChain:
     return SerialChain.from_mjcf(MJCF_PATH, JOINT_NAMES, "tip")
 
 
-@pytest.fixture
-def joints() -> torch.Tensor:
-    return LIMITS[:, 0] + (LIMITS[:, 1] - LIMITS[:, 0]) * torch.rand(8, 6)
+def anywhere(robot: Robot) -> torch.Tensor:
+    """Random joints (8, J) within a robot's limits."""
+    low, high = torch.tensor(list(robot.joint_limits.values())).T
+    return low + (high - low) * torch.rand(8, len(low))
 
 
-def test_tip_gravity_and_inertia_are_mujocos(chain: SerialChain, joints: torch.Tensor) -> None:
-    model = mujoco.MjModel.from_xml_path(str(MJCF_PATH))
+@pytest.mark.parametrize(("robot", "mjcf"), [(SO100, MJCF_PATH), (FRANKA, FRANKA_MJCF)], ids=["so100", "franka"])
+def test_tip_gravity_and_inertia_are_mujocos(robot: Robot, mjcf: Path) -> None:
+    model = mujoco.MjModel.from_xml_path(str(mjcf))
     data = mujoco.MjData(model)
+    chain, joints = robot.arm("cpu").chain, anywhere(robot)
     tip = chain.tip(joints)
     gravity, inertia = chain.gravity_and_inertia(joints)
     for i, angles in enumerate(joints):
         data.qpos[:] = angles.numpy()
         data.qvel[:] = 0
         mujoco.mj_forward(model, data)
-        full = np.zeros((6, 6))
+        full = np.zeros((model.nv, model.nv))
         mujoco.mj_fullM(model, data, full)
         assert tip[i].numpy() == pytest.approx(data.site("tip").xpos, abs=1e-5)
         assert gravity[i].numpy() == pytest.approx(data.qfrc_bias, abs=1e-4)
@@ -48,10 +55,12 @@ def test_tip_gravity_and_inertia_are_mujocos(chain: SerialChain, joints: torch.T
         assert inertia[i].numpy() == pytest.approx(full - armature, abs=1e-5)
 
 
-def test_jacobian_is_the_tips_derivative(chain: SerialChain, joints: torch.Tensor) -> None:
+@pytest.mark.parametrize("robot", [SO100, FRANKA], ids=["so100", "franka"])
+def test_jacobian_is_the_tips_derivative(robot: Robot) -> None:
+    chain, joints = robot.arm("cpu").chain, anywhere(robot)
     _, jacobian = chain.tip_and_jacobian(joints)
-    for j in range(6):
-        step = torch.zeros(6)
+    for j in range(chain.joints):
+        step = torch.zeros(chain.joints)
         step[j] = 1e-3
         slope = (chain.tip(joints + step) - chain.tip(joints - step)) / 2e-3
         assert torch.allclose(slope, jacobian[:, :, j], atol=1e-3)

@@ -14,9 +14,10 @@ from argos_sim.experts import ExpertCfg
 from argos_sim.mdp.events import write_object
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
 from argos_sim.pipeline.settings import Settings
-from tasks.so100.blocks import BLOCK_SIZE, BLOCKS
-from tasks.so100.push import PushCommandsCfg
-from tasks.so100.stack import StackCommandsCfg
+from tasks.blocks import BLOCKS
+from tasks.push import PushCommandsCfg
+from tasks.so100.robot import BLOCK_SIZE
+from tasks.stack import StackCommandsCfg
 
 N = 32
 UPRIGHT = torch.tensor([0.0, 0.0, 0.0, 1.0])

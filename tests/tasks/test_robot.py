@@ -17,7 +17,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from argos_sim.actuators import DRY_FRICTION, NO_LOAD_SPEED, STALL_TORQUE
-from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, MJCF_PATH, READY_POSE, TIP_BODY, TIP_OFFSET, USD_PATH
+from argos_sim.paths import ASSETS
+from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, MJCF_PATH, READY_POSE, TIP_BODY, TIP_OFFSET
 from tests.tasks.robot_probe import DELAY, PAN_TORQUES, ROWS, SPEED_STEP, START_STEP, Measured, measure
 
 BACK_EMF = STALL_TORQUE / NO_LOAD_SPEED
@@ -63,12 +64,13 @@ def test_tip_offset_is_the_mjcfs_site_and_ready_pose_is_above_the_table(model: m
     assert abs(x) < 0.02 and -0.35 < y < -0.15 and 0.05 < z < 0.2
 
 
-def test_usd_equals_a_fresh_rebuild_and_names_no_place(tmp_path: Path) -> None:
-    build = MJCF_PATH.parent / "build.py"
-    subprocess.run([sys.executable, str(build), str(tmp_path / "usd")], check=True, capture_output=True)
-    shipped = {p.relative_to(USD_PATH.parent): p.read_bytes() for p in USD_PATH.parent.rglob("*") if p.is_file()}
+@pytest.mark.parametrize("robot", ["so100", "franka"])
+def test_usd_equals_a_fresh_rebuild_and_names_no_place(tmp_path: Path, robot: str) -> None:
+    build, usd = ASSETS / "robots" / "build.py", ASSETS / "robots" / robot / "usd"
+    subprocess.run([sys.executable, str(build), robot, str(tmp_path / "usd")], check=True, capture_output=True)
+    shipped = {p.relative_to(usd): p.read_bytes() for p in usd.rglob("*") if p.is_file()}
     fresh = {p.relative_to(tmp_path / "usd"): p.read_bytes() for p in (tmp_path / "usd").rglob("*") if p.is_file()}
-    assert shipped == fresh, "assets/robots/so100/usd is not what its MJCF gives: run `make robot`"
+    assert shipped == fresh, f"{usd} is not what its MJCF gives: run `make robot`"
     for content in shipped.values():
         assert not any(place in content for place in (b"/tmp", b"/home", b"/work", b"http", b"omniverse:"))
 

@@ -122,6 +122,7 @@ def an_ablation_is_trained_judged_and_tabulated(run: Path, settings: list[str]) 
     [
         ("train_planner.py", [], "The stage 'demos' has not finished"),
         ("collect_demos.py", ["task=Argos-Fly-v0"], "There is no task 'Argos-Fly-v0'"),
+        ("collect_demos.py", ["task=Argos-Reach-Franka-v0"], "Train an encoder for it with encoder.folder=null"),
         ("train_encoder.py", ["planner.loop.steps=many"], "planner.loop.steps"),
         ("train_encoder.py", ["encoder.folder=nowhere"], "There is no nowhere/encoder.json"),
         ("train_encoder.py", ["encoder.lpips=nowhere.safetensors"], "There are no weights at nowhere.safetensors"),

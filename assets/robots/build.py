@@ -1,6 +1,7 @@
-"""Convert so100.xml to USD beside it: ``python assets/robots/so100/build.py [out_dir]`` (or ``make robot``).
+"""Convert a robot's MJCF to USD beside it: ``python assets/robots/build.py [robot [out_dir]]`` (or ``make robot``).
 
-The conversion is deterministic: the same MJCF and converter version give the same bytes, which a test asserts.
+``assets/robots/<robot>/<robot>.xml`` becomes ``usd/<robot>.usda``; without a name every robot's does. The conversion is
+deterministic: the same MJCF and converter version give the same bytes, which a test asserts.
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ import mujoco_usd_converter
 from pxr import Sdf
 
 HERE = Path(__file__).resolve().parent
-MJCF = HERE / "so100.xml"
-USD = HERE / "usd"
 ROOT_SCHEMAS = ("PhysicsArticulationRootAPI", "NewtonArticulationRootAPI")
 
 
-def build(out_dir: Path) -> Path:
-    """Write the USD of the MJCF into ``out_dir``, replacing what is there, and return its top file."""
+def build(robot: str, out_dir: Path | None = None) -> Path:
+    """Write the USD of a robot's MJCF into ``out_dir``, replacing what is there, and return its top file."""
+    out_dir = out_dir or HERE / robot / "usd"
     with tempfile.TemporaryDirectory() as scratch:
-        top = str(mujoco_usd_converter.Converter().convert(str(MJCF), scratch).path)
+        top = str(mujoco_usd_converter.Converter().convert(str(HERE / robot / f"{robot}.xml"), scratch).path)
         fix_base(Path(scratch) / "Payload" / "Physics.usda")
         shutil.rmtree(out_dir, ignore_errors=True)
         shutil.copytree(scratch, out_dir)
@@ -50,4 +50,8 @@ def fix_base(physics: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(build(Path(sys.argv[1]) if len(sys.argv) > 1 else USD))
+    if len(sys.argv) > 1:
+        print(build(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else None))
+    else:
+        for mjcf in sorted(HERE.glob("*/*.xml")):
+            print(build(mjcf.stem))

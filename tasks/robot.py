@@ -1,0 +1,97 @@
+"""What tasks must know of a robot. One file for each robot says it, as ``tasks/so100/robot.py`` does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from isaaclab.assets import ArticulationCfg
+
+from argos_sim.envs.camera import CameraPose
+from argos_sim.experts import Arm
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where blocks lie on the table: in a ring sector around the arm's first joint, its bearings about −y."""
+
+    centre: tuple[float, float]
+    """Of the ring in the base frame: where the first joint's axis stands [m]."""
+    radius: tuple[float, float]
+    """Inner and outer, as far as the fingertip comes [m]."""
+    grasp_radius: tuple[float, float]
+    """Where the gripper can take a block and raise it [m]."""
+    separation: float
+    """Least distance between the centres of two blocks: the open gripper finds room [m]."""
+    distractor_radius: tuple[float, float]
+    """Where things lie that no instruction names [m]."""
+    distractor_separation: float
+    """Their distance from blocks and each other [m]."""
+    angle: float = math.radians(42)
+    """Largest bearing of a block [rad]."""
+    distractor_angle: float = math.radians(50)
+    """Largest bearing of the other things [rad]."""
+    behind: float = 0.3
+    """How far behind the robot unused things wait, out of the picture [m]."""
+
+
+@dataclass(frozen=True)
+class Gripper:
+    """How an expert holds the gripper, as values (M,) of ``Arm.constraint``, and takes a block with it.
+
+    Values are ``closed + turn · turned + opening · opened``.
+    """
+
+    closed: tuple[float, ...]
+    """Closed, ready to take what stands along the arm [rad]."""
+    turned: tuple[float, ...]
+    """Their change with a turn of the gripper about the vertical, seen from above against the clock [1]."""
+    opened: tuple[float, ...]
+    """Their change with its opening [1]."""
+    wide: float
+    """Opening that goes around a block [rad or m]."""
+    released: float
+    """Opening that lets a block go without pushing its neighbours [rad or m]."""
+    beside: float
+    """Distance along the opening from the block's centre to the fingertip, before it is taken [m]."""
+    held: float
+    """The same once it is taken [m]."""
+    above: float
+    """Height of the fingertip over the table on the way [m]."""
+    low: float
+    """The same when a block is taken [m]."""
+
+
+@dataclass(frozen=True)
+class Robot:
+    """A robot, as tasks see it: it stands at the origin of its environment and reaches toward −y."""
+
+    name: str
+    """As recordings state it."""
+    articulation: ArticulationCfg
+    """Its motors are one group of actuators called ``motors``, of ``argos_sim.actuators``' kind."""
+    joint_limits: dict[str, tuple[float, float]]
+    """Lower and upper end of each joint [rad; m where one slides], in the order of state and action."""
+    torque_limits: dict[str, float]
+    """Torque of an action of one, for each joint in that order [N·m; N where one slides]."""
+    arm: Callable[[str], Arm]
+    """The arm as experts see it, on a device."""
+    tip_body: str
+    """Link that carries the fingertip."""
+    tip_offset: tuple[float, float, float]
+    """Fingertip in that link's frame [m]."""
+    gripper: Gripper
+    workspace: Workspace
+    block_size: float
+    """Edge of the blocks [m]: what the gripper takes, and 5 of 64 pixels or more in the picture."""
+    block_mass: float
+    """kg."""
+    camera: CameraPose
+    start_spread: dict[str, float] = field(default_factory=dict)
+    """Half-width of the joints' offset from the ready pose at the start of an episode, where it is not 0.15 rad; so
+    that already the first target asks for a movement [rad, or what counts as one]."""
+    joint_units: dict[str, float] = field(default_factory=dict)
+    """See ``LatentTrackingEnvCfg``."""
+    push_scale: float = 1.0
+    """See ``LatentTrackingEnvCfg``."""

@@ -36,7 +36,7 @@ LABEL = "label"
 class DaggerConfig:
     """Settings of the stage; without rounds it is left out."""
 
-    rounds: int = 0
+    rounds: int = 3
     episodes: int = 256
     """Of each round, as many environments."""
     expert_share: float = 0.2

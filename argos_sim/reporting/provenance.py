@@ -21,6 +21,7 @@ RECORDS = {
     "planner_mean": ("planner.json", (*PLANNER, "planner.mean_steps")),
     "planner": ("planner.json", PLANNER),
     "imitation": ("controller.json", IMITATION),
+    "dagger": ("controller.json", (*PLANNER, *IMITATION, "controller.dagger.")),
     "ppo": ("controller.json", (*PLANNER, "controller.")),
 }
 """Stage → file that carries its settings, and the settings that matter to it beside the common ones."""

@@ -35,9 +35,6 @@ NAMES = (
 EVERYTHING = (
     "controller.curriculum.widest=complete",
     "controller.perturbed_share=0.2",
-    "controller.dagger.rounds=1",
-    "controller.dagger.episodes=8",
-    "controller.dagger.loop.steps=20",
 )
 """What the preset leaves out."""
 

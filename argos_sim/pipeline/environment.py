@@ -73,7 +73,7 @@ def physics_identity(settings: Settings, physics: str | None = None) -> dict[str
     """What decides how the task's bodies move, for the fingerprints of stages that simulate: the engine (by default the
     run's own), its solver's settings, and the clocks."""
     cfg = environment_cfg(settings, 1, physics)
-    solver = cfg.sim.physics.to_dict()  # pyright: ignore[reportOptionalMemberAccess]
+    solver = cfg.sim.physics.to_dict()  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
     return {
         "engine": physics or settings.resolved_physics(),
         "solver": {k: v for k, v in solver.items() if not k.endswith("_dir")},  # where it keeps things

@@ -1,7 +1,7 @@
 """Engines and renderers that do not run here: their configurations are whole, and what is missing is said at once."""
 
-# pxr is a compiled module without type stubs
-# pyright: reportAttributeAccessIssue=false
+# pxr is a compiled module without type stubs; Isaac Lab's fields may be None before they are filled in
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportOptionalIterable=false
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def test_engines_that_cannot_share_a_process_are_refused() -> None:
 def test_the_light_is_drawn_about_the_scenes_own_and_is_that_under_nominal() -> None:
     stage, scene = Usd.Stage.CreateInMemory(), LatentTrackingSceneCfg(num_envs=1, env_spacing=1.0)
     light = UsdLux.DomeLight.Define(stage, scene.light.prim_path)
-    light.CreateIntensityAttr(), light.CreateColorAttr()
+    light.CreateIntensityAttr()
+    light.CreateColorAttr()
     env = SimpleNamespace(generator=torch.Generator().manual_seed(0), sim=SimpleNamespace(stage=stage))
     env.scene, env.draws = SimpleNamespace(cfg=scene), Draws(get_ranges("train"), 1)
     drawn = []

@@ -57,6 +57,7 @@ def test_smoke_preset_runs_every_stage_and_reuses_them(tmp_path: Path) -> None:
     assert "[planner] reused" in again.stdout
     killed_ppo_ends_as_one_that_was_not(tmp_path, command[2:])
     an_ablation_is_trained_judged_and_tabulated(tmp_path, command[2:])
+    two_processes_do_the_stage_of_one(tmp_path, command[2:])
 
 
 def iterations(run: Path) -> list[dict[str, float]]:
@@ -114,6 +115,20 @@ def an_ablation_is_trained_judged_and_tabulated(run: Path, settings: list[str]) 
     assert "demos] done" not in done.stdout
 
 
+def two_processes_do_the_stage_of_one(run: Path, settings: list[str]) -> None:
+    """Train the run's controller again by two processes, which leave what one would take for its own."""
+    begin = weights(run / "imitation")
+    shutil.rmtree(run / "ppo")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    script = ["scripts/train_controller.py", *settings]
+    done = subprocess.run([*launch, *script], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [row["step"] for row in iterations(run)] == [0, 1]
+    assert not torch.equal(weights(run / "ppo"), begin)
+    again = subprocess.run([sys.executable, *script], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert "[ppo] reused" in again.stdout
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
@@ -122,6 +137,7 @@ def an_ablation_is_trained_judged_and_tabulated(run: Path, settings: list[str]) 
         ("collect_demos.py", ["task=Argos-Reach-Franka-v0"], "Train an encoder for it with encoder.folder=null"),
         ("train_encoder.py", ["planner.loop.steps=many"], "planner.loop.steps"),
         ("train_encoder.py", ["encoder.folder=nowhere"], "There is no nowhere/encoder.json"),
+        ("collect_demos.py", ["physics=ovphysx", "renderer=isaacsim_rtx"], "Invalid backend combination"),
         ("train_encoder.py", ["encoder.lpips=nowhere.safetensors"], "There are no weights at nowhere.safetensors"),
     ],
 )

@@ -225,13 +225,15 @@ def train_ppo(
     obs = None
     bar = tqdm(range(start, cfg.iterations), initial=start, total=cfg.iterations, desc="ppo", unit="iteration")
     algorithm.train_mode()
-    begin = time.monotonic()
+    begin, learning = time.monotonic(), 0.0
     for iteration in bar:
         if obs is None or iteration % cfg.checkpoint_every == 0:
             obs = _begin(env, cfg.seed, iteration)
         algorithm.begin_iteration(iteration)
         obs, figures = _rollout(env, algorithm, obs, cfg.steps)
+        before = time.monotonic()
         losses = algorithm.update()
+        learning += time.monotonic() - before
         figures |= {f"loss_{'pull' if k == 'symmetry' else k}": v for k, v in losses.items()}
         figures |= {"learning_rate": algorithm.learning_rate, "action_std": algorithm.actor.output_std.mean().item()}
         if widening is not None:
@@ -243,8 +245,8 @@ def train_ppo(
     algorithm.eval_mode()
     actor = algorithm.get_policy()
     assert isinstance(actor, ControllerModel)
-    steps = (cfg.iterations - start) * cfg.steps * env.num_envs
-    return actor, {"env_steps_per_s": steps / max(time.monotonic() - begin, 1e-9)}
+    steps, seconds = (cfg.iterations - start) * cfg.steps * env.num_envs, max(time.monotonic() - begin, 1e-9)
+    return actor, {"env_steps_per_s": steps / seconds, "learning_share": learning / seconds}
 
 
 def _begin(env, seed: int, iteration: int) -> TensorDict:

@@ -260,10 +260,18 @@ def _begin(env, seed: int, iteration: int) -> TensorDict:
     if base.widening is not None:
         base.widening.forget_episodes()
     base.reset()
-    ages = torch.randint(base.max_episode_length - 1, (base.num_envs,), device=base.device)
-    base.episode_length_buf = ages
+    base.episode_length_buf = level_ages(base.num_envs, base.max_episode_length, base.device)
     base.target.forget()  # its targets were for the age of zero
     return env.get_observations().clone()
+
+
+def level_ages(count: int, length: int, device: torch.device | str = "cpu") -> Tensor:
+    """Ages (count,) in control steps, as evenly over episodes of ``length`` as can be, each environment's by chance.
+
+    Environments grow old together, so that every camera frame then sees as many plans made and episodes begun as any
+    other, within a few; of ages drawn one by one a frame may see half as many again.
+    """
+    return torch.randperm(count, device=device) * length // count
 
 
 def _rollout(env, algorithm: TrackingPPO, obs: TensorDict, steps: int) -> tuple[TensorDict, dict[str, float]]:

@@ -8,9 +8,6 @@ that several of them can take turns on one machine. Three kinds, of the same sce
 - ``seeing``: all of it, with targets that cost nothing until ``targets`` asks for others.
 """
 
-# Isaac Lab's configurations take classes as functions.
-# pyright: reportArgumentType=false
-
 from __future__ import annotations
 
 import cProfile
@@ -28,26 +25,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from isaaclab.actuators import IdealPDActuatorCfg
-from isaaclab.envs import ManagerBasedRLEnv, ManagerBasedRLEnvCfg
-from isaaclab.envs import mdp as lab_mdp
-from isaaclab.managers import EventTermCfg, ObservationGroupCfg, ObservationTermCfg, RewardTermCfg, SceneEntityCfg
-from isaaclab.managers import TerminationTermCfg as Termination
-from isaaclab.utils import configclass
+from isaaclab.envs import ManagerBasedRLEnv
 from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from argos_sim.controller.network import load_controller
 from argos_sim.controller.ppo import make_ppo, train_ppo
-from argos_sim.envs.latent_tracking import LatentTrackingEnvCfg
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
-from argos_sim.mdp import rewards
 from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.environment import environment_cfg
 from argos_sim.pipeline.settings import Settings, settings_from
-from argos_sim.platform import prepare
-from argos_sim.targets import PlannerTargets
+from argos_sim.pipeline.throughput_baseline import plain_cfg, without_senses
+from argos_sim.plan_bank import BankTargets
+from argos_sim.platform import launch, prepare
+from argos_sim.targets import PlannerTargets, TargetSource
 from argos_wm.latents import LatentState
 from argos_wm.training.logger import RunLogger
 
@@ -133,6 +125,7 @@ class Measured:
         prepare()
         self.settings, self.device = settings, torch.device(settings.resolved_device())
         cfg = environment_cfg(settings, num_envs, encoder=str(_weights(settings, "encoder")))
+        launch(cfg).__enter__()  # for as long as the process lives
         with open(os.devnull, "w") as devnull, redirect_stdout(devnull):
             if kind == "plain":
                 self.env: Any = ManagerBasedRLEnv(plain_cfg(cfg))
@@ -142,12 +135,11 @@ class Measured:
                 self.env = LatentTrackingEnv(cfg)
         self.frame = cfg.rates.control_per_frame
         self.generator = torch.Generator(self.device).manual_seed(0)
+        self.sources: dict[str, TargetSource] = {"held": HeldTargets()}
         if kind == "seeing":
-            self.env.target.source = HeldTargets()
-            self.env.target.cfg.record = True
+            self.targets("held")
         self.env.reset()
         self.ages()
-        self.env_actions = (num_envs, self.env.action_manager.total_action_dim)
 
     def ages(self, apart: bool = False) -> None:
         """Spread the episodes' ages: over the camera's frames, or over all control steps, cameras ``apart``."""
@@ -162,18 +154,21 @@ class Measured:
             env.episode_length_buf = ages
 
     def targets(self, source: str) -> None:
-        """Ask for targets ``held`` where they are, or from the frozen ``planner``."""
-        env = self.env
-        if source == "held":
-            env.target.source = HeldTargets()
-        else:
+        """Ask for targets ``held`` where they are, from the frozen ``planner``, or from a ``bank`` of its plans."""
+        if source != "held" and source not in self.sources:
+            spec, folder = self.env.perception.encoder.spec, _weights(self.settings, "planner")
             sampling = self.settings.controller.sampling
-            folder = _weights(self.settings, "planner")
-            env.target.source = PlannerTargets.load(folder, env.perception.encoder.spec, sampling, str(self.device))
+            planner = PlannerTargets.load(folder, spec, sampling, str(self.device))
+            bank = BankTargets(planner, capacity=self.env.num_envs)
+            self.sources |= {"planner": planner, "bank": bank}
+            bank.begin(self.env, torch.arange(self.env.num_envs, device=self.device))
+            bank.targets(self.env, torch.arange(self.env.num_envs, device=self.device), self.env.target.time_to_go)
+        self.env.target.source = self.sources[source]
 
     def step(self, count: int) -> float:
         """Time of a control step, of ``count`` of them with random torques."""
-        actions = 0.3 * torch.randn(count, *self.env_actions, generator=self.generator, device=self.device)
+        shape = self.env.num_envs, self.env.action_manager.total_action_dim
+        actions = 0.3 * torch.randn(count, *shape, generator=self.generator, device=self.device)
 
         def steps() -> None:
             for action in actions:
@@ -259,106 +254,3 @@ def _weights(settings: Settings, name: str) -> Path:
     stages = {"encoder": "encoder", "planner": "planner", "controller": "ppo"}
     own = all((settings.folder / stage / "stage.json").is_file() for stage in stages.values())
     return settings.folder / stages[name] if own else PRETRAINED / name
-
-
-# -- Isaac Lab's own --------------------------------------------------------------------------------------------------
-
-
-@configclass
-class PlainObservationsCfg:
-    """Joints and the last action."""
-
-    @configclass
-    class PolicyCfg(ObservationGroupCfg):
-        """As in Isaac Lab's own reach task."""
-
-        joint_pos = ObservationTermCfg(func=lab_mdp.joint_pos_rel)
-        joint_vel = ObservationTermCfg(func=lab_mdp.joint_vel_rel)
-        actions = ObservationTermCfg(func=lab_mdp.last_action)
-
-    policy: PolicyCfg = PolicyCfg()
-
-
-@configclass
-class PlainRewardsCfg:
-    """Costs on actions and joint limits."""
-
-    action = RewardTermCfg(func=lab_mdp.action_l2, weight=-0.1)
-    action_rate = RewardTermCfg(func=lab_mdp.action_rate_l2, weight=-0.3)
-    limits = RewardTermCfg(func=lab_mdp.joint_pos_limits, weight=-1.0)
-
-
-@configclass
-class PlainActionsCfg:
-    """Joint torques."""
-
-    torque: lab_mdp.JointEffortActionCfg = lab_mdp.JointEffortActionCfg(asset_name="robot", joint_names=[".*"])
-
-
-@configclass
-class PlainTerminationsCfg:
-    """Time."""
-
-    time_out = Termination(func=lab_mdp.time_out, time_out=True)
-
-
-@configclass
-class PlainEventsCfg:
-    """The arm and every object are placed at each reset."""
-
-    place_robot = EventTermCfg(
-        func=lab_mdp.reset_joints_by_offset,
-        mode="reset",
-        params={"position_range": (-0.15, 0.15), "velocity_range": (0.0, 0.0)},
-    )
-
-
-def plain_cfg(cfg: LatentTrackingEnvCfg) -> ManagerBasedRLEnvCfg:
-    """Isaac Lab's own environment of the scene, engine, rates and episode length of ``cfg``."""
-    plain = ManagerBasedRLEnvCfg(
-        scene=cfg.scene,
-        sim=cfg.sim,
-        decimation=cfg.decimation,
-        episode_length_s=cfg.episode_length_s,
-        seed=cfg.seed,
-        observations=PlainObservationsCfg(),
-        actions=PlainActionsCfg(),
-        rewards=PlainRewardsCfg(),
-        terminations=PlainTerminationsCfg(),
-        events=PlainEventsCfg(),
-    )
-    motors = cfg.scene.robot.actuators["motors"]
-    plain.scene.robot.actuators = {
-        "motors": IdealPDActuatorCfg(
-            joint_names_expr=[".*"],
-            stiffness=0.0,
-            damping=0.0,
-            armature=motors.armature,
-            friction=motors.friction,
-            actuator_effort_limit=motors.actuator_effort_limit,
-        )
-    }
-    plain.actions.torque.scale = cfg.actions.torque.scale
-    area = {"x": (-0.05, 0.05), "y": (-0.05, 0.05), "yaw": (-3.14, 3.14)}
-    for name in cfg.object_names():
-        placed = {"pose_range": area, "velocity_range": {}, "asset_cfg": SceneEntityCfg(name)}
-        term = EventTermCfg(func=lab_mdp.reset_root_state_uniform, mode="reset", params=placed)
-        setattr(plain.events, f"place_{name}", term)
-    return plain
-
-
-def without_senses(cfg: LatentTrackingEnvCfg) -> None:
-    """Leave out what needs latents; joints and costs on torques are seen and rewarded as in the plain environment."""
-
-    @configclass
-    class BlindRewardsCfg:
-        torque = RewardTermCfg(func=rewards.torque_cost, weight=-0.1)
-        torque_rate = RewardTermCfg(func=rewards.torque_rate_cost, weight=-0.3)
-        limits = RewardTermCfg(func=rewards.joint_limit_cost, weight=-1.0, params={"margin": 0.05})
-
-    cfg.perception.encoder = None
-    cfg.for_recording()
-    cfg.observations = PlainObservationsCfg()  # pyright: ignore[reportAttributeAccessIssue]
-    cfg.rewards = BlindRewardsCfg()  # pyright: ignore[reportAttributeAccessIssue]
-
-

@@ -115,6 +115,27 @@ def test_broken_physics_end_one_episode_and_never_spread(env: LatentTrackingEnv)
     assert all(torch.isfinite(x).all() for x in (env.perception._proprio_ring, env.perception._vision_ring))
 
 
+def test_what_broke_between_two_frames_is_seen_with_all_others_from_then_on(
+    env: LatentTrackingEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env.reset()
+    period = env.cfg.rates.control_per_frame
+    for _ in range(period + 2):
+        env.step(rest(env))
+    broken = torch.tensor([2])
+    joints = env.scene["robot"].data.joint_pos.torch[broken].clone()
+    write_joints(env, broken, joints * math.nan, torch.zeros_like(joints))
+    rendered, render = [], env.perception.render
+    monkeypatch.setattr(env.perception, "render", lambda: rendered.append(env.common_step_counter) or render())
+    begin = env.common_step_counter
+    for _ in range(4 * period):
+        env.step(rest(env))
+    first, *others = (step - begin for step in rendered)
+    assert first == 1, "a new episode begins with a fresh picture"
+    assert others == [period - 2 + period * i for i in range(4)]
+    assert len((env.episode_length_buf % period).unique()) == 1
+
+
 def seen_at(env: LatentTrackingEnv, **changed: tuple[float, float]) -> list[int]:
     """Control steps of two camera periods at which the latent of each environment is another."""
     env.set_ranges(replace(get_ranges("nominal"), **changed))

@@ -20,10 +20,14 @@ from argos_sim.evaluation import PerfectTracking, judge
 from argos_sim.experts import ExpertCfg
 from argos_sim.mdp.events import write_joints, write_object
 from argos_sim.mdp.terminations import MAX_JOINT_SPEED, physics_broke
+from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, task_spec
 from argos_sim.pipeline.settings import Settings, SettingsError
+from argos_sim.plan_bank import BankTargets
 from argos_sim.randomization.ranges import get_ranges
+from argos_sim.targets import PlannerTargets
 from argos_wm.latents import LatentState
+from argos_wm.sampler import SamplerConfig
 
 N = 8
 GOLDEN = Path(__file__).parent / "golden_scene.png"
@@ -253,6 +257,20 @@ class Limp:
 
     def act(self, obs: dict[str, torch.Tensor]) -> torch.Tensor:
         return torch.zeros(N, 6)
+
+
+def test_an_episode_from_the_plan_bank_begins_where_its_entry_did(env: LatentTrackingEnv) -> None:
+    encoder = env.perception.encoder
+    assert encoder is not None
+    planner = PlannerTargets.load(PRETRAINED / "planner", encoder.spec, SamplerConfig(steps=1), "cpu")
+    env.target.source, seen = BankTargets(planner, capacity=N, refresh=0.0), []
+    for _ in range(2):
+        env.reset()
+        told = env.instruction.phrase[:, None].float()
+        seen.append(torch.cat([env.perception.true_proprio(), environment_state(env), told], 1).clone())
+    env.target.source = StillTargets()
+    apart = torch.cdist(seen[1], seen[0])
+    assert (apart.amin(1) < 1e-3).all() and apart.median() > 0.1
 
 
 def test_random_ages_are_rounded_to_frames(env: LatentTrackingEnv) -> None:

@@ -129,13 +129,12 @@ class BankTargets:
     @torch.no_grad()
     def _plan(self, env, ids: Tensor) -> Entries:
         rates, model = env.cfg.rates, self.planner.planner
-        history, mask = env.perception.history(model.world_model.config.history)
+        history, mask = env.perception.history(model.world_model.config.history, ids)
         texts, parts = env.instruction.text(ids), []
         for part in torch.arange(len(ids), device=env.device).split(self.planner.batch):
             seed = int(torch.randint(2**31, (1,), generator=self.generator, device=self.device))
             said = [texts[i] for i in part.tolist()]
-            rows = ids[part]
-            plan = model.plan(history[rows], mask[rows], said, env.cfg.plans_per_episode, rates.planner_period_s, seed)
+            plan = model.plan(history[part], mask[part], said, env.cfg.plans_per_episode, rates.planner_period_s, seed)
             parts.append((plan.targets.vision, plan.targets.proprio))
         vision, proprio = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         robot, origins = env.scene["robot"].data, env.scene.env_origins[ids]

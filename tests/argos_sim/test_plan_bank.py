@@ -74,7 +74,7 @@ class Env:
     def perception(self) -> SimpleNamespace:
         vision = self.joints[:, None, None, :1].expand(-1, 1, 2, 3)
         state = LatentState(vision, torch.zeros(N, 1, 2), torch.zeros(N, 1))
-        return SimpleNamespace(history=lambda offsets: (state, torch.ones(N, 1, dtype=torch.bool)))
+        return SimpleNamespace(history=lambda offsets, ids: (state[ids], torch.ones(len(ids), 1, dtype=torch.bool)))
 
     def reset(self, bank: BankTargets, ids: Tensor) -> None:
         """As an environment: drawn anew, then as the source of targets would have it."""

@@ -259,6 +259,17 @@ class Limp:
         return torch.zeros(N, 6)
 
 
+def test_history_of_some_is_theirs_in_that_of_all(env: LatentTrackingEnv) -> None:
+    env.reset()
+    for _ in range(env.cfg.rates.control_per_frame + 1):
+        env.step(0.3 * torch.ones(N, 6))
+    ids, offsets = torch.tensor([5, 2]), (-0.2, -0.1, 0.0)
+    states, known = env.perception.history(offsets)
+    some, mask = env.perception.history(offsets, ids)
+    assert torch.equal(some.vision, states.vision[ids]) and torch.equal(some.proprio, states.proprio[ids])
+    assert torch.equal(mask, known[ids]) and mask.tolist() == [[False, True, True]] * 2
+
+
 def test_an_episode_from_the_plan_bank_begins_where_its_entry_did(env: LatentTrackingEnv) -> None:
     encoder = env.perception.encoder
     assert encoder is not None

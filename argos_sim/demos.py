@@ -244,7 +244,7 @@ def _views(env: LatentTrackingEnv, every: Tensor, poses: dict[str, tuple[Tensor,
             out["canonical"], out["classes"] = canonical_view(rgb, classes)
         else:
             out[f"image_{view}"], out[f"mask_{view}"] = rgb, (classes > 0).to(torch.uint8)
-    position, _ = env.instruction.object_poses()
+    position = env.instruction.object_positions()
     out["joints"] = env.perception.true_proprio()[:, : len(env.cfg.joint_names)].clone()
     out["blocks"] = position - env.scene.env_origins[:, None]
     return out

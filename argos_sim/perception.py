@@ -277,17 +277,21 @@ class Perception:
             self.recent_proprio[ids] = self.proprio[ids, None]
         self._stale[ids] = True
 
-    def history(self, offsets: tuple[float, ...]) -> tuple[LatentState, Tensor]:
+    def history(self, offsets: tuple[float, ...], ids: Tensor | None = None) -> tuple[LatentState, Tensor]:
         """The states at ``offsets`` seconds from now (≤ 0, oldest first) and which of them exist.
 
+        Args:
+            ids: (n,) environments; None are all.
+
         Returns:
-            states (N, S, …) with ``time`` equal to the offsets, and a mask (N, S), True where the episode had begun.
+            states (n, S, …) with ``time`` equal to the offsets, and a mask (n, S), True where the episode had begun.
         """
+        rows = slice(None) if ids is None else ids
         frames = [round(-offset * self.rates.camera_hz) for offset in offsets]
-        vision = torch.stack([self._vision_ring[f] if f else self.vision for f in frames], 1)
-        proprio = torch.stack([self._proprio_ring[f] if f else self.proprio for f in frames], 1)
+        vision = torch.stack([self._vision_ring[f, rows] if f else self.vision[rows] for f in frames], 1)
+        proprio = torch.stack([self._proprio_ring[f, rows] if f else self.proprio[rows] for f in frames], 1)
         time = torch.tensor(offsets, device=self.device).expand(len(vision), -1)
-        mask = self._frames_seen[:, None] > torch.tensor(frames, device=self.device)
+        mask = self._frames_seen[rows, None] > torch.tensor(frames, device=self.device)
         return LatentState(vision, proprio, time), mask
 
     def state(self) -> LatentState:

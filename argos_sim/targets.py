@@ -54,9 +54,9 @@ class PlannerTargets:
         """See ``TargetSource``."""
         planner = self.planner
         text = planner.features(env.instruction.text(ids))
-        history, mask = env.perception.history(planner.world_model.config.history)
+        history, mask = env.perception.history(planner.world_model.config.history, ids)
         parts = [
-            planner.next_state(history[ids[part]], mask[ids[part]], text[part], horizon[part], self.generator)
+            planner.next_state(history[part], mask[part], text[part], horizon[part], self.generator)
             for part in torch.arange(len(ids), device=env.device).split(self.batch)
         ]
         return LatentState.cat(parts)

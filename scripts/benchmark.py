@@ -1,4 +1,4 @@
-"""Measure speed beside a comparison, or work out memory: benchmark.py [planner|device|memory] preset=demo"""
+"""Measure speed beside a comparison, or work out memory: benchmark.py [planner|controller|device|memory] preset=demo"""
 
 import sys
 
@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from argos_sim.pipeline.command_line import run
 
-PARTS = ("planner", "device", "memory")
+PARTS = ("planner", "controller", "device", "memory")
 CHOSEN = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in PARTS else PARTS[0]
 
 
@@ -18,6 +18,10 @@ def main(config: DictConfig) -> None:
         from argos_sim.pipeline.footprint import planner_footprint
 
         run(planner_footprint, config)
+    elif CHOSEN == "controller":
+        from argos_sim.pipeline.throughput import benchmark_controller
+
+        run(benchmark_controller, config)
     else:
         from argos_sim.pipeline import benchmark
 

@@ -261,13 +261,15 @@ def train_ppo(
         disable=not parallel.main,
     )
     algorithm.train_mode()
-    begin = time.monotonic()
+    begin, learning = time.monotonic(), 0.0
     for iteration in bar:
         if obs is None or iteration % cfg.checkpoint_every == 0:
             obs = _begin(env, cfg.seed, iteration, parallel.rank)
         algorithm.begin_iteration(iteration)
         obs, figures = _rollout(env, algorithm, obs, cfg.steps)
+        before = time.monotonic()
         losses = algorithm.update()
+        learning += time.monotonic() - before
         figures |= {f"loss_{'pull' if k == 'symmetry' else k}": v for k, v in losses.items()}
         figures = _pooled(figures, parallel)
         figures |= {"learning_rate": algorithm.learning_rate, "action_std": algorithm.actor.output_std.mean().item()}
@@ -283,7 +285,8 @@ def train_ppo(
     actor = algorithm.get_policy()
     assert isinstance(actor, ControllerModel)
     steps = (cfg.iterations - start) * cfg.steps * env.num_envs * parallel.ranks
-    return actor, {"env_steps_per_s": steps / max(time.monotonic() - begin, 1e-9)}
+    seconds = max(time.monotonic() - begin, 1e-9)
+    return actor, {"env_steps_per_s": steps / seconds, "learning_share": learning / seconds}
 
 
 def _pooled(figures: dict[str, float], parallel: Parallel) -> dict[str, float]:
@@ -305,10 +308,18 @@ def _begin(env, seed: int, iteration: int, rank: int) -> TensorDict:
     if base.widening is not None:
         base.widening.forget_episodes()
     base.reset()
-    ages = torch.randint(base.max_episode_length - 1, (base.num_envs,), device=base.device)
-    base.episode_length_buf = ages
+    base.episode_length_buf = level_ages(base.num_envs, base.max_episode_length, base.device)
     base.target.forget()  # its targets were for the age of zero
     return env.get_observations().clone()
+
+
+def level_ages(count: int, length: int, device: torch.device | str = "cpu") -> Tensor:
+    """Ages (count,) in control steps, as evenly over episodes of ``length`` as can be, each environment's by chance.
+
+    Environments grow old together, so that every camera frame then sees as many plans made and episodes begun as any
+    other, within a few; of ages drawn one by one a frame may see half as many again.
+    """
+    return torch.randperm(count, device=device) * length // count
 
 
 def _rollout(env, algorithm: TrackingPPO, obs: TensorDict, steps: int) -> tuple[TensorDict, dict[str, float]]:

@@ -84,6 +84,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         others = tuple(SHAPES) if cfg.distractors else ()
         self.disturbances = Disturbances(self, (*cfg.object_names(), *others))
         self.widening: WidenRanges | None = None
+        self._frames_from = 0  # a control step, counted from the start, at which all cameras took a frame
         super().load_managers()
 
     @property
@@ -119,6 +120,8 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         previous = getattr(self, "_episode_length_buf", None)
         rounding = previous is not None and value is not previous
         self._episode_length_buf = value - value % self.cfg.rates.control_per_frame if rounding else value
+        if rounding:
+            self._frames_from = self.common_step_counter
 
     def reset(self, *args: Any, **kwargs: Any) -> Any:
         """As in Isaac Lab; it hands the motors the command of the last episode once more, which they forget here."""
@@ -137,6 +140,13 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
     def _reset_idx(self, env_ids) -> None:
         super()._reset_idx(env_ids)
         ids = torch.arange(self.num_envs, device=self.device)[env_ids]
+        if len(ids) == self.num_envs:
+            self._frames_from = self.common_step_counter
+        # An episode that broke in between two frames gives way to one that is a little older, so that its frames fall
+        # together with all others': the renderer draws every environment whenever one of them wants a picture.
+        self._episode_length_buf[ids] = (
+            self.common_step_counter - self._frames_from
+        ) % self.cfg.rates.control_per_frame
         if self.cfg.commands.target is not None:
             begin = getattr(self.target.source, "begin", None)
             if begin is not None:

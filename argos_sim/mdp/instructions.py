@@ -97,15 +97,16 @@ class InstructionCommand(CommandTerm):
 
     def named_position(self) -> Tensor:
         """Centre of the named object (N, 3) in its environment's frame [m]."""
-        return self.object_poses()[0][self._every, self.named] - self._env.scene.env_origins
+        return self.object_positions()[self._every, self.named] - self._env.scene.env_origins
+
+    def object_positions(self) -> Tensor:
+        """Objects' positions (N, O, 3) in the world frame [m]."""
+        return torch.stack([self._env.scene[name].data.root_pos_w.torch for name in self.objects], 1)
 
     def object_poses(self) -> tuple[Tensor, Tensor]:
         """Objects' positions (N, O, 3) [m] and quaternions (N, O, 4), x, y, z, w, in the world frame."""
-        data = [self._env.scene[name].data for name in self.objects]
-        return (
-            torch.stack([d.root_pos_w.torch for d in data], 1),
-            torch.stack([d.root_quat_w.torch for d in data], 1),
-        )
+        turns = torch.stack([self._env.scene[name].data.root_quat_w.torch for name in self.objects], 1)
+        return self.object_positions(), turns
 
     def tip_distance(self) -> Tensor:
         """Distance (N, O) [m] from the fingertip to each object's surface, zero inside."""

@@ -56,7 +56,7 @@ def privileged(env) -> Tensor:
     target, instruction = _target(env), env.instruction
     actuator = env.motors
     true = env.perception.true_proprio()
-    position, _ = instruction.object_poses()
+    position = instruction.object_positions()
     parts = [
         true,
         target.target_raw,

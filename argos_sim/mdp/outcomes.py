@@ -65,7 +65,7 @@ class StackCommand(InstructionCommand):
     @property
     def success(self) -> Tensor:
         """See ``InstructionCommand``."""
-        position = self.object_poses()[0] - self._env.scene.env_origins[:, None]
+        position = self.object_positions() - self._env.scene.env_origins[:, None]
         offset = position[self._every, self.named] - position[self._every, self.place]
         rise, size = offset[:, 2], 2 * self.cfg.object_half_size
         near = offset[:, :2].norm(dim=1) <= self.cfg.object_half_size

@@ -23,6 +23,7 @@ from argos_sim.pipeline.environment import environment_cfg, make_environment, ma
 from argos_sim.pipeline.planner import load_cache, torque_limits
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage, run_stage
+from argos_sim.plan_bank import BankTargets
 from argos_sim.randomization.curriculum import widen
 from argos_sim.targets import DemonstrationTargets, MixedTargets, PerturbedTargets, PlannerTargets, TargetSource
 from argos_wm.data.latent_cache import LatentCache
@@ -40,7 +41,7 @@ def train_imitation(settings: Settings) -> dict[str, Any]:
     """Imitate the demonstrations into ``<run>/imitation``."""
     latents = require_stage(settings.folder / "latents", "latents", "train_planner.py")
     cfg = settings.controller
-    later = ("ppo", "dagger", "demonstration_share", "perturbed_share", "sampling", "curriculum")
+    later = ("ppo", "dagger", "demonstration_share", "perturbed_share", "bank_share", "sampling", "curriculum")
     sizes = {k: v for k, v in deciding(cfg).items() if k not in later}
     inputs = {"latents": latents["fingerprint"], "controller": sizes, "seed": settings.seed}
 
@@ -150,7 +151,7 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
         "planner": planner["fingerprint"],
         "ppo": dataclasses.asdict(cfg.ppo),
         "sampling": dataclasses.asdict(cfg.sampling),
-        "shares": [cfg.demonstration_share, cfg.perturbed_share],
+        "shares": [cfg.demonstration_share, cfg.perturbed_share, *([cfg.bank_share] if cfg.bank_share else [])],
         "curriculum": dataclasses.asdict(cfg.curriculum),
         "ranges": settings.drawn_from(),
         "physics": physics_identity(settings),
@@ -194,7 +195,7 @@ def share_of(num_envs: int, parallel: Parallel) -> int:
 
 
 def set_targets(env: LatentTrackingEnv, settings: Settings) -> None:
-    """Give the environment its mixture of planned and demonstrated targets."""
+    """Give the environment its mixture of targets: planned, demonstrated, perturbed, banked."""
     cfg, planner = settings.controller, planner_targets(settings, settings.seed + 2)
     sources: dict[str, TargetSource] = {"planner": planner}
     shares: dict[str, float] = {}
@@ -207,4 +208,6 @@ def set_targets(env: LatentTrackingEnv, settings: Settings) -> None:
         assert env.perception.encoder is not None, "an environment that tracks latents has an encoder"
         sources["perturbed"] = PerturbedTargets(planner, env.perception.encoder, unit=env.joint_unit)
         shares["perturbed"] = cfg.perturbed_share
+    if cfg.bank_share > 0:
+        sources["bank"], shares["bank"] = BankTargets(planner), cfg.bank_share
     env.target.source = MixedTargets(sources, shares, env.num_envs, env.device)

@@ -132,6 +132,9 @@ class ControllerSettings:
     """Share of environments in PPO whose targets are a demonstration's own future."""
     perturbed_share: float = 0.0
     """Share of environments in PPO whose targets are the planner's, a little off."""
+    bank_share: float = 0.0
+    """Share of environments in PPO whose episodes follow plans drawn beforehand (``argos_sim/plan_bank.py``); for where
+    planning is most of the time."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,18 @@ class EvaluationSettings:
     other_engine_episodes: int = 128
     planner_windows: int = 512
     inference_calls: int = 2000
+
+
+@dataclass(frozen=True)
+class ThroughputSettings:
+    """How long the controller's speed is measured (``scripts/benchmark.py controller``)."""
+
+    sizes: tuple[int, ...] = ()
+    """Numbers of environments beside PPO's own, from few to many; none: 64 to 512 on a CPU, 256 to 8,192 on a GPU."""
+    turns: int = 7
+    """Of all that are compared, the first of them warm-up; medians are told."""
+    steps: int = 25
+    """Control steps in a turn: a few whole camera frames."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +198,7 @@ class Settings:
     controller: ControllerSettings = field(default_factory=ControllerSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     worlds: WorldsSettings = field(default_factory=WorldsSettings)
+    throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
 
     def drawn_from(self, preset: str | None = None) -> dict[str, Any]:
         """What decides the draws of a preset, for fingerprints: its ranges, and which photographs there are."""

@@ -10,7 +10,7 @@ import torch
 from tensordict import TensorDict
 
 from argos_sim.controller.network import Controller, ControllerConfig
-from argos_sim.controller.ppo import PPOConfig, make_ppo, train_ppo
+from argos_sim.controller.ppo import PPOConfig, level_ages, make_ppo, train_ppo
 from argos_wm.checkpoint import CheckpointError
 from argos_wm.training.logger import RunLogger
 
@@ -129,3 +129,15 @@ def test_nan_stops_training_in_one_sentence(tmp_path: Path) -> None:
     env.spoiled = True
     with pytest.raises(FloatingPointError, match="The proprio of 1 environments is not finite"):
         train_ppo(env, algorithm, cfg, tmp_path, RunLogger(tmp_path, "none"))
+
+
+@pytest.mark.parametrize(("count", "plans"), [(64, 3), (1000, 3), (256, 6)])
+def test_every_camera_frame_sees_as_many_plans_made_as_any_other(count: int, plans: int) -> None:
+    frame, period = 5, 40
+    length = plans * period + frame
+    ages = level_ages(count, length)
+    ages = ages - ages % frame  # as the environment does
+    loads = [int(((ages + step) % length % period == 0).sum()) for step in range(0, length, frame)]
+    assert max(loads) - min(loads) <= plans + 1, "an environment more or less for each target of an episode"
+    assert sum(loads) == (plans + 1) * count
+    assert not torch.equal(ages, level_ages(count, length) // frame * frame), "by chance, not by number"

@@ -20,10 +20,14 @@ from argos_sim.evaluation import PerfectTracking, judge
 from argos_sim.experts import ExpertCfg
 from argos_sim.mdp.events import write_joints, write_object
 from argos_sim.mdp.terminations import MAX_JOINT_SPEED, physics_broke
+from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, task_spec
 from argos_sim.pipeline.settings import Settings, SettingsError
+from argos_sim.plan_bank import BankTargets
 from argos_sim.randomization.ranges import get_ranges
+from argos_sim.targets import PlannerTargets
 from argos_wm.latents import LatentState
+from argos_wm.sampler import SamplerConfig
 
 N = 8
 GOLDEN = Path(__file__).parent / "golden_scene.png"
@@ -113,6 +117,27 @@ def test_broken_physics_end_one_episode_and_never_spread(env: LatentTrackingEnv)
         for group in observations.values():
             assert torch.isfinite(group).all()  # pyright: ignore[reportArgumentType]
     assert all(torch.isfinite(x).all() for x in (env.perception._proprio_ring, env.perception._vision_ring))
+
+
+def test_what_broke_between_two_frames_is_seen_with_all_others_from_then_on(
+    env: LatentTrackingEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env.reset()
+    period = env.cfg.rates.control_per_frame
+    for _ in range(period + 2):
+        env.step(rest(env))
+    broken = torch.tensor([2])
+    joints = env.scene["robot"].data.joint_pos.torch[broken].clone()
+    write_joints(env, broken, joints * math.nan, torch.zeros_like(joints))
+    rendered, render = [], env.perception.render
+    monkeypatch.setattr(env.perception, "render", lambda: rendered.append(env.common_step_counter) or render())
+    begin = env.common_step_counter
+    for _ in range(4 * period):
+        env.step(rest(env))
+    first, *others = (step - begin for step in rendered)
+    assert first == 1, "a new episode begins with a fresh picture"
+    assert others == [period - 2 + period * i for i in range(4)]
+    assert len((env.episode_length_buf % period).unique()) == 1
 
 
 def seen_at(env: LatentTrackingEnv, **changed: tuple[float, float]) -> list[int]:
@@ -232,6 +257,31 @@ class Limp:
 
     def act(self, obs: dict[str, torch.Tensor]) -> torch.Tensor:
         return torch.zeros(N, 6)
+
+
+def test_history_of_some_is_theirs_in_that_of_all(env: LatentTrackingEnv) -> None:
+    env.reset()
+    for _ in range(env.cfg.rates.control_per_frame + 1):
+        env.step(0.3 * torch.ones(N, 6))
+    ids, offsets = torch.tensor([5, 2]), (-0.2, -0.1, 0.0)
+    states, known = env.perception.history(offsets)
+    some, mask = env.perception.history(offsets, ids)
+    assert torch.equal(some.vision, states.vision[ids]) and torch.equal(some.proprio, states.proprio[ids])
+    assert torch.equal(mask, known[ids]) and mask.tolist() == [[False, True, True]] * 2
+
+
+def test_an_episode_from_the_plan_bank_begins_where_its_entry_did(env: LatentTrackingEnv) -> None:
+    encoder = env.perception.encoder
+    assert encoder is not None
+    planner = PlannerTargets.load(PRETRAINED / "planner", encoder.spec, SamplerConfig(steps=1), "cpu")
+    env.target.source, seen = BankTargets(planner, capacity=N, refresh=0.0), []
+    for _ in range(2):
+        env.reset()
+        told = env.instruction.phrase[:, None].float()
+        seen.append(torch.cat([env.perception.true_proprio(), environment_state(env), told], 1).clone())
+    env.target.source = StillTargets()
+    apart = torch.cdist(seen[1], seen[0])
+    assert (apart.amin(1) < 1e-3).all() and apart.median() > 0.1
 
 
 def test_random_ages_are_rounded_to_frames(env: LatentTrackingEnv) -> None:

@@ -35,6 +35,7 @@ NAMES = (
 EVERYTHING = (
     "controller.curriculum.widest=complete",
     "controller.perturbed_share=0.2",
+    "controller.bank_share=0.3",
 )
 """What the preset leaves out."""
 

@@ -22,7 +22,7 @@ from argos_sim.mujoco_c.senses import Senses
 from argos_sim.mujoco_c.world import World
 from argos_sim.randomization.ranges import RandomizationRanges, range_names
 from argos_wm.encoders.state import StateEncoder
-from argos_wm.latents import LatentState
+from argos_wm.latents import LatentSpec, LatentState
 from argos_wm.planner import Planner
 
 JOINT_TOLERANCE, VISION_SHARE = 0.10, 0.5
@@ -46,8 +46,11 @@ class Drive(Protocol):
 class ExportedController:
     """One runtime an arm, each with the history of its own episode: the exported network as on a robot."""
 
-    def __init__(self, folder: Path, arms: int) -> None:
+    def __init__(self, folder: Path, arms: int, spec: LatentSpec) -> None:
+        """``folder`` is an export; one made for other latents than ``spec`` is refused."""
         self.runtimes = [ControllerRuntime(folder) for _ in range(arms)]
+        made_for = LatentSpec.from_json(self.runtimes[0].manifest.spec)
+        made_for.require(spec, f"the exported controller {folder}", "the encoder")
 
     def reset(self) -> None:
         """See ``Drive``."""

@@ -22,7 +22,7 @@ from argos_sim.envs.camera import CameraPose
 SKY, GROUND = np.array([0.4, 0.4, 0.45]), np.array([0.1, 0.1, 0.12])
 """Linear colours of the ambient light from above and from below."""
 SHOWN = np.array([1, 1, 1, 0, 0, 0], dtype=np.uint8)
-"""Groups of geoms that are seen; 3 are those that only collide."""
+"""Groups of geoms that are seen; 3 are those that only collide, 4 is ``scene.HIDDEN``."""
 FAR = 3.0
 """m."""
 

@@ -16,6 +16,9 @@ from argos_sim.randomization.ranges import RandomizationRanges
 SUBSTEPS = 2
 """Steps of the solver in one physics step, as on Newton: with one, held blocks slip."""
 
+HIDDEN = 4
+"""Group of geoms that are not to be seen; the table is behind everything, where backgrounds are put."""
+
 
 def build(world: World) -> Any:
     """The nominal model."""
@@ -24,7 +27,7 @@ def build(world: World) -> Any:
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
     spec.option.impratio = 5.0  # as on Newton; with 1, held blocks slip out of the jaws
-    spec.worldbody.add_geom(name="table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=(0.6, 0.6, 0.1))
+    spec.worldbody.add_geom(name="table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=(0.6, 0.6, 0.1), group=HIDDEN)
     edge = 2 * world.half_size
     for name, colour in world.objects.items():
         body = spec.worldbody.add_body(name=name, pos=(0.0, -0.25, world.half_size))

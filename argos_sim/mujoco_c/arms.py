@@ -38,10 +38,8 @@ class Arms:
         self.models = [copy.deepcopy(self.nominal) for _ in range(count)]
         self.data = [mujoco.MjData(model) for model in self.models]
         joints = [self.nominal.joint(name) for name in world.joint_names]
-        self._positions, self._dofs = (
-            [int(x[0]) for x in (j.qposadr for j in joints)],
-            [int(j.dofadr[0]) for j in joints],
-        )
+        self._positions = [int(joint.qposadr[0]) for joint in joints]
+        self._dofs = [int(joint.dofadr[0]) for joint in joints]
         self._cubes = [self.nominal.body(name).id for name in world.objects]
         self._tip = self.nominal.body(world.tip_body).id
         self.motors = Motors(count, len(joints), world.stall_torque, world.no_load_speed)
@@ -98,10 +96,10 @@ class Arms:
 
     def success(self) -> np.ndarray:
         """(N,) whether what was asked for is done now, and physics never broke."""
-        now = [
-            done(self.world, *self.world.asked[text], self.touched[i], self._tip_distances(i), self._centres(i))
-            for i, text in enumerate(self.asked)
-        ]
+        now = []
+        for i, text in enumerate(self.asked):
+            named, place = self.world.asked[text]
+            now.append(done(self.world, named, place, self.touched[i], self._tip_distances(i), self._centres(i)))
         return np.array(now) & ~self.broken
 
     def _centres(self, arm: int) -> np.ndarray:

@@ -61,8 +61,13 @@ class ExportedController:
         """See ``Drive``."""
         now, target = loop.senses, loop.target
         each = (now.vision, now.proprio, target.vision, target.proprio)
-        inputs = zip(*(x.numpy() for x in each), strict=True)
-        return np.stack([run.step(*x, loop.time_to_go) for run, x in zip(self.runtimes, inputs, strict=True)])
+        vision, proprio, target_vision, target_proprio = (x.numpy() for x in each)
+        return np.stack(
+            [
+                runtime.step(vision[i], proprio[i], target_vision[i], target_proprio[i], loop.time_to_go)
+                for i, runtime in enumerate(self.runtimes)
+            ]
+        )
 
 
 class NoTorque:

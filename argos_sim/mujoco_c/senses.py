@@ -92,10 +92,8 @@ class Senses:
 
     def look(self) -> None:
         """Take a picture of each arm before its background, and encode it."""
-        taken = [
-            self.camera.render(data, *rest)
-            for data, *rest in zip(self.arms.data, self.lights, self.shift, self.turn, strict=True)
-        ]
+        where = zip(self.arms.data, self.lights, self.shift, self.turn, strict=True)
+        taken = [self.camera.render(data, light, shift, turn) for data, light, shift, turn in where]
         rgb, classes = (torch.from_numpy(np.stack(parts)) for parts in zip(*taken, strict=True))
         seen = composite(rgb, classes > 0, self.bank[self.background])
         self.images = self.photometrics.apply(seen, self.generator)

@@ -83,7 +83,7 @@ class World:
         mjcf = usd.parents[1] / f"{usd.stem}.xml"
         if not mjcf.is_file():
             raise ValueError(f"MuJoCo's loop needs the robot as MJCF, and there is no {mjcf}.")
-        motors = robot.actuators["motors"] if set(robot.actuators) == {"motors"} else None
+        motors: Any = robot.actuators["motors"] if set(robot.actuators) == {"motors"} else None
         if not hasattr(motors, "no_load_speed"):
             raise ValueError(f"MuJoCo's loop has the motor model of the STS3215 alone, and {mjcf.stem} has others.")
         thing = [getattr(cfg.scene, name).spawn for name in instruction.objects]

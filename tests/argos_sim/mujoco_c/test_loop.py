@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -122,13 +123,17 @@ def env() -> Iterator[LatentTrackingEnv]:
 
 
 def test_the_controller_is_shown_what_the_environment_shows(
-    env: LatentTrackingEnv, world: World, encoder: StateEncoder, planner: Planner, export: Path
+    env: LatentTrackingEnv,
+    world: World,
+    encoder: StateEncoder,
+    planner: Planner,
+    export: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loop = Loop(world, get_ranges("nominal"), encoder, planner, ARMS, seed=1)
     controller, shown = ExportedController(export, ARMS, encoder.spec), []
     for runtime in controller.runtimes:
-        infer = runtime.infer
-        runtime.infer = lambda feed, infer=infer: (shown.append(feed), infer(feed))[1]
+        monkeypatch.setattr(runtime, "infer", lambda feed, infer=runtime.infer: (shown.append(feed), infer(feed))[1])
     loop.begin()
     loop.sense(0)
     loop._plan()
@@ -136,7 +141,7 @@ def test_the_controller_is_shown_what_the_environment_shows(
     env.reset()
     same_state(env, loop)
     for step in range(3):
-        observed = env.observation_manager.compute()
+        observed = cast("dict[str, torch.Tensor]", env.observation_manager.compute())
         shown.clear()
         if step:
             loop.sense(step)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tasks  # noqa: F401
 from argos_sim.deploy.manifest import DeployError
+from argos_sim.pipeline import transfer
 from argos_sim.pipeline.settings import EvaluationSettings, Settings, SettingsError
 from argos_sim.pipeline.stage import RECORD
-from argos_sim.pipeline.transfer import LIGHTS, MUJOCO, conditions, transfer_stage
-from argos_sim.randomization.ranges import GROUPS
+from argos_sim.pipeline.transfer import LIGHTS, MUJOCO, JudgeCell, conditions, transfer_stage
+from argos_sim.randomization.ranges import GROUPS, RandomizationRanges
 from argos_sim.reporting.page import Html
 from argos_sim.reporting.transfer import markdown, transfer_tables, write_tables
-from argos_wm.checkpoint import CheckpointError, save_json
+from argos_wm.checkpoint import CheckpointError, load_json, save_json
 
 
 def finished(folder: Path, *stages: str) -> Settings:
@@ -58,7 +60,31 @@ def test_a_missing_or_broken_export_ends_in_a_sentence(tmp_path: Path) -> None:
     assert not (tmp_path / "transfer").exists()
 
 
-def cell(share: float) -> dict[str, object]:
+def test_a_killed_run_goes_on_with_the_cell_that_it_was_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = finished(tmp_path, "imitation", "ppo", "planner")
+    settings = dataclasses.replace(settings, evaluation=EvaluationSettings(transfer_conditions=("nominal", "train")))
+    judged: list[str] = []
+
+    def judges(*_: object) -> JudgeCell:
+        def judge_cell(condition: str, ranges: RandomizationRanges) -> dict[str, dict[str, Any]]:
+            judged.append(condition)
+            if judged == ["nominal", "train"]:
+                raise KeyboardInterrupt
+            return {"ppo": cell(0.5)}
+
+        return judge_cell
+
+    monkeypatch.setattr(transfer, "_isaac_lab", judges)
+    with pytest.raises(KeyboardInterrupt):
+        transfer_stage(settings, "ovphysx")
+    transfer_stage(settings, "ovphysx")
+    assert judged == ["nominal", "train", "train"]
+    assert (
+        load_json(tmp_path / "transfer/ovphysx/train" / RECORD)["figures"]["transfer.ppo.ovphysx.train.success"] == 0.5
+    )
+
+
+def cell(share: float) -> dict[str, Any]:
     return {
         "success": share,
         "success_ci": [share - 0.1, share + 0.1],
@@ -69,7 +95,7 @@ def cell(share: float) -> dict[str, object]:
 
 
 def test_tables_show_what_was_measured_and_where_it_was_trained(tmp_path: Path) -> None:
-    metrics: dict[str, object] = {"transfer.trained_on": "ovphysx", "controller.ppo.train.success": 0.1}
+    metrics: dict[str, Any] = {"transfer.trained_on": "ovphysx", "controller.ppo.train.success": 0.1}
     for engine, condition, share in (("ovphysx", "train", 0.8), ("mujoco", "train", 0.7), ("mujoco", "light", 0.6)):
         metrics |= {f"transfer.ppo.{engine}.{condition}.{k}": v for k, v in cell(share).items()}
     text = markdown(metrics)

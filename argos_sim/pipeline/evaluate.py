@@ -10,9 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from argos_sim.controller.network import load_controller
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.evaluation import (
     ControllerPolicy,
     PerfectTracking,
+    Policy,
     controller_figures,
     judge,
     outcomes_of_episodes,
@@ -36,6 +38,8 @@ EVALUATION_SEED = 1000
 """Apart from the seeds of training; the same episodes for every controller, so that differences are paired."""
 OUTCOMES = "outcomes.safetensors"
 """For each policy and randomization, what each episode came to, so that runs can be compared in pairs of episodes."""
+TRANSFER_TIMING = "timing.evaluate_transfer"
+"""Transfer tables are no part of the pipeline, and are not counted in the time that it takes."""
 JUDGED = ("nominal", "train", "unseen")
 """Randomization presets that controllers are judged under, beside the run's own."""
 
@@ -112,12 +116,9 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
                 env.set_ranges(settings.ranges(preset))
                 records = {}
                 for policy_name, policy in policies.items():
-                    env.target.source = planner_targets(settings, EVALUATION_SEED)
                     label = f"{policy_name} on {cell}"
-                    records[policy_name] = judge(env, policy, count, settings.seed + EVALUATION_SEED, label)
-                    result = controller_figures(records[policy_name])
+                    records[policy_name], result = judge_planned(env, policy, settings, count, label)
                     steps += result["episodes"] * (env.max_episode_length - 1)
-                    print_result(label, result)
                     figures |= {f"controller.{policy_name}.{cell}.{k}": v for k, v in result.items()}
                     of_each = outcomes_of_episodes(records[policy_name])
                     outcomes |= {f"{policy_name}.{cell}.{k}": v for k, v in of_each.items()}
@@ -136,6 +137,17 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
         "figures": "outcomes of each episode",
     }
     return run_stage(settings.folder / "evaluation" / name, f"evaluate_{name}", inputs, work, settings.overwrite)
+
+
+def judge_planned(
+    env: LatentTrackingEnv, policy: Policy, settings: Settings, count: int, label: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Records and figures of a policy that follows the run's live planner; the same episodes for every policy."""
+    env.target.source = planner_targets(settings, EVALUATION_SEED)
+    records = judge(env, policy, count, settings.seed + EVALUATION_SEED, label)
+    figures = controller_figures(records)
+    print_result(label, figures)
+    return records, figures
 
 
 def print_result(label: str, result: dict[str, Any]) -> None:
@@ -167,7 +179,8 @@ def write_metrics(settings: Settings) -> Path:
     metrics |= {f"closed_loop.{k}": metrics[closed + k] for k in CLOSED_LOOP if closed + k in metrics}
     if "ppo.env_steps_per_s" in metrics:
         metrics["env_steps_per_s"] = metrics.pop("ppo.env_steps_per_s")
-    metrics["timing.total_s"] = round(sum(v for k, v in metrics.items() if k.startswith("timing.")), 1)
+    timings = {k: v for k, v in metrics.items() if k.startswith("timing.") and not k.startswith(TRANSFER_TIMING)}
+    metrics["timing.total_s"] = round(sum(timings.values()), 1)
     path = settings.folder / "metrics.json"
     save_json(path, metrics)
     return path

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from argos_sim.actuators import per_joint
 from argos_sim.controller.imitation import ImitationConfig, ImitationData
-from argos_sim.controller.network import INPUTS, load_controller
+from argos_sim.controller.network import INPUTS, Controller, load_controller
 from argos_sim.deploy.export import export_controller, time_inference, verify_export
 from argos_sim.deploy.manifest import ControllerManifest
 from argos_sim.pipeline.encoder import load_encoder
@@ -30,20 +30,7 @@ def export_stage(settings: Settings) -> dict[str, Any]:
 
     def work(folder: Path) -> dict[str, Any]:
         encoder, cfg = load_encoder(settings), environment_cfg(settings, 1)
-        controller = load_controller(settings.folder / "ppo", encoder.spec, "the encoder")
-        motors: Any = cfg.scene.robot.actuators["motors"]
-        limits = cfg.joint_limits
-        manifest = ControllerManifest(
-            spec=encoder.spec.to_json(),
-            joint_names=tuple(cfg.joint_names),
-            joint_limits=tuple(limits[name] for name in cfg.joint_names),
-            torque_limits=tuple(controller.torque_limit.tolist()),
-            velocity_limits=tuple(per_joint(motors.actuator_velocity_limit, cfg.joint_names)),
-            rates=dataclasses.asdict(cfg.rates),
-            history=settings.controller.history,
-            action_scale=tuple(controller.torque_limit.tolist()),
-        )
-        export_controller(controller, manifest, folder)
+        controller = export_trained(settings, "ppo", folder)
         data = ImitationData(
             load_cache(settings), controller, lambda raw: encoder.encode_proprio(raw).cpu(),
             cfg.rates.frames_per_plan, ImitationConfig(),
@@ -63,6 +50,25 @@ def export_stage(settings: Settings) -> dict[str, Any]:
 
     inputs = {"ppo": ppo["fingerprint"], "calls": settings.evaluation.inference_calls}
     return run_stage(settings.folder / "export", "export", inputs, work, settings.overwrite)
+
+
+def export_trained(settings: Settings, stage: str, folder: Path) -> Controller:
+    """Write the controller of a finished stage as a robot takes it into ``folder``, and return it."""
+    spec, cfg = load_encoder(settings).spec, environment_cfg(settings, 1)
+    controller = load_controller(settings.folder / stage, spec, "the encoder")
+    motors: Any = cfg.scene.robot.actuators["motors"]
+    manifest = ControllerManifest(
+        spec=spec.to_json(),
+        joint_names=tuple(cfg.joint_names),
+        joint_limits=tuple(cfg.joint_limits[name] for name in cfg.joint_names),
+        torque_limits=tuple(controller.torque_limit.tolist()),
+        velocity_limits=tuple(per_joint(motors.actuator_velocity_limit, cfg.joint_names)),
+        rates=dataclasses.asdict(cfg.rates),
+        history=settings.controller.history,
+        action_scale=tuple(controller.torque_limit.tolist()),
+    )
+    export_controller(controller, manifest, folder)
+    return controller
 
 
 def recorded_observations(data: ImitationData) -> dict[str, Tensor]:

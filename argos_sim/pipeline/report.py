@@ -23,6 +23,7 @@ from argos_sim.reporting.figures import (
 )
 from argos_sim.reporting.page import Html, folded, image, markup, page, paragraph, section, table, video
 from argos_sim.reporting.provenance import flattened, made_otherwise
+from argos_sim.reporting.transfer import transfer_tables
 from argos_wm.checkpoint import CheckpointError, load_json
 
 STAGES = {
@@ -67,6 +68,7 @@ def write_report(settings: Settings) -> Path:
         section("Plans beside what happened", _pictures(plans), paragraph(PLANS_NOTE, "note")),
         section("Planner", planner_table(metrics), paragraph(PLANNER_NOTE, "note"), text_table(metrics)),
         section("Controller", controller_table(metrics), paragraph(CONTROLLER_NOTE, "note")),
+        *_transfer(run, metrics),
         section("What ran", _what_ran(settings, metrics), _made_otherwise(settings), time_table(metrics)),
         section("Learning curves", *_curves(run)),
         section("Every figure", folded(f"metrics.json, {len(metrics)} entries", all_figures(metrics))),
@@ -102,6 +104,21 @@ CONTROLLER_NOTE = (
     "weak planner's targets, followed to the letter, lead it astray. PPO's gain over imitation is taken in pairs of "
     "the same episode."
 )
+
+
+TRANSFER_NOTE = (
+    "Every group of ranges beyond training by itself, and all together; docs/transfer.md says what each is. MuJoCo's "
+    "own engine runs in a loop without Isaac Lab, by the exported controllers alone."
+)
+
+
+def _transfer(run: Path, metrics: dict[str, Any]) -> list[Html]:
+    """The transfer tables, where they were measured."""
+    tables, figure = transfer_tables(metrics), run / "transfer" / "table.png"
+    if not tables:
+        return []
+    drawn = [image(figure, "what was done, by engine, policy and condition", "wide")] if figure.is_file() else []
+    return [section("Transfer", *drawn, tables, paragraph(TRANSFER_NOTE, "note"))]
 
 
 def _goal_note() -> str:

@@ -144,6 +144,10 @@ class EvaluationSettings:
     episodes: int = 128
     """Episodes of each controller under each randomization; each has a target every 0.8 s."""
     other_engine_episodes: int = 128
+    transfer_episodes: int = 512
+    """Episodes of each policy in each cell of the transfer tables."""
+    transfer_conditions: tuple[str, ...] = ()
+    """Cells to measure, see ``argos_sim/pipeline/transfer.py``; none named are all of them."""
     planner_windows: int = 512
     inference_calls: int = 2000
 

@@ -90,6 +90,25 @@ def _report(settings: Settings) -> None:
     print(f"The report is {write_report(settings)}")
 
 
+def _transfer(engine: Callable[[Settings], str]) -> Callable[[Settings], None]:
+    def stage(settings: Settings) -> None:
+        from argos_sim.pipeline.evaluate import write_metrics
+        from argos_sim.pipeline.transfer import transfer_stage
+        from argos_sim.reporting.transfer import write_tables
+
+        transfer_stage(settings, engine(settings))
+        print(f"The transfer tables are in {write_tables(write_metrics(settings))}")
+
+    return stage
+
+
+TRANSFER: dict[str, Callable[[Settings], None]] = {
+    "transfer_own": _transfer(Settings.resolved_physics),
+    "transfer_other": _transfer(Settings.other_physics),
+    "transfer_mujoco": _transfer(lambda settings: "mujoco"),
+}
+"""``scripts/evaluate.py transfer``, an engine a process; no part of the whole pipeline, which it would double."""
+
 STAGES: dict[str, Callable[[Settings], None]] = {
     "demos": _demos,
     "encoder": _encoder,

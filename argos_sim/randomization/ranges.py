@@ -241,6 +241,27 @@ PRESETS["complete"] = replace(
 )
 
 
+TEXTURES = ("background_families",)
+CAMERA = (
+    *("brightness", "contrast", "saturation", "hue", "noise_std", "exposure", "white_balance"),
+    *("blur_sigma", "motion_blur", "compression", "focal_length", "distortion", "occlusion"),
+    *("frame_loss", "frame_delay", "camera_position", "camera_rotation"),
+)
+DYNAMICS = (
+    *("mass_scale", "inertia_scale", "com_offset", "joint_friction", "joint_armature", "joint_damping"),
+    *("back_emf_scale", "motor_strength", "voltage_sag", "dead_band", "backlash", "contact_friction", "restitution"),
+    *("action_delay", "action_jitter", "action_loss", "observation_delay", "encoder_bias", "encoder_noise"),
+    *("encoder_step", "table_height", "distractors", "tilt", "push_force", "object_mass_scale", "object_friction"),
+)
+GROUPS = {"textures": TEXTURES, "camera": CAMERA, "dynamics": DYNAMICS}
+"""Fields by what they are about: what is behind, how it is seen, how it moves. Each field is in one of them."""
+
+
+def with_group(base: RandomizationRanges, other: RandomizationRanges, group: str) -> RandomizationRanges:
+    """``base`` with one of the ``GROUPS`` taken from ``other``."""
+    return replace(base, **{name: getattr(other, name) for name in GROUPS[group]})
+
+
 def get_ranges(name: str) -> RandomizationRanges:
     """The preset called ``name``; an unknown name is answered with the known ones."""
     if name not in PRESETS:

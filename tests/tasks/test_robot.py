@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mujoco
@@ -17,9 +18,15 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from argos_sim.actuators import DRY_FRICTION, NO_LOAD_SPEED, STALL_TORQUE
+from argos_sim.mujoco_c.arms import Arms
+from argos_sim.mujoco_c.world import World
 from argos_sim.paths import ASSETS
+from argos_sim.pipeline.environment import environment_cfg
+from argos_sim.pipeline.settings import Settings
+from argos_sim.randomization.ranges import get_ranges
+from argos_sim.rates import Rates
 from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, MJCF_PATH, READY_POSE, TIP_BODY, TIP_OFFSET
-from tests.tasks.robot_probe import DELAY, PAN_TORQUES, ROWS, SPEED_STEP, START_STEP, Measured, measure
+from tests.tasks.robot_probe import DELAY, PAN_TORQUES, ROWS, SPEED_STEP, START_STEP, Measured, experiments, measure
 
 BACK_EMF = STALL_TORQUE / NO_LOAD_SPEED
 MASSES = {
@@ -139,3 +146,25 @@ def test_a_delayed_command_does_the_same_later(measured: Measured) -> None:
     late = pan(measured, "delayed")
     assert late[DELAY:].numpy() == pytest.approx(prompt[:-DELAY].numpy(), abs=1e-3)
     assert math.isclose(late[START_STEP + DELAY - 1].item(), -2.0, abs_tol=1e-5)
+
+
+def test_mujocos_own_loop_goes_the_same_way(measured: Measured) -> None:
+    every_step = Rates(control_hz=200)
+    arms = Arms(replace(World.of(environment_cfg(Settings(), 1)), rates=every_step), len(measured.starts))
+    arms.reset(get_ranges("nominal"), np.random.default_rng(0))
+    arms.put_joints(np.concatenate([measured.starts, np.zeros_like(measured.starts)], 1))
+    arms.motors.strength[ROWS["half strength"]] = 0.5
+    arms.motors.scale[ROWS["double back-EMF"]] = 2.0
+    arms.motors.delay[ROWS["delayed"]] = DELAY
+    torques = experiments()[1].numpy()
+    path = []
+    for step in range(SPEED_STEP):
+        arms.step(torques * (step >= START_STEP))
+        path.append(arms.joints()[:, :6])
+    expected = measured.position[:SPEED_STEP].numpy()
+    moved = np.abs(expected - measured.starts.numpy()).max()
+    apart = np.abs(np.stack(path) - expected)
+    assert moved > 1.0
+    # 1 N·m on a joint for 0.1 s, then the pan joint, which nothing else disturbs, for 0.4 s.
+    assert apart[: START_STEP + 20, ROWS["signs"]].max() < 0.03
+    assert apart[:, ROWS["pan torques"], 0].max() < 0.03

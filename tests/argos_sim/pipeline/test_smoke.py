@@ -56,9 +56,27 @@ def test_smoke_preset_runs_every_stage_and_reuses_them(tmp_path: Path) -> None:
         [sys.executable, "scripts/train_planner.py", *command[2:]], cwd=ROOT, capture_output=True, text=True
     )
     assert "[planner] reused" in again.stdout
+    transfer_tables_are_made_and_reused(tmp_path, command[2:])
     killed_ppo_ends_as_one_that_was_not(tmp_path, command[2:])
     an_ablation_is_trained_judged_and_tabulated(tmp_path, command[2:])
     two_processes_do_the_stage_of_one(tmp_path, command[2:])
+
+
+def transfer_tables_are_made_and_reused(run: Path, settings: list[str]) -> None:
+    """One cell on each engine."""
+    words = ["evaluation.transfer_conditions=[unseen]", *settings]
+    done = subprocess.run(
+        [sys.executable, "scripts/evaluate.py", "transfer", *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    metrics = json.loads((run / "metrics.json").read_text())
+    for engine in ("ovphysx", "newton_mjwarp", "mujoco"):
+        for policy in ("imitation", "dagger", "ppo", "perfect"):
+            assert metrics[f"transfer.{policy}.{engine}.unseen.episodes"] == 2
+    assert (run / "transfer" / "table.png").stat().st_size > 10_000
+    command = [sys.executable, "scripts/evaluate.py", "transfer_mujoco", *words]
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "[evaluate_transfer_mujoco_unseen] reused" in again.stdout
 
 
 def iterations(run: Path) -> list[dict[str, float]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from argos_sim.randomization.ranges import PRESETS, RandomizationRanges, get_ranges, range_names
+from argos_sim.randomization.ranges import GROUPS, PRESETS, RandomizationRanges, get_ranges, range_names
 
 
 def test_families_of_train_and_unseen_are_disjoint() -> None:
@@ -25,6 +27,11 @@ def test_complete_has_every_axis_and_holds_unseen() -> None:
     nominal, complete = get_ranges("nominal"), get_ranges("complete")
     assert complete.contains(get_ranges("unseen"))
     assert [name for name in range_names() if getattr(complete, name) == getattr(nominal, name)] == []
+
+
+def test_every_field_is_in_exactly_one_group() -> None:
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(f.name for f in dataclasses.fields(RandomizationRanges))
 
 
 def test_every_range_is_ordered() -> None:

@@ -1,0 +1,162 @@
+"""A camera made of MuJoCo's own ray caster: pictures with the classes of their pixels, and without OpenGL.
+
+Colours are Lambert's: a hemisphere of ambient light and one lamp. ``TRAINED`` is the one light of training, Newton's;
+there it cannot be moved, and here it can.
+"""
+
+# mujoco is a compiled module without type stubs
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from argos_sim.envs.camera import CameraPose
+
+SKY, GROUND = np.array([0.4, 0.4, 0.45]), np.array([0.1, 0.1, 0.12])
+"""Linear colours of the ambient light from above and from below."""
+SHOWN = np.array([1, 1, 1, 0, 0, 0], dtype=np.uint8)
+"""Groups of geoms that are seen; 3 are those that only collide, 4 is ``scene.HIDDEN``."""
+FAR = 3.0
+"""m."""
+
+
+@dataclass(frozen=True)
+class Light:
+    """One lamp and the room's ambient light."""
+
+    toward: tuple[float, float, float] = (1.0, -1.0, 1.0)
+    """From the origin: the direction of a lamp infinitely far away, or the place of one that is near [m]."""
+    near: bool = False
+    """Whether the lamp is near, and throws shadows."""
+    colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Linear."""
+    ambient: float = 0.5
+    """Share of ``SKY`` and ``GROUND``."""
+
+
+TRAINED = Light()
+
+
+def unseen_light(rng: np.random.Generator) -> Light:
+    """A lamp anywhere above the table, near, with shadows, warm or cold, in a darker or a lighter room."""
+    bearing, rise = rng.uniform(-math.pi, math.pi), math.radians(rng.uniform(30.0, 85.0))
+    distance, warmth = rng.uniform(0.6, 1.5), rng.uniform(-0.15, 0.15)
+    place = distance * np.array(
+        [math.cos(bearing) * math.cos(rise), math.sin(bearing) * math.cos(rise), math.sin(rise)]
+    )
+    colour = rng.uniform(0.6, 1.2) * np.array([1 + warmth, 1.0, 1 - warmth])
+    return Light(tuple(place - (0.0, 0.2, 0.0)), True, tuple(colour), rng.uniform(0.25, 1.0))  # pyright: ignore
+
+
+class RayCamera:
+    """Square pictures of any state of ``model``, or of another that looks the same.
+
+    Args:
+        size: pixels.
+        aperture: width of the sensor, in the units of the pose's focal length.
+        classes: name of a body → class of its pixels and its children's; what has none is background, 0.
+    """
+
+    def __init__(self, model: Any, size: int, pose: CameraPose, aperture: float, classes: dict[str, int]) -> None:
+        self.size, self.pose, self.model = size, pose, wide(model)
+        half = 0.5 * aperture / pose.focal_length
+        u = half * (2 * (np.arange(size) + 0.5) / size - 1)
+        right, down = (axis.ravel() for axis in np.meshgrid(u, u))
+        self._rays = np.stack([right, down, np.ones_like(right)], -1)  # in ROS's camera frame: z forward, y down
+        self._rays /= np.linalg.norm(self._rays, axis=1, keepdims=True)
+        material = model.geom_matid
+        # Colours of an MJCF's materials are sRGB, those of a task's objects are linear.
+        painted = _linear(model.mat_rgba[material][:, :3].astype(float))
+        self._albedo = np.where((material >= 0)[:, None], painted, model.geom_rgba[:, :3])
+        self._class = np.array([self._class_of(model, body, classes) for body in model.geom_bodyid], dtype=np.uint8)
+
+    @staticmethod
+    def _class_of(model: Any, body: int, classes: dict[str, int]) -> int:
+        while body > 0:
+            if (found := classes.get(model.body(body).name)) is not None:
+                return found
+            body = model.body_parentid[body]
+        return 0
+
+    def render(
+        self, data: Any, light: Light = TRAINED, shift: np.ndarray | None = None, turn: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The picture (3, H, W) uint8 and its classes (H, W) uint8.
+
+        Args:
+            shift, turn: (3,) offset of the camera along [m] and small rotation about [rad] each axis.
+        """
+        rotation = _matrix(self.pose.quaternion)
+        if turn is not None:
+            rotation = _matrix(_small(turn)) @ rotation
+        eye = np.array(self.pose.position) + (0.0 if shift is None else shift)
+        rays = self._rays @ rotation.T
+        geom, distance, normal = cast(self.model, data, eye, rays)
+        hit = (geom >= 0) & (distance < FAR)
+        geom = np.where(hit, geom, 0)
+        point = eye + rays * distance[:, None]
+        colour = self._albedo[geom] * _received(self.model, data, point, normal, light)
+        picture = np.where(hit[:, None], _srgb(colour), 0.0)
+        classes = np.where(hit, self._class[geom], 0).astype(np.uint8)
+        shape = (self.size, self.size)
+        return (255 * picture).astype(np.uint8).T.reshape(3, *shape), classes.reshape(shape)
+
+
+def wide(model: Any) -> Any:
+    """A copy for ``cast``. MuJoCo 3.12.0 leaves out bodies by a box about each that does not turn with it, so that
+    many rays miss what single ones hit; in the copy these boxes are too large to leave out anything."""
+    out = copy.deepcopy(model)
+    out.bvh_aabb[:, 3:] = 100.0
+    return out
+
+
+def cast(model: Any, data: Any, eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First geom (M,), −1 for none, its distance (M,) [m] and normal (M, 3) along unit ``rays (M, 3)`` from ``eye``."""
+    count = len(rays)
+    geom, distance, normal = np.zeros(count, np.int32), np.zeros(count), np.zeros(3 * count)
+    mujoco.mj_multiRay(model, data, eye, rays.ravel(), SHOWN, 1, -1, geom, distance, normal, count, mujoco.mjMAXVAL)
+    return geom, distance, normal.reshape(-1, 3)
+
+
+def _received(model: Any, data: Any, point: np.ndarray, normal: np.ndarray, light: Light) -> np.ndarray:
+    """Light (M, 3), linear, that surfaces at ``point`` with ``normal`` (M, 3) receive."""
+    up = 0.5 * (normal[:, 2:] + 1)
+    ambient = light.ambient * (SKY * up + GROUND * (1 - up))
+    lamp = np.array(light.toward)
+    way = lamp - point if light.near else np.broadcast_to(lamp, point.shape)
+    distance = np.linalg.norm(way, axis=1, keepdims=True)
+    facing = np.maximum((normal * way).sum(1, keepdims=True) / distance, 0.0)
+    if light.near:
+        _, first, _ = cast(model, data, lamp, -way / distance)
+        facing = facing * (first[:, None] >= distance - 2e-3)
+    return ambient + facing * np.array(light.colour)
+
+
+def _srgb(linear: np.ndarray) -> np.ndarray:
+    clipped = np.clip(linear, 0.0, 1.0)
+    return np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
+
+
+def _linear(srgb: np.ndarray) -> np.ndarray:
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def _small(turn: np.ndarray) -> tuple[float, float, float, float]:
+    """Quaternion (x, y, z, w) of a small rotation vector."""
+    vector = np.append(0.5 * turn, 1.0)
+    return tuple(vector / np.linalg.norm(vector))
+
+
+def _matrix(quaternion: tuple[float, float, float, float]) -> np.ndarray:
+    """Rotation matrix of a unit quaternion x, y, z, w."""
+    x, y, z, w = quaternion
+    out = np.zeros(9)
+    mujoco.mju_quat2Mat(out, np.array([w, x, y, z]))
+    return out.reshape(3, 3)

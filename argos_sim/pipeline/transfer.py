@@ -1,0 +1,153 @@
+"""Transfer tables: the trained controllers where they never were. Other ranges, another engine, MuJoCo's own.
+
+A cell is an engine and a condition; each is a stage of its own in ``<run>/transfer/<engine>/<condition>``, so that a
+killed run goes on with the cell that it was in. Its figures are ``transfer.<policy>.<engine>.<condition>.<figure>``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from argos_sim.controller.network import load_controller
+from argos_sim.deploy.runtime import ControllerRuntime
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.evaluation import ControllerPolicy, PerfectTracking, controller_figures
+from argos_sim.mujoco_c.loop import Drive, ExportedController, Loop, NoTorque
+from argos_sim.mujoco_c.loop import PerfectTracking as PerfectTrackingInMujoco
+from argos_sim.mujoco_c.world import World
+from argos_sim.pipeline.encoder import load_encoder
+from argos_sim.pipeline.environment import environment_cfg, make_environment
+from argos_sim.pipeline.evaluate import EVALUATION_SEED, judge_planned, print_result
+from argos_sim.pipeline.export import export_trained
+from argos_sim.pipeline.settings import Settings, SettingsError
+from argos_sim.pipeline.stage import require_stage, run_stage
+from argos_sim.randomization.ranges import GROUPS, RandomizationRanges, with_group
+from argos_wm.planner import Planner
+
+MUJOCO = "mujoco"
+"""The engine that Isaac Lab has no part in."""
+LIGHTS = ("light", "unseen_light")
+"""Conditions with a lamp that training never saw, which of the renderers here only MuJoCo's loop can move."""
+CONDITIONS = ("nominal", "train", *GROUPS, "unseen", *LIGHTS)
+ARMS = 32
+"""Arms that the MuJoCo loop steps in turn, for pictures and plans to be made in batches."""
+
+
+def conditions(settings: Settings, engine: str) -> dict[str, RandomizationRanges]:
+    """The ranges of each condition that is to be measured on ``engine``: the run's own, with one group or all of the
+    groups from ``unseen``."""
+    wanted = settings.evaluation.transfer_conditions or CONDITIONS
+    unknown = [name for name in wanted if name not in CONDITIONS]
+    if unknown:
+        raise SettingsError(
+            f"There is no condition {unknown[0]!r} in evaluation.transfer_conditions. Choose from: "
+            f"{', '.join(CONDITIONS)}."
+        )
+    own, unseen = settings.ranges(), settings.ranges("unseen")
+    every = {"nominal": settings.ranges("nominal"), "train": own, "light": own}
+    every |= {group: with_group(own, unseen, group) for group in GROUPS} | dict.fromkeys(
+        ("unseen", "unseen_light"), unseen
+    )
+    return {name: every[name] for name in CONDITIONS if name in wanted and (engine == MUJOCO or name not in LIGHTS)}
+
+
+def transfer_stage(settings: Settings, engine: str) -> None:
+    """Judge every policy in every cell of ``engine``, in this process."""
+    cells = conditions(settings, engine)
+    stages = tuple(dict.fromkeys(("imitation", settings.prior, "ppo")))
+    records = {name: require_stage(settings.folder / name, name, "train_controller.py") for name in stages}
+    if engine == MUJOCO:
+        records["export"] = require_stage(settings.folder / "export", "export", "export.py")
+        ControllerRuntime(settings.folder / "export")  # what is missing or broken is said before any long work
+    planner = require_stage(settings.folder / "planner", "planner", "train_planner.py")
+    with ExitStack() as stack:
+        judge_cell = (_mujoco if engine == MUJOCO else _isaac_lab)(settings, engine, stages, stack)
+        for condition, ranges in cells.items():
+            inputs = {
+                "controllers": {name: record["fingerprint"] for name, record in records.items()},
+                "planner": planner["fingerprint"],
+                "sampling": dataclasses.asdict(settings.controller.sampling),
+                "task": settings.task,
+                "ranges": dataclasses.asdict(ranges),
+                "episodes": settings.evaluation.transfer_episodes,
+                "seed": settings.seed,
+            }
+
+            def work(folder: Path, condition: str = condition, ranges: RandomizationRanges = ranges) -> dict[str, Any]:
+                figures: dict[str, Any] = {"transfer.trained_on": settings.resolved_physics()}
+                for policy, found in judge_cell(condition, ranges).items():
+                    figures |= {f"transfer.{policy}.{engine}.{condition}.{k}": v for k, v in found.items()}
+                return figures
+
+            folder = settings.folder / "transfer" / engine / condition
+            run_stage(folder, f"evaluate_transfer_{engine}_{condition}", inputs, work, settings.overwrite)
+
+
+JudgeCell = Callable[[str, RandomizationRanges], dict[str, dict[str, Any]]]
+"""Figures of each policy under a condition's ranges."""
+
+
+def _isaac_lab(settings: Settings, engine: str, stages: tuple[str, ...], stack: ExitStack) -> JudgeCell:
+    """Judges in an environment of Isaac Lab's, opened when the first cell needs it."""
+    count = settings.evaluation.transfer_episodes
+    opened: list[tuple[LatentTrackingEnv, dict[str, Any]]] = []
+
+    def open_once() -> tuple[LatentTrackingEnv, dict[str, Any]]:
+        if not opened:
+            num_envs = min(count, settings.controller.ppo.num_envs)
+            cfg = environment_cfg(settings, num_envs, engine, str(settings.folder / "encoder"))
+            cfg.seed = settings.seed + EVALUATION_SEED
+            cfg.distractors = any(r.distractors[1] > 0 for r in conditions(settings, engine).values())
+            cfg.apply()
+            env, spec = stack.enter_context(make_environment(cfg)), load_encoder(settings).spec
+            policies: dict[str, Any] = {
+                name: ControllerPolicy(load_controller(settings.folder / name, spec, "the encoder").to(env.device))
+                for name in stages
+            }
+            opened.append((env, policies | {"perfect": PerfectTracking(env)}))
+        return opened[0]
+
+    def judge_cell(condition: str, ranges: RandomizationRanges) -> dict[str, dict[str, Any]]:
+        env, policies = open_once()
+        env.set_ranges(ranges)
+        return {
+            name: judge_planned(env, policy, settings, count, f"{name}, {engine}, {condition}")[1]
+            for name, policy in policies.items()
+        }
+
+    return judge_cell
+
+
+def _mujoco(settings: Settings, engine: str, stages: tuple[str, ...], stack: ExitStack) -> JudgeCell:
+    """Judges in the independent loop: exported controllers, and two yardsticks that need none."""
+    count = settings.evaluation.transfer_episodes
+    world, encoder = World.of(environment_cfg(settings, 1)), load_encoder(settings)
+    planner = Planner.load(settings.folder / "planner", settings.controller.sampling, settings.resolved_device())
+    arms = min(ARMS, count)
+    drives: dict[str, Drive] = {}
+
+    def drives_once() -> dict[str, Drive]:
+        if not drives:
+            for name in stages:
+                folder = settings.folder / "export"
+                if name != "ppo":
+                    folder = settings.folder / "transfer" / "exports" / name
+                    export_trained(settings, name, folder)
+                drives[name] = ExportedController(folder, arms, encoder.spec)
+            drives.update(perfect=PerfectTrackingInMujoco(), limp=NoTorque())
+        return drives
+
+    def judge_cell(condition: str, ranges: RandomizationRanges) -> dict[str, dict[str, Any]]:
+        loop = Loop(world, ranges, encoder, planner, arms, condition in LIGHTS, settings.seed + EVALUATION_SEED)
+        found = {}
+        for name, drive in drives_once().items():
+            label = f"{name}, {engine}, {condition}"
+            found[name] = controller_figures(loop.run(drive, count, label))
+            print_result(label, found[name])
+        return found
+
+    return judge_cell

@@ -1,0 +1,109 @@
+"""Which cells the transfer tables have, what is refused before any work, and how they are shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tasks  # noqa: F401
+from argos_sim.deploy.manifest import DeployError
+from argos_sim.pipeline import transfer
+from argos_sim.pipeline.settings import EvaluationSettings, Settings, SettingsError
+from argos_sim.pipeline.stage import RECORD
+from argos_sim.pipeline.transfer import LIGHTS, MUJOCO, JudgeCell, conditions, transfer_stage
+from argos_sim.randomization.ranges import GROUPS, RandomizationRanges
+from argos_sim.reporting.page import Html
+from argos_sim.reporting.transfer import markdown, transfer_tables, write_tables
+from argos_wm.checkpoint import CheckpointError, load_json, save_json
+
+
+def finished(folder: Path, *stages: str) -> Settings:
+    """A run whose ``stages`` look finished."""
+    for stage in stages:
+        save_json(folder / stage / RECORD, {"name": stage, "fingerprint": stage, "seconds": 1.0, "figures": {}})
+    return Settings(run_dir=str(folder))
+
+
+def test_each_condition_changes_its_group_and_nothing_else() -> None:
+    settings = Settings()
+    cells = conditions(settings, "ovphysx")
+    own, unseen = settings.ranges(), settings.ranges("unseen")
+    assert cells["train"] == own and cells["unseen"] == unseen
+    for group, names in GROUPS.items():
+        for name in (f.name for f in dataclasses.fields(own)):
+            assert getattr(cells[group], name) == getattr(unseen if name in names else own, name)
+        assert cells[group] != own
+
+
+def test_lamps_are_moved_on_mujoco_alone() -> None:
+    assert set(conditions(Settings(), MUJOCO)) - set(conditions(Settings(), "ovphysx")) == set(LIGHTS)
+
+
+def test_an_unknown_condition_is_answered_with_the_known_ones() -> None:
+    settings = Settings(evaluation=EvaluationSettings(transfer_conditions=("night",)))
+    with pytest.raises(SettingsError, match="no condition 'night'.*nominal, train, textures"):
+        conditions(settings, "ovphysx")
+
+
+def test_a_missing_or_broken_export_ends_in_a_sentence(tmp_path: Path) -> None:
+    settings = finished(tmp_path, "imitation", "ppo", "planner")
+    with pytest.raises(
+        CheckpointError, match=r"The stage 'export' has not finished in .* Run scripts/export.py first."
+    ):
+        transfer_stage(settings, MUJOCO)
+    finished(tmp_path, "export")
+    with pytest.raises(DeployError, match="There is no exported controller"):
+        transfer_stage(settings, MUJOCO)
+    assert not (tmp_path / "transfer").exists()
+
+
+def test_a_killed_run_goes_on_with_the_cell_that_it_was_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = finished(tmp_path, "imitation", "ppo", "planner")
+    settings = dataclasses.replace(settings, evaluation=EvaluationSettings(transfer_conditions=("nominal", "train")))
+    judged: list[str] = []
+
+    def judges(*_: object) -> JudgeCell:
+        def judge_cell(condition: str, ranges: RandomizationRanges) -> dict[str, dict[str, Any]]:
+            judged.append(condition)
+            if judged == ["nominal", "train"]:
+                raise KeyboardInterrupt
+            return {"ppo": cell(0.5)}
+
+        return judge_cell
+
+    monkeypatch.setattr(transfer, "_isaac_lab", judges)
+    with pytest.raises(KeyboardInterrupt):
+        transfer_stage(settings, "ovphysx")
+    transfer_stage(settings, "ovphysx")
+    assert judged == ["nominal", "train", "train"]
+    assert (
+        load_json(tmp_path / "transfer/ovphysx/train" / RECORD)["figures"]["transfer.ppo.ovphysx.train.success"] == 0.5
+    )
+
+
+def cell(share: float) -> dict[str, Any]:
+    return {
+        "success": share,
+        "success_ci": [share - 0.1, share + 0.1],
+        "reached": 0.9,
+        "reached_ci": [0.8, 1],
+        "episodes": 512,
+    }
+
+
+def test_tables_show_what_was_measured_and_where_it_was_trained(tmp_path: Path) -> None:
+    metrics: dict[str, Any] = {"transfer.trained_on": "ovphysx", "controller.ppo.train.success": 0.1}
+    for engine, condition, share in (("ovphysx", "train", 0.8), ("mujoco", "train", 0.7), ("mujoco", "light", 0.6)):
+        metrics |= {f"transfer.ppo.{engine}.{condition}.{k}": v for k, v in cell(share).items()}
+    text = markdown(metrics)
+    assert "| OvPhysX, trained on | PPO | 80 % [70, 90] (512) | – |" in text
+    assert "| MuJoCo C, exported | PPO | 70 % [60, 80] (512) | 60 % [50, 70] (512) |" in text
+    assert "Newton" not in text
+    save_json(tmp_path / "metrics.json", metrics)
+    folder = write_tables(tmp_path / "metrics.json")
+    assert {path.name for path in folder.iterdir()} == {"table.md", "table.json", "table.png"}
+    assert "80 % [70, 90]" in transfer_tables(metrics)
+    assert transfer_tables({"controller.ppo.train.success": 0.1}) == Html()

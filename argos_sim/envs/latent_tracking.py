@@ -41,7 +41,7 @@ from argos_sim.mdp.actions import TorqueActionCfg
 from argos_sim.mdp.instructions import InstructionCommandCfg
 from argos_sim.mdp.latent_target import LatentTargetCommandCfg
 from argos_sim.perception import PerceptionCfg
-from argos_sim.randomization import dynamics
+from argos_sim.randomization import dynamics, shifts
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_sim.rates import Rates
 
@@ -195,6 +195,7 @@ class EventsCfg:
     inertia = EventTermCfg(func=dynamics.randomize_inertia, mode="startup", params={"scale": MISSING})
     joints = EventTermCfg(func=dynamics.randomize_joints, mode="startup", params={"ranges": MISSING})
     motors = EventTermCfg(func=dynamics.randomize_motors, mode="reset")
+    shift = EventTermCfg(func=shifts.weaken_motors, mode="reset")
     table = EventTermCfg(func=dynamics.raise_table, mode="reset")
     lean = EventTermCfg(func=dynamics.lean, mode="reset")
     push = EventTermCfg(func=dynamics.push, mode="interval", interval_range_s=(0.2, 0.6))

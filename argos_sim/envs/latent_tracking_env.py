@@ -16,6 +16,7 @@ from argos_sim.platform import prepare
 from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.dynamics import Disturbances, startup_params
 from argos_sim.randomization.ranges import RandomizationRanges
+from argos_sim.randomization.shifts import Shift
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import SpecMismatch
 
@@ -36,6 +37,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         draws: from which limits each environment draws what is randomized at resets.
         disturbances: forces that nobody commands, likewise.
         widening: the curriculum of its ranges, if it has one.
+        shift: what lasts on top of the ranges, see ``shifts.set_world``.
         generator: the random numbers of resets, seeded by ``cfg.seed``.
     """
 
@@ -52,6 +54,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         cfg, robot = self.cfg, self.scene["robot"]
         self.generator = torch.Generator(device=self.device).manual_seed(cfg.seed or 0)
         self.draws = Draws(cfg.ranges, self.num_envs, self.device)
+        self.shift = Shift()
         joint_ids, names = robot.find_joints(list(cfg.joint_names), preserve_order=True)
         encoder = None
         if cfg.perception.encoder is not None:

@@ -39,7 +39,7 @@ STD = 0.1
 class AdaptationConfig:
     """Settings of online adaptation."""
 
-    rounds: int = 9
+    rounds: int = 5
     """Episodes of each robot, with learning after each."""
     robots: int = 8
     """Robots of a learner, in parallel: rounds × robots episodes are its experience."""
@@ -48,7 +48,7 @@ class AdaptationConfig:
     own commands alone, what depends on the command and what on the pose could not be told apart."""
     noise_time_s: float = 0.1
     """How long that noise is alike."""
-    old_rounds: int = 3
+    old_rounds: int = 2
     """Rounds of the whole fleet in the old conditions, beforehand, for replay and inverse model."""
     inverse_steps: int = 2500
     """Training steps of the inverse model."""
@@ -152,11 +152,10 @@ class States:
 class Replay:
     """States of the old conditions, and what the deployed controller does there; some are kept for judging."""
 
-    JUDGED = 1024
-
-    def __init__(self, states: States) -> None:
+    def __init__(self, states: States, judged: int = 1024) -> None:
         order = torch.randperm(len(states), generator=torch.Generator().manual_seed(0))
-        self.states, self.judged, self.learned = states, order[: self.JUDGED], order[self.JUDGED :]
+        count = min(judged, len(states) // 5)
+        self.states, self.judged, self.learned = states, order[:count], order[count:]
 
     def loss(self, controller: Controller, size: int) -> Tensor:
         """Mean squared distance from what was done, in ``size`` random states, in STD²."""

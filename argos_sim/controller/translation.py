@@ -45,10 +45,19 @@ def moments(experience: Experience, cfg: ControllerConfig) -> tuple[Tensor, Tens
 
 
 class InverseModel(nn.Module):
-    """Proprioceptive latents around a moment (M, W, D) → the action (M, J) commanded in it."""
+    """Proprioceptive latents around a moment (M, W, D) → the action (M, J) commanded in it.
+
+    Attributes:
+        centre, scale: (W D,) of the latents that it was fitted to: a workspace is a small part of what joints can do.
+    """
+
+    centre: Tensor
+    scale: Tensor
 
     def __init__(self, inputs: int, joints: int, width: int = 128) -> None:
         super().__init__()
+        self.register_buffer("centre", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
         self.linear = nn.Linear(inputs, joints)
         self.mlp = nn.Sequential(
             nn.Linear(inputs, width), nn.ELU(), nn.Linear(width, width), nn.ELU(), nn.Linear(width, joints)
@@ -56,7 +65,7 @@ class InverseModel(nn.Module):
 
     def forward(self, around: Tensor) -> Tensor:
         """See the class."""
-        flat = around.flatten(1)
+        flat = (around.flatten(1) - self.centre) / self.scale
         return self.linear(flat) + self.mlp(flat)
 
 
@@ -65,6 +74,7 @@ def fit_inverse(experience: Experience, cfg: ControllerConfig, steps: int, seed:
     torch.manual_seed(seed)
     around, _, action = moments(experience, cfg)
     model = InverseModel(around[0].numel(), action.shape[1])
+    model.centre, model.scale = around.flatten(1).mean(0), around.flatten(1).std(0).clamp_min(1e-3)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):

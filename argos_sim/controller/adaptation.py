@@ -39,7 +39,7 @@ STD = 0.1
 class AdaptationConfig:
     """Settings of online adaptation."""
 
-    rounds: int = 5
+    rounds: int = 15
     """Episodes of each robot, with learning after each."""
     robots: int = 8
     """Robots of a learner, in parallel: rounds × robots episodes are its experience."""

@@ -90,14 +90,20 @@ def deployment(settings: Settings) -> Iterator[Deployment]:
         yield Deployment(settings, env, controller.to(device), encoder.spec)
 
 
-def _inputs(settings: Settings) -> dict[str, Any]:
-    """What decides the figures."""
-    weights = Weights.find(settings)
+def _inputs_before(settings: Settings) -> dict[str, Any]:
+    """What decides the figures of the old conditions, whatever is learned later."""
+    weights, cfg = Weights.find(settings), settings.adaptation
     encoder = StateEncoder.load(weights.encoder)
     return {
         "controller": weights_hash(load_controller(weights.controller, encoder.spec, "the encoder")),
         "planner": weights_hash(WorldModel.load(weights.planner)),
-        "adaptation": dataclasses.asdict(settings.adaptation),
+        "practice": [
+            cfg.learning.noise,
+            cfg.learning.noise_time_s,
+            cfg.learning.old_rounds,
+            cfg.learning.inverse_steps,
+        ],
+        "judged": [_fleet(cfg), cfg.episodes],
         "sampling": dataclasses.asdict(settings.controller.sampling),
         "ranges": settings.drawn_from(),
         "physics": settings.resolved_physics(),
@@ -124,7 +130,9 @@ def adapt_before(settings: Settings) -> dict[str, Any]:
         around, _, action = moments(experience, sizes)
         return rate(success) | {"inverse_rms": float((inverse(around) - action).square().mean().sqrt())}
 
-    return run_stage(settings.folder / "adapt" / "before", "adapt.before", _inputs(settings), work, settings.overwrite)
+    return run_stage(
+        settings.folder / "adapt" / "before", "adapt.before", _inputs_before(settings), work, settings.overwrite
+    )
 
 
 @dataclass
@@ -157,7 +165,7 @@ def make_learners(settings: Settings, controller: Controller) -> list[Learner]:
 def adapt_to(settings: Settings, name: str) -> dict[str, Any]:
     """Adapt to the shift ``name`` into ``<run>/adapt/<name>``, going on after the rounds that it holds."""
     before = settings.folder / "adapt" / "before"
-    require_stage(before, "adapt.before", "adapt.py before")
+    record = require_stage(before, "adapt.before", "adapt.py before")
     shift = SHIFTS[name]
 
     def work(folder: Path) -> dict[str, Any]:
@@ -165,7 +173,8 @@ def adapt_to(settings: Settings, name: str) -> dict[str, Any]:
             fleet = Fleet(deployed, before)
             successes = {"old": load_tensors(before / "success.safetensors")["old"]}
             successes["shifted"] = fleet.baseline(shift, folder)
-            successes["perfect"] = fleet.perfect(shift, folder)
+            if shift.seen:
+                successes["perfect"] = fleet.perfect(shift, folder)
             for number in range(settings.adaptation.learning.rounds):
                 fleet.round(number, shift, folder)
                 if number + 1 in (*settings.adaptation.judged_after, settings.adaptation.learning.rounds):
@@ -177,7 +186,8 @@ def adapt_to(settings: Settings, name: str) -> dict[str, Any]:
             path.unlink()
         return adaptation_figures(settings, successes)
 
-    inputs = _inputs(settings) | {"shift": dataclasses.asdict(shift)}
+    learning = dataclasses.asdict(settings.adaptation)
+    inputs = {"before": record["fingerprint"], "shift": dataclasses.asdict(shift), "adaptation": learning}
     return run_stage(settings.folder / "adapt" / name, f"adapt.{name}", inputs, work, settings.overwrite)
 
 

@@ -144,9 +144,9 @@ class AdaptationSettings:
     learning: AdaptationConfig = field(default_factory=AdaptationConfig)
     seeds: int = 3
     """Independent learners of each method."""
-    judged_after: tuple[int, ...] = (2,)
+    judged_after: tuple[int, ...] = (3, 7)
     """Rounds after which all are judged, beside the last."""
-    episodes: int = 96
+    episodes: int = 192
     """Of a method, its learners together, at the end; half as many before."""
 
     def __post_init__(self) -> None:

@@ -27,6 +27,11 @@ class Shift:
     ranges: Mapping[str, Range] = field(default_factory=dict)
     """Ranges drawn from in the place of those before."""
 
+    @property
+    def seen(self) -> bool:
+        """Whether it changes what the camera sees of the same scene."""
+        return any(name.startswith("camera") for name in self.ranges)
+
     def applied_to(self, ranges: RandomizationRanges) -> RandomizationRanges:
         """``ranges`` with this shift's own in them."""
         return replace(ranges, **self.ranges)

@@ -54,6 +54,7 @@ def set_world(env, ranges: RandomizationRanges, shift: Shift, seed: int) -> None
     """
     env.generator.manual_seed(seed)
     env.perception.generator.manual_seed(seed + 1)
+    torch.manual_seed(seed + 2)  # Isaac Lab's own events draw masses from there
     env.shift = shift
     env.set_ranges(shift.applied_to(ranges))
     if shift.payload > 0:

@@ -50,12 +50,18 @@ def trial(env: LatentTrackingEnv, name: str) -> dict[str, torch.Tensor]:
     return measured | {"joints": robot.data.joint_pos.torch.clone()}
 
 
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    """What differs; of pictures more than single pixels, since blocks rest some µm higher from episode to episode."""
+    apart = {k for k in before if k != "picture" and not torch.allclose(before[k], after[k], atol=1e-3)}
+    pixels = (before["picture"] - after["picture"]).abs() > 8
+    return apart | ({"picture"} if float(pixels.float().mean()) > 0.02 else set())
+
+
 def test_a_shift_changes_what_it_should_and_is_gone_without_a_trace(env: LatentTrackingEnv) -> None:
     before = trial(env, "none")
     for name, expected in MOVED.items():
         shifted = trial(env, name)
-        changed = {k for k in before if not torch.allclose(before[k], shifted[k], atol=1e-4)}
-        assert changed == expected, name
+        assert changed(before, shifted) == expected, name
         if name == "payload":
             more = shifted["mass"] - before["mass"]
             body = env.scene["robot"].find_bodies(env.cfg.commands.instruction.tip_body)[0][0]
@@ -68,4 +74,4 @@ def test_a_shift_changes_what_it_should_and_is_gone_without_a_trace(env: LatentT
             assert torch.allclose(ratio[:, weak], torch.full((N,), factor))
             assert torch.allclose(ratio.sum(1), torch.full((N,), 5 + factor))
     again = trial(env, "none")
-    assert {k for k in before if not torch.allclose(before[k], again[k], atol=1e-3)} == set()
+    assert changed(before, again) == set()

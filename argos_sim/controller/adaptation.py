@@ -63,6 +63,15 @@ class AdaptationConfig:
     """RMS distance, in units of ``STD``, that the controller may come to have in the old conditions; ``inf`` for no
     trust region. On a payload it came to 0.12 with replay, and to 0.7 without, where it had forgotten."""
 
+    def __post_init__(self) -> None:
+        if min(self.rounds, self.robots, self.old_rounds, self.updates, self.batch_size) < 1:
+            raise ValueError("adaptation.learning: rounds, robots, old_rounds, updates and batch_size must be above 0.")
+        if self.radius <= 0 or min(self.replay, self.noise, self.learning_rate) < 0:
+            raise ValueError(
+                f"adaptation.learning: radius = {self.radius} must be above 0, and replay = {self.replay}, "
+                f"noise = {self.noise} and learning_rate = {self.learning_rate} not below."
+            )
+
     def unprotected(self) -> AdaptationConfig:
         """The same, but what was known is left to its fate."""
         return replace(self, replay=0.0, radius=math.inf)

@@ -11,20 +11,10 @@ import pytest
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[3]
-TINY = (
-    "adaptation.seeds=1",
-    "adaptation.episodes=4",
-    "adaptation.judged_after=[]",
-    "adaptation.learning.rounds=1",
-    "adaptation.learning.robots=2",
-    "adaptation.learning.old_rounds=1",
-    "adaptation.learning.inverse_steps=20",
-    "adaptation.learning.updates=3",
-)
 
 
 def adapt(folder: Path, part: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/adapt.py", part, f"run_dir={folder}", "logger=none", *TINY]
+    command = [sys.executable, "scripts/adapt.py", part, "preset=smoke", f"run_dir={folder}", "logger=none"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -34,7 +33,7 @@ def recovery(old: Tensor, shifted: Tensor, after: Tensor, after_old: Tensor) -> 
         after_old: and in the old conditions again.
 
     Returns:
-        ``lost``, ``recovered`` (share of it; not a number where nothing was lost) and ``forgotten``.
+        ``lost``, ``recovered`` (share of it; left out where nothing was lost) and ``forgotten``.
     """
     n = min(len(x) for x in (old, shifted, after, after_old))
     table = torch.stack([x[:n].float() for x in (old, shifted, after, after_old)])
@@ -45,6 +44,7 @@ def recovery(old: Tensor, shifted: Tensor, after: Tensor, after_old: Tensor) -> 
     figures: dict[str, Any] = {}
     for name, value in (("lost", lost), ("recovered", recovered), ("forgotten", forgotten)):
         drawn = value[1:][value[1:].isfinite()]  # a resample may have lost nothing
-        edges = torch.quantile(drawn, torch.tensor([0.025, 0.975])).tolist() if len(drawn) else [math.nan, math.nan]
-        figures |= {name: float(value[0]), f"{name}_ci": edges}
+        if bool(value[0].isfinite()):
+            edges = torch.quantile(drawn, torch.tensor([0.025, 0.975])).tolist()
+            figures |= {name: float(value[0]), f"{name}_ci": edges}
     return figures

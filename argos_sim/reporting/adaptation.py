@@ -49,6 +49,8 @@ def markdown(records: dict[str, dict[str, Any]]) -> str:
 
 
 def _percent(f: dict[str, Any], key: str, unit: str = " %") -> str:
+    if key not in f:
+        return "–"
     low, high = f[f"{key}_ci"]
     return f"{100 * f[key]:.0f}{unit} [{100 * low:.0f}, {100 * high:.0f}]"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,10 @@ def draw(records: dict[str, dict[str, Any]], path: Path) -> None:
     """Success over minutes of one robot, a panel a shift, with 95 % intervals."""
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, len(records), figsize=(3.6 * len(records), 3.6), sharey=True, squeeze=False)
+    columns = min(3, len(records))
+    legend = 0.25 * math.ceil(5 / columns)  # inches
+    size = (3.6 * len(records), 3.2 + legend)
+    figure, panels = plt.subplots(1, len(records), figsize=size, sharey=True, squeeze=False)
     for axes, (shift, f) in zip(panels[0], records.items(), strict=True):
         rounds = sorted((k.removeprefix("minutes.") for k in f if k.startswith("minutes.")), key=int)
         minutes = [0.0, *(f[f"minutes.{r}"] for r in rounds)]
@@ -80,7 +84,7 @@ def draw(records: dict[str, dict[str, Any]], path: Path) -> None:
         axes.set(title=shift.replace("_", " "), xlabel="minutes of one robot", ylim=(0, 102))
     panels[0][0].set_ylabel("done what was asked [%]")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncol=3, frameon=False, fontsize=8)
-    figure.tight_layout(rect=(0, 0.14, 1, 1))
+    figure.legend(handles, labels, loc="lower center", ncol=columns, frameon=False, fontsize=8)
+    figure.tight_layout(rect=(0, legend / size[1], 1, 1))
     figure.savefig(path, dpi=110)
     plt.close(figure)

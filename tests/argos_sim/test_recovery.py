@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from argos_sim.recovery import rate, recovery
+from argos_sim.recovery import paired_loss, rate, recovery
 
 
 def test_what_is_recovered_is_a_share_of_what_was_lost() -> None:
@@ -18,6 +18,12 @@ def test_what_is_recovered_is_a_share_of_what_was_lost() -> None:
         assert low < found[name] < high
     nothing = recovery(old, shifted, shifted, old)
     assert nothing["recovered"] == 0 and nothing["forgotten"] == 0 and nothing["recovered_ci"] == [0, 0]
+
+
+def test_what_never_changed_in_a_few_episodes_is_not_known_to_be_unchanged() -> None:
+    few, many = (paired_loss(torch.ones(n), torch.ones(n)) for n in (20, 500))
+    assert few[0] == many[0] == 0
+    assert few[1][0] < -0.05 < many[1][0] < 0 < many[1][1] < 0.05 < few[1][1]
 
 
 def test_fewer_episodes_are_compared_with_the_same_of_the_others_and_nothing_lost_is_not_recovered() -> None:

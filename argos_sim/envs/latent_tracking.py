@@ -42,7 +42,7 @@ from argos_sim.mdp.actions import TorqueActionCfg
 from argos_sim.mdp.instructions import InstructionCommandCfg
 from argos_sim.mdp.latent_target import LatentTargetCommandCfg
 from argos_sim.perception import PerceptionCfg
-from argos_sim.randomization import dynamics, lights
+from argos_sim.randomization import dynamics, lights, shifts
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_sim.rates import Rates
 
@@ -199,6 +199,7 @@ class EventsCfg:
     inertia = EventTermCfg(func=dynamics.randomize_inertia, mode="startup", params={"scale": MISSING})
     joints = EventTermCfg(func=dynamics.randomize_joints, mode="startup", params={"ranges": MISSING})
     motors = EventTermCfg(func=dynamics.randomize_motors, mode="reset")
+    shift = EventTermCfg(func=shifts.weaken_motors, mode="reset")
     table = EventTermCfg(func=dynamics.raise_table, mode="reset")
     lean = EventTermCfg(func=dynamics.lean, mode="reset")
     place_robot = EventTermCfg(func=events.place_robot, mode="reset", params={"spread": 0.15})

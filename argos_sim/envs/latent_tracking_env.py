@@ -17,6 +17,7 @@ from argos_sim.platform import prepare
 from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.dynamics import Disturbances, startup_params
 from argos_sim.randomization.ranges import RandomizationRanges
+from argos_sim.randomization.shifts import Shift
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import SpecMismatch
 
@@ -46,6 +47,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         disturbances: forces that nobody commands, likewise.
         widening: the curriculum of its ranges, if it has one.
         joint_unit: (J,) what counts as a radian of each joint, see ``LatentTrackingEnvCfg.joint_units``.
+        shift: what lasts on top of the ranges, see ``shifts.set_world``.
         generator: the random numbers of resets, seeded by ``cfg.seed``.
     """
 
@@ -62,6 +64,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         cfg, robot = self.cfg, self.scene["robot"]
         self.generator = torch.Generator(device=self.device).manual_seed(cfg.seed or 0)
         self.draws = Draws(cfg.ranges, self.num_envs, self.device)
+        self.shift = Shift()
         joint_ids, names = robot.find_joints(list(cfg.joint_names), preserve_order=True)
         units = [cfg.joint_units.get(name, 1.0) for name in names]
         self.joint_unit = torch.tensor(units, device=self.device)

@@ -13,6 +13,7 @@ import draccus
 import torch
 from draccus.utils import DecodingError, ParsingError
 
+from argos_sim.controller.adaptation import AdaptationConfig
 from argos_sim.controller.dagger import DaggerConfig
 from argos_sim.controller.imitation import ImitationConfig
 from argos_sim.controller.network import Senses
@@ -165,6 +166,24 @@ class ThroughputSettings:
 
 
 @dataclass(frozen=True)
+class AdaptationSettings:
+    """Online adaptation to shifts, and how it is judged; apart from the pipeline."""
+
+    learning: AdaptationConfig = field(default_factory=AdaptationConfig)
+    seeds: int = 3
+    """Independent learners of each method."""
+    judged_after: tuple[int, ...] = (3, 7)
+    """Rounds after which all are judged, beside the last."""
+    episodes: int = 192
+    """Of a method, its learners together, at the end; half as many before."""
+
+    def __post_init__(self) -> None:
+        last = self.learning.rounds
+        if any(not 0 < number <= last for number in self.judged_after):
+            raise ValueError(f"adaptation.judged_after = {self.judged_after} must name rounds from 1 to {last}.")
+
+
+@dataclass(frozen=True)
 class WorldsSettings:
     """Small worlds that the planner's design is judged in; apart from the pipeline."""
 
@@ -201,6 +220,7 @@ class Settings:
     planner: PlannerSettings = field(default_factory=PlannerSettings)
     controller: ControllerSettings = field(default_factory=ControllerSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    adaptation: AdaptationSettings = field(default_factory=AdaptationSettings)
     worlds: WorldsSettings = field(default_factory=WorldsSettings)
     throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
 

@@ -1,0 +1,230 @@
+"""Adaptation: a deployed controller learns from its own experience, and keeps what it knew.
+
+Neither reward nor expert is needed, so that it works on a robot as it is. After each round of episodes the robot knows
+which commands its old self would have needed for the movements that it made, and which it gave (``translation.py``).
+The controller then learns, in the states that it came to, what the deployed one would have commanded there, translated.
+
+Two things protect what was known. A *replay* holds states of the old conditions, in which it goes on doing what it did;
+what tells the two conditions apart is its history and its last action. A *trust region* bounds how far from that it
+may come: where a round of learning leads beyond, it is cut to the part of its way that lies inside.
+
+Learners, say of several seeds, share one environment: each owns an equal share of its robots.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller
+from argos_sim.controller.translation import ACTION, ALIVE, Experience, Translation
+from argos_sim.evaluation import ControllerPolicy
+
+if TYPE_CHECKING:
+    from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+
+GROUPS = (PROPRIO, VISION, TARGET_VISION)
+STD = 0.1
+"""Unit of the distance between two controllers' actions, in shares of the torque limit: what PPO explores with."""
+
+
+@dataclass(frozen=True)
+class AdaptationConfig:
+    """Settings of online adaptation."""
+
+    rounds: int = 15
+    """Episodes of each robot, with learning after each."""
+    robots: int = 8
+    """Robots of a learner, in parallel: rounds × robots episodes are its experience."""
+    noise: float = 0.05
+    """Standard deviation of the exploration added to the action, in shares of the torque limit: from the controller's
+    own commands alone, what depends on the command and what on the pose could not be told apart."""
+    noise_time_s: float = 0.1
+    """How long that noise is alike."""
+    old_rounds: int = 2
+    """Rounds of the whole fleet in the old conditions, beforehand, for replay and inverse model."""
+    inverse_steps: int = 2500
+    """Training steps of the inverse model."""
+    updates: int = 100
+    """Gradient steps after each round."""
+    batch_size: int = 256
+    learning_rate: float = 5e-4
+    replay: float = 1.0
+    """Weight of the squared distance to what was done in the old conditions, beside that to what is to be done in the
+    new ones; 0 for no replay."""
+    radius: float = 0.2
+    """RMS distance, in units of ``STD``, that the controller may come to have in the old conditions; ``inf`` for no
+    trust region. On a payload it came to 0.12 with replay, and to 0.7 without, where it had forgotten."""
+
+    def __post_init__(self) -> None:
+        if min(self.rounds, self.robots, self.old_rounds, self.updates, self.batch_size) < 1:
+            raise ValueError("adaptation.learning: rounds, robots, old_rounds, updates and batch_size must be above 0.")
+        if self.radius <= 0 or min(self.replay, self.noise, self.learning_rate) < 0:
+            raise ValueError(
+                f"adaptation.learning: radius = {self.radius} must be above 0, and replay = {self.replay}, "
+                f"noise = {self.noise} and learning_rate = {self.learning_rate} not below."
+            )
+
+    def unprotected(self) -> AdaptationConfig:
+        """The same, but what was known is left to its fate."""
+        return replace(self, replay=0.0, radius=math.inf)
+
+
+class FleetPolicy:
+    """Several controllers, each of which moves an equal share of the environments, in their order."""
+
+    def __init__(self, controllers: list[Controller]) -> None:
+        self.policies = [ControllerPolicy(controller) for controller in controllers]
+        self.torque_limit = controllers[0].torque_limit
+
+    @torch.no_grad()
+    def act(self, obs: dict[str, Tensor]) -> Tensor:
+        """See ``evaluation.Policy``."""
+        shares = zip(*(obs[name].chunk(len(self.policies)) for name in GROUPS), strict=True)
+        parts = [p.act(dict(zip(GROUPS, share, strict=True))) for p, share in zip(self.policies, shares, strict=True)]
+        return torch.cat(parts)
+
+
+@torch.no_grad()
+def practise(env: LatentTrackingEnv, policy: FleetPolicy, cfg: AdaptationConfig, seed: int, label: str) -> Experience:
+    """One episode in every environment, with exploration; all random numbers come from ``seed``.
+
+    Returns:
+        what was sensed (T, N, …) and done (T, N, J), float16, and whether the episode was still the first (T, N).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    env.generator.manual_seed(seed)
+    env.perception.generator.manual_seed(seed + 1)
+    torch.manual_seed(seed + 2)
+    if env.target.source is not None:
+        env.target.source.reseed(seed + 3)
+    obs, _ = env.reset()
+    kept: dict[str, list[Tensor]] = {name: [] for name in (*GROUPS, ACTION, ALIVE)}
+    alive = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
+    noise, decay = 0.0, 1 - env.cfg.rates.control_dt / cfg.noise_time_s
+    for _ in tqdm(range(env.max_episode_length - 1), desc=label, leave=False):
+        groups = cast("dict[str, Tensor]", obs)
+        action = policy.act(groups)
+        draw = torch.randn(action.shape, generator=generator).to(action.device)
+        noise = decay * noise + cfg.noise * (1 - decay**2) ** 0.5 * draw
+        action = (action + noise).clamp(-1, 1)
+        for name in GROUPS:
+            kept[name].append(groups[name].half().cpu())
+        kept[ACTION].append(action.half().cpu())
+        kept[ALIVE].append(alive.cpu().clone())
+        obs = env.step(action)[0]
+        alive &= ~env.reset_buf  # where physics broke another episode has begun, of which this one's is no part
+    return {name: torch.stack(parts) for name, parts in kept.items()}
+
+
+def share_of(experience: Experience, index: int, count: int) -> Experience:
+    """The part of an experience that learner ``index`` of ``count`` made."""
+    return {name: value.chunk(count, 1)[index] for name, value in experience.items()}
+
+
+class States:
+    """What was sensed in rounds of experience, as inputs of a controller, drawn at random."""
+
+    def __init__(self, rounds: list[Experience], deployed: Controller) -> None:
+        self.cfg = deployed.cfg
+        self.data = {name: torch.cat([r[name][r[ALIVE]] for r in rounds]) for name in GROUPS}
+        with torch.no_grad():
+            parts = [deployed.action(*self.inputs(i)).clamp(-1, 1) for i in torch.arange(len(self)).split(4096)]
+        self.action = torch.cat(parts)
+        """What the deployed controller does there (M, J)."""
+
+    def __len__(self) -> int:
+        return len(self.data[PROPRIO])
+
+    def inputs(self, index: Tensor) -> tuple[Tensor, ...]:
+        """Inputs of the controller in the states ``index (B,)``."""
+        shape = (self.cfg.patches, self.cfg.channels)
+        vision, target_vision = (self.data[k][index].float().unflatten(-1, shape) for k in (VISION, TARGET_VISION))
+        return vision, target_vision, *self.cfg.split(self.data[PROPRIO][index].float())
+
+    def latents(self) -> Tensor:
+        """Proprioceptive latents (M, D) of the moments."""
+        return self.cfg.split(self.data[PROPRIO].float())[0][:, -1]
+
+    def apart(self, controller: Controller, wanted: Tensor, index: Tensor) -> Tensor:
+        """Mean squared distance of ``controller`` from the actions ``wanted (M, J)`` in states ``index``, in STD²."""
+        return ((controller.action(*self.inputs(index)) - wanted[index]) / STD).square().mean()
+
+
+class Replay:
+    """States of the old conditions, and what the deployed controller does there; some are kept for judging."""
+
+    def __init__(self, states: States, judged: int = 1024) -> None:
+        order = torch.randperm(len(states), generator=torch.Generator().manual_seed(0))
+        count = min(judged, len(states) // 5)
+        self.states, self.judged, self.learned = states, order[:count], order[count:]
+
+    def loss(self, controller: Controller, size: int) -> Tensor:
+        """Mean squared distance from what was done, in ``size`` random states, in STD²."""
+        index = self.learned[torch.randint(len(self.learned), (size,))]
+        return self.states.apart(controller, self.states.action, index)
+
+    @torch.no_grad()
+    def distance(self, controller: Controller) -> float:
+        """RMS distance over the states kept for judging, in STD."""
+        return float(self.states.apart(controller, self.states.action, self.judged).sqrt())
+
+
+@torch.no_grad()
+def cut_to_region(controller: Controller, before: dict[str, Tensor], replay: Replay, radius: float) -> float:
+    """Leave ``controller`` the part of its way from the weights ``before`` that ends within the trust region.
+
+    Returns:
+        that share of the way; 1 where it ends inside anyway.
+    """
+    if math.isinf(radius) or replay.distance(controller) <= radius:
+        return 1.0
+    after = copy.deepcopy(controller.state_dict())
+    inside, outside = 0.0, 1.0
+    for _ in range(8):
+        share = 0.5 * (inside + outside)
+        controller.load_state_dict({k: before[k].lerp(after[k], share) for k in after})
+        inside, outside = (share, outside) if replay.distance(controller) <= radius else (inside, share)
+    controller.load_state_dict({k: before[k].lerp(after[k], inside) for k in after})
+    return inside
+
+
+def learn(
+    controller: Controller,
+    states: States,
+    translation: Translation,
+    decode: Callable[[Tensor], Tensor],
+    replay: Replay,
+    cfg: AdaptationConfig,
+    seed: int,
+) -> dict[str, float]:
+    """One round of learning, in place; all random numbers come from ``seed``.
+
+    Args:
+        states: that the learner came to, with what the deployed controller does there.
+        decode: proprioceptive latents (M, D) → joint states (M, 2J).
+    """
+    torch.manual_seed(seed)
+    wanted = translation(decode(states.latents()), states.action)
+    before = copy.deepcopy(controller.state_dict())
+    # Begun anew in each round: what lasts is in the weights and in the experience.
+    optimizer = torch.optim.Adam(controller.parameters(), cfg.learning_rate)
+    total = 0.0
+    for _ in range(cfg.updates):
+        loss = states.apart(controller, wanted, torch.randint(len(states), (cfg.batch_size,)))
+        total += float(loss.detach()) / cfg.updates
+        if cfg.replay > 0:
+            loss = loss + cfg.replay * replay.loss(controller, cfg.batch_size)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(controller.parameters(), 1.0)
+        optimizer.step()
+    kept = cut_to_region(controller, before, replay, cfg.radius)
+    return {"loss": total, "kept": kept, "distance": replay.distance(controller)}

@@ -1,0 +1,294 @@
+"""Stages ``adapt``: the controller, deployed on shifted dynamics, adapts online, with and without protection.
+
+``before`` records what protects it in the old conditions and judges it there; then each shift is a stage of its own.
+Learners of all methods and seeds practise side by side in one environment, and go on after the rounds that are on disk.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from argos_sim.controller.adaptation import AdaptationConfig, FleetPolicy, Replay, States, learn, practise, share_of
+from argos_sim.controller.network import Controller, load_controller, save_controller
+from argos_sim.controller.translation import Experience, InverseModel, fit_inverse, moments, translation_of
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.evaluation import PerfectTracking, Policy, judge
+from argos_sim.pipeline.environment import environment_cfg, make_environment
+from argos_sim.pipeline.evaluate import EVALUATION_SEED
+from argos_sim.pipeline.play import Weights
+from argos_sim.pipeline.settings import AdaptationSettings, Settings
+from argos_sim.pipeline.stage import require_stage, run_stage
+from argos_sim.randomization.shifts import SHIFTS, Shift, set_world
+from argos_sim.recovery import rate, recovery
+from argos_sim.targets import PlannerTargets
+from argos_wm.checkpoint import load_into, load_tensors, save_tensors, weights_hash
+from argos_wm.encoders.state import StateEncoder
+from argos_wm.latents import LatentSpec
+from argos_wm.world_model import WorldModel
+
+METHODS = ("protected", "unprotected")
+NONE = SHIFTS["none"]
+OLD_SEED, SHIFT_SEED, ROUND_SEEDS = 20_000, 30_000, 10
+"""Apart from each other and from those of training and evaluation; a round's random numbers take ``ROUND_SEEDS``."""
+
+
+@dataclass
+class Deployment:
+    """A controller in an environment, and what goes with it."""
+
+    settings: Settings
+    env: LatentTrackingEnv
+    controller: Controller
+    spec: LatentSpec
+
+    @property
+    def cfg(self) -> AdaptationConfig:
+        """How it adapts."""
+        return self.settings.adaptation.learning
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Proprioceptive latents (…, D) → joint states (…, 2J)."""
+        assert self.env.perception.encoder is not None, "an environment that tracks latents has an encoder"
+        with torch.no_grad():
+            return self.env.perception.encoder.decode_proprio(latents)
+
+    def practise(self, controllers: list[Controller], shift: Shift, seed: int, label: str) -> Experience:
+        """One episode of every robot under ``shift``, the controllers sharing them."""
+        set_world(self.env, self.settings.ranges(), shift, self.settings.seed + SHIFT_SEED)
+        return practise(self.env, FleetPolicy(controllers), self.cfg, self.settings.seed + seed, label)
+
+    def judge(self, policy: Policy, shift: Shift, episodes: int, label: str) -> Tensor:
+        """Successes (M,) under ``shift``, in the same robots' same episodes whoever acts."""
+        seed = self.settings.seed + EVALUATION_SEED
+        set_world(self.env, self.settings.ranges(), shift, seed)
+        assert self.env.target.source is not None
+        self.env.target.source.reseed(seed)
+        return judge(self.env, policy, episodes, seed, label)["success"]
+
+
+@contextmanager
+def deployment(settings: Settings) -> Iterator[Deployment]:
+    """The run's controller, or the shipped one, in as many environments as all learners have robots."""
+    weights, cfg = Weights.find(settings), settings.adaptation
+    encoder = StateEncoder.load(weights.encoder)
+    controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
+    env_cfg = environment_cfg(settings, _fleet(cfg), encoder=str(weights.encoder))
+    env_cfg.perception.control_history = controller.cfg.history
+    device = settings.resolved_device()
+    with make_environment(env_cfg) as env:
+        sampling = settings.controller.sampling
+        env.target.source = PlannerTargets.load(weights.planner, encoder.spec, sampling, device)
+        yield Deployment(settings, env, controller.to(device), encoder.spec)
+
+
+def _inputs_before(settings: Settings) -> dict[str, Any]:
+    """What decides the figures of the old conditions, whatever is learned later."""
+    weights, cfg = Weights.find(settings), settings.adaptation
+    encoder = StateEncoder.load(weights.encoder)
+    return {
+        "controller": weights_hash(load_controller(weights.controller, encoder.spec, "the encoder")),
+        "planner": weights_hash(WorldModel.load(weights.planner)),
+        "practice": [
+            cfg.learning.noise,
+            cfg.learning.noise_time_s,
+            cfg.learning.old_rounds,
+            cfg.learning.inverse_steps,
+        ],
+        "judged": [_fleet(cfg), cfg.episodes],
+        "sampling": dataclasses.asdict(settings.controller.sampling),
+        "ranges": settings.drawn_from(),
+        "physics": settings.resolved_physics(),
+        "task": settings.task,
+        "seed": settings.seed,
+    }
+
+
+def adapt_before(settings: Settings) -> dict[str, Any]:
+    """Into ``<run>/adapt/before``: experience of the old conditions, its inverse model, and how well all went there."""
+    cfg = settings.adaptation.learning
+
+    def work(folder: Path) -> dict[str, Any]:
+        with deployment(settings) as deployed:
+            seeds = (OLD_SEED + ROUND_SEEDS * k for k in range(cfg.old_rounds))
+            rounds = [deployed.practise([deployed.controller], NONE, seed, "old conditions") for seed in seeds]
+            success = deployed.judge(FleetPolicy([deployed.controller]), NONE, settings.adaptation.episodes, "before")
+            sizes = deployed.controller.cfg
+        experience = {name: torch.cat([r[name] for r in rounds], 1) for name in rounds[0]}
+        inverse = fit_inverse(experience, sizes, cfg.inverse_steps, settings.seed)
+        save_tensors(folder / "experience.safetensors", experience)
+        save_tensors(folder / "inverse.safetensors", inverse.state_dict())
+        save_tensors(folder / "success.safetensors", {"old": success})
+        around, _, action = moments(experience, sizes)
+        return rate(success) | {"inverse_rms": float((inverse(around) - action).square().mean().sqrt())}
+
+    return run_stage(
+        settings.folder / "adapt" / "before", "adapt.before", _inputs_before(settings), work, settings.overwrite
+    )
+
+
+@dataclass
+class Learner:
+    """One controller that adapts.
+
+    Attributes:
+        name: method and number of the seed.
+        rounds: its experience.
+    """
+
+    name: str
+    controller: Controller
+    cfg: AdaptationConfig
+    seed: int
+    rounds: list[Experience] = field(default_factory=list)
+
+
+def make_learners(settings: Settings, controller: Controller) -> list[Learner]:
+    """Method by method, seed by seed, all beginning with ``controller``."""
+    protected = settings.adaptation.learning
+    kinds = zip(METHODS, (protected, protected.unprotected()), strict=True)
+    return [
+        Learner(f"{method}.{number}", copy.deepcopy(controller), cfg, settings.seed + number)
+        for method, cfg in kinds
+        for number in range(settings.adaptation.seeds)
+    ]
+
+
+def adapt_to(settings: Settings, name: str) -> dict[str, Any]:
+    """Adapt to the shift ``name`` into ``<run>/adapt/<name>``, going on after the rounds that it holds."""
+    before = settings.folder / "adapt" / "before"
+    record = require_stage(before, "adapt.before", "adapt.py before")
+    shift = SHIFTS[name]
+
+    def work(folder: Path) -> dict[str, Any]:
+        with deployment(settings) as deployed:
+            fleet = Fleet(deployed, before)
+            successes = {"old": load_tensors(before / "success.safetensors")["old"]}
+            successes["shifted"] = fleet.baseline(shift, folder)
+            if shift.seen:
+                successes["perfect"] = fleet.perfect(shift, folder)
+            for number in range(settings.adaptation.learning.rounds):
+                fleet.round(number, shift, folder)
+                if number + 1 in (*settings.adaptation.judged_after, settings.adaptation.learning.rounds):
+                    successes |= fleet.judged(number + 1, shift, folder)
+            for learner in fleet.learners:
+                extra = {"settings": settings.to_dict(), "shift": name}
+                save_controller(learner.controller, deployed.spec, folder / learner.name, extra)
+        for path in folder.glob("experience_*.safetensors"):
+            path.unlink()
+        return adaptation_figures(settings, successes)
+
+    learning = dataclasses.asdict(settings.adaptation)
+    inputs = {"before": record["fingerprint"], "shift": dataclasses.asdict(shift), "adaptation": learning}
+    return run_stage(settings.folder / "adapt" / name, f"adapt.{name}", inputs, work, settings.overwrite)
+
+
+class Fleet:
+    """All learners of a shift, and what they share."""
+
+    def __init__(self, deployed: Deployment, before: Path) -> None:
+        self.deployed, self.learners = deployed, make_learners(deployed.settings, deployed.controller)
+        old = load_tensors(before / "experience.safetensors")
+        self.replay = Replay(States([old], deployed.controller))
+        around, _, action = moments(old, deployed.controller.cfg)
+        self.inverse = InverseModel(around[0].numel(), action.shape[1])
+        path = before / "inverse.safetensors"
+        load_into(self.inverse, load_tensors(path), path)
+        self.inverse.eval().requires_grad_(False)
+
+    def baseline(self, shift: Shift, folder: Path) -> Tensor:
+        """Successes of the deployed controller under ``shift``: no adaptation."""
+        policy, episodes = FleetPolicy([self.deployed.controller]), self.deployed.settings.adaptation.episodes
+        return _kept(folder / "baseline.safetensors", lambda: self.deployed.judge(policy, shift, episodes, "shifted"))
+
+    def perfect(self, shift: Shift, folder: Path) -> Tensor:
+        """Successes where the joints are put where the planner wants them: no dynamics, the planner and the eyes."""
+        policy, episodes = PerfectTracking(self.deployed.env), self.deployed.settings.adaptation.episodes // 2
+        return _kept(folder / "perfect.safetensors", lambda: self.deployed.judge(policy, shift, episodes, "perfect"))
+
+    def round(self, number: int, shift: Shift, folder: Path) -> None:
+        """An episode of every robot, then learning; what is on disk is read instead."""
+        controllers, cfg = [learner.controller for learner in self.learners], self.deployed.cfg
+        path, weights = folder / f"experience_{number}.safetensors", folder / f"round_{number}.safetensors"
+        if not path.is_file():
+            seed = SHIFT_SEED + ROUND_SEEDS * (1 + number)
+            experience = self.deployed.practise(controllers, shift, seed, f"round {number + 1} of {cfg.rounds}")
+            save_tensors(path, experience)
+        experience = load_tensors(path)
+        for i, learner in enumerate(self.learners):
+            learner.rounds.append(share_of(experience, i, len(self.learners)))
+        if not weights.is_file():
+            for learner in self.learners:
+                self.learn(learner, number)
+            values = {f"{x.name}.{k}": v for x in self.learners for k, v in x.controller.state_dict().items()}
+            save_tensors(weights, values)
+        values = load_tensors(weights)
+        for learner in self.learners:
+            own = {k.removeprefix(f"{learner.name}."): v for k, v in values.items() if k.startswith(learner.name)}
+            load_into(learner.controller, own, weights)
+
+    def learn(self, learner: Learner, number: int) -> None:
+        """What one learner makes of its experience so far."""
+        deployed = self.deployed
+        translation = translation_of(learner.rounds, self.inverse, learner.controller.cfg, deployed.decode)
+        states, seed = States(learner.rounds, deployed.controller), learner.seed * 1000 + number
+        figures = learn(learner.controller, states, translation, deployed.decode, self.replay, learner.cfg, seed)
+        print(f"  {learner.name}, round {number + 1}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+
+    def judged(self, number: int, shift: Shift, folder: Path) -> dict[str, Tensor]:
+        """Successes by method and world after so many rounds, its learners sharing the environments."""
+        settings = self.deployed.settings.adaptation
+        episodes = settings.episodes if number == settings.learning.rounds else settings.episodes // 2
+        out = {}
+        for i, method in enumerate(METHODS):
+            learners = self.learners[i * settings.seeds : (i + 1) * settings.seeds]
+            policy = FleetPolicy([learner.controller for learner in learners])
+            for world, where in (("shift", shift), ("old", NONE)):
+                label = f"{method}.{number}.{world}"
+
+                def found(policy=policy, where=where, label=label) -> Tensor:
+                    return self.deployed.judge(policy, where, episodes, label)
+
+                out[label] = _kept(folder / f"{label}.safetensors", found)
+                print(f"  {label}: {100 * float(out[label].mean()):.0f} % ({len(out[label])} episodes)", flush=True)
+        return out
+
+
+def _kept(path: Path, find: Any) -> Tensor:
+    """Successes that are in ``path``, found and written if they are not."""
+    if not path.is_file():
+        save_tensors(path, {"success": find()})
+    return load_tensors(path)["success"]
+
+
+def adaptation_figures(settings: Settings, successes: dict[str, Tensor]) -> dict[str, Any]:
+    """Figures of a shift by stable names, ``<method>.<round>.<world>.success`` and the like."""
+    cfg, env_cfg = settings.adaptation, environment_cfg(settings, 1)
+    episode = env_cfg.episode_length_s - env_cfg.rates.control_dt  # its last control step is not acted in
+    figures: dict[str, Any] = {}
+    for label, success in successes.items():
+        figures |= {f"{label}.{k}": v for k, v in rate(success).items()}
+    rounds = sorted({int(label.split(".")[1]) for label in successes if "." in label})
+    for number in rounds:
+        figures[f"minutes.{number}"] = round(number * cfg.learning.robots * episode / 60, 3)
+        for method in METHODS:
+            after, old = (successes[f"{method}.{number}.{world}"] for world in ("shift", "old"))
+            found = recovery(successes["old"], successes["shifted"], after, old)
+            figures |= {f"{method}.{number}.{k}": v for k, v in found.items()}
+            # Batches of as many episodes as there are robots, a seed's learner moving each share of them.
+            shares = after.view(-1, cfg.seeds, _fleet(cfg) // cfg.seeds)
+            figures[f"{method}.{number}.shift.success_by_seed"] = shares.mean((0, 2)).tolist()
+    return figures
+
+
+def _fleet(cfg: AdaptationSettings) -> int:
+    """Robots of all learners: a batch of episodes."""
+    return cfg.learning.robots * cfg.seeds * len(METHODS)

@@ -1,4 +1,4 @@
-"""A page in headless Chromium, driven over its DevTools protocol: what a user's browser shows, and what it complains of."""
+"""A page in headless Chromium, driven over its DevTools protocol: what a user sees, and what the browser says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 START_S, ANSWER_S = 120.0, 240.0
-"""Patience for the browser's start and for each of its answers: it draws without a GPU, on a machine that may be busy."""
+"""Patience for the browser's start and for each of its answers: it draws without a GPU."""
 FLAGS = (
     "--headless=new",
     "--no-sandbox",  # containers' root has no user namespace to build one in

@@ -1,4 +1,4 @@
-"""What stands around the live 3D scene in the browser: the instruction, pictures, tracking curves, and what can be asked.
+"""What stands around the live 3D scene in the browser: instruction, pictures, curves, and what can be asked.
 
 It is made of viser's GUI elements and knows no environment: ``argos_sim/viewing/watching.py`` hands it what to show.
 viser answers the browser in threads of its own; what the user wants is left in ``Wishes`` for whoever steps the
@@ -159,10 +159,10 @@ class Panel:
             wishes.new_episode = True
 
     def _add_curves(self) -> None:
-        self._joint = self.server.gui.add_dropdown("joint", self.joint_names, initial_value=self.joint_names[0])
-        self._joint.on_update(lambda _: self.draw_curves())
+        self.joint = self.server.gui.add_dropdown("joint", self.joint_names, initial_value=self.joint_names[0])
+        self.joint.on_update(lambda _: self.draw_curves())
         names = ("position [rad]", "path", "target")
-        self._position = self._chart(names, (BLUE, TEAL, GREY), (False, True, False))
+        self.position = self._chart(names, (BLUE, TEAL, GREY), (False, True, False))
         self._error = self._chart(("all joints to target, RMS [rad]", "tolerance"), (BLUE, RED), (False, True))
         self._share = self._chart(("vision error ÷ that when given", "tolerance"), (TEAL, RED), (False, True))
 
@@ -174,7 +174,7 @@ class Panel:
         empty = tuple(np.zeros(1) for _ in range(1 + len(lines)))
         series = ({"label": "s"}, *lines)
         scales = {"x": {"time": False}}
-        return self.server.gui.add_uplot(empty, series, scales=scales, height=CURVE_HEIGHT)
+        return self.server.gui.add_uplot(empty, series, scales=scales, legend={"live": False}, height=CURVE_HEIGHT)
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
@@ -189,11 +189,11 @@ class Panel:
         rows = list(self._rows)
         if not rows:
             return
-        joint = self.joint_names.index(self._joint.value)
+        joint = self.joint_names.index(self.joint.value)
         time = np.array([row.time for row in rows])
         position = np.array([row.joints[:, joint].tolist() for row in rows]).T
         same = np.ones_like(time)
-        self._position.data = (time, *np.ascontiguousarray(position))
+        self.position.data = (time, *np.ascontiguousarray(position))
         self._error.data = (time, np.array([row.joint_error for row in rows]), JOINT_TOLERANCE * same)
         self._share.data = (time, np.array([row.vision_share for row in rows]), VISION_SHARE * same)
 
@@ -218,6 +218,6 @@ def status_html(status: Status) -> str:
         f'<div style="font-size:1.15em;font-weight:700"><span style="display:inline-block;width:0.9em;height:0.9em;'
         f'border-radius:3px;background:{chip};margin-right:0.5em"></span>“{html.escape(status.instruction)}”</div>'
         f'<div style="font-size:0.85em;color:{outcome}">{html.escape(status.outcome)}</div>'
-        f'<div style="font-size:0.8em;color:{muted}">{status.time:.1f} s of the episode · {status.speed:.1f} × real '
+        f'<div style="font-size:0.8em;color:{muted}">{status.time:.1f} s of the episode · {status.speed:.2g} × real '
         f"time<br>{score}</div></div>"
     )

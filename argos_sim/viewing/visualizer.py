@@ -12,15 +12,18 @@ from __future__ import annotations
 import importlib.util
 import math
 import socket
-from typing import Any
+from typing import Any, cast
 
 from argos_sim.envs.latent_tracking import LatentTrackingEnvCfg
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 
 PORTS_TRIED = 20
 """Ports from the wanted one on, of which the first that is free is taken."""
-SIDE, FARTHER = math.radians(40.0), 1.3
+SIDE, FARTHER = math.radians(40.0), 0.95
 """The viewer stands this far round the workspace from the robot's own camera, and this many times as far away."""
+
+AMBIENT = 0.25
+"""Light from everywhere, beside viser's lamps; with Newton's 1.0 the blocks are pale."""
 
 
 class ViewerError(ValueError):
@@ -76,15 +79,20 @@ def server_of(env: LatentTrackingEnv) -> Any:
     """The ``viser.ViserServer`` of the environment's visualizer, every new page of which begins at the viewpoint."""
     visualizer: Any = env.sim.visualizers[0]
     server = visualizer._viewer._server  # Isaac Lab gives no other way to it
+    server.scene.add_light_ambient("ambient_light", intensity=AMBIENT)
     server.initial_camera.position, server.initial_camera.look_at = visualizer.cfg.eye, visualizer.cfg.lookat
     return server
 
 
 def show_camera(env: LatentTrackingEnv, server: Any) -> Any:
-    """Draw the robot's camera into the scene; its picture is the ``image`` of the handle that is returned."""
-    data, cfg = env.scene["camera"].data, env.cfg.scene.camera.spawn
+    """Draw the robot's camera into the scene, where it stands now.
+
+    Returns:
+        a handle, the ``image`` of which is the camera's picture.
+    """
+    data, lens = env.scene["camera"].data, cast("Any", env.cfg.scene.camera.spawn)
     x, y, z, w = data.quat_w_ros.torch[0].tolist()
-    half = 0.5 * cfg.horizontal_aperture / cfg.focal_length
+    half = 0.5 * lens.horizontal_aperture / lens.focal_length
     return server.scene.add_camera_frustum(
         "/camera",
         fov=2 * math.atan(half),

@@ -94,10 +94,9 @@ class Watch:
         self.env, self.controller = env, controller
         self.source = AskedTargets(planner, seed)
         self.recorder = Recorder(env, self.source)
-        server = server_of(env)
-        self.panel = Panel(server, env.instruction.texts, env.cfg.joint_names, title)
+        self.server = server_of(env)
+        self.panel = Panel(self.server, env.instruction.texts, env.cfg.joint_names, title)
         self.wishes = self.source.wishes = self.panel.wishes
-        self.camera = show_camera(env, server)
         self.pace = Pace(env.cfg.rates.control_dt)
         self.kept: deque[Recording] = deque(maxlen=KEPT)
         self.steps, self.reached, self.due, self.done, self.ended = 0, 0, 0, 0, 0
@@ -131,7 +130,9 @@ class Watch:
     def _begin(self, seed: int | None = None) -> Any:
         self.wishes.new_episode = False
         self.source.said.clear()
-        return begin_episode(self.env, self.recorder, seed)
+        observations = begin_episode(self.env, self.recorder, seed)
+        self.camera = show_camera(self.env, self.server)  # another place in each episode
+        return observations
 
     def _finish(self) -> None:
         episode = self.recorder.finish()

@@ -1,4 +1,4 @@
-"""A viewer that opens where it can, keeps to real time, hears what it is asked for, and forgets nothing it has filmed."""
+"""A viewer that opens where it can, keeps to real time, and hears what it is asked for."""
 
 from __future__ import annotations
 

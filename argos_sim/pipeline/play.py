@@ -20,8 +20,6 @@ from argos_sim.viewing.painter import Painter, make_painter
 from argos_sim.viewing.recording import Recording, record_episodes
 from argos_sim.viewing.stills import plan_picture, strip_picture, typical_episodes
 from argos_sim.viewing.video import write_video
-from argos_sim.viewing.visualizer import add_viewer, free_port, require_viser
-from argos_sim.viewing.watching import Watch
 from argos_wm.checkpoint import CheckpointError
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.planner import Planner
@@ -104,6 +102,10 @@ def watch(settings: Settings) -> Path | None:
     Returns:
         the video of the last whole episodes, ``<run>/play/watched.mp4``; None where none was whole.
     """
+    # Filming needs none of Newton's viewers, which these import.
+    from argos_sim.viewing.visualizer import add_viewer, free_port, require_viser
+    from argos_sim.viewing.watching import Watch
+
     require_viser()
     host, port = settings.play.host, free_port(settings.play.host, settings.play.port)
     weights = Weights.find(settings)

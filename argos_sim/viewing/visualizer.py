@@ -28,7 +28,7 @@ SIDE, FARTHER = math.radians(40.0), 0.95
 DRAW_EVERY = 2
 """Control steps; drawing one took 10 ms of a CPU, all else in it 17 (OvPhysX), and it lasts 20."""
 AMBIENT = 0.25
-"""Light from everywhere, beside viser's lamps; with Newton's 1.0 the blocks are pale."""
+"""Light from everywhere, beside viser's lamps; with Newton's 1.0 shapes and shadows are faint."""
 
 
 class ViewerError(ValueError):

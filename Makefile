@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo play test check robot venv clean
+.PHONY: demo play watch test check robot venv clean
 
 demo: $(STAMP)
 	$(BIN)/python scripts/demo.py preset=$(PRESET)
 
 play: $(STAMP)
 	$(BIN)/python scripts/play.py run_dir=runs/shipped  # has no weights of its own, so that the shipped ones play
+
+# The same, live in a browser, until Ctrl-C.
+watch: $(STAMP)
+	$(BIN)/python scripts/play.py run_dir=runs/shipped play.viewer=viser
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

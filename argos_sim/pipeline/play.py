@@ -1,13 +1,16 @@
-"""Play: the planner and the controller at work in a few environments, as a video and as pictures for the report."""
+"""Play: the planner and the controller at work, as a video and as pictures for the report, or live in a browser."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
+from argos_sim.controller.network import Controller
+from argos_sim.envs.latent_tracking import LatentTrackingEnvCfg
 from argos_sim.envs.latent_tracking_env import wrong_encoder
 from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.controller import load_controller
@@ -24,6 +27,8 @@ from argos_wm.planner import Planner
 
 PLAN_PICTURES = 4
 """Episodes of which the report shows plans."""
+EPISODES = 6
+"""Filmed by default."""
 PLAY_SEED = 7
 """Apart from the seeds of training and evaluation."""
 
@@ -63,51 +68,105 @@ class Weights:
         return Weights.of(settings.folder if trained else PRETRAINED)
 
 
-def play(settings: Settings, output: Path | None = None, episodes: int = 6, folder: Path | None = None) -> Path:
+def play(
+    settings: Settings, output: Path | None = None, episodes: int | None = None, folder: Path | None = None
+) -> Path:
     """Film the closed loop under ``settings.randomization``.
 
     Args:
         output: the mp4; by default ``<run>/play/play.mp4``, and beside it the pictures that the report shows.
-        episodes: environments, filmed one after the other.
+        episodes: environments, filmed one after the other; by default the settings'.
         folder: weights to play; by default the run's own, or the shipped ones where the run has none.
 
     Returns:
         the path of the video.
     """
     weights = Weights.find(settings) if folder is None else Weights.of(folder)
+    episodes = episodes or settings.play.episodes or EPISODES
     print(f"[play] {episodes} episodes with the weights in {weights.owner}", flush=True)
-    recording, paint = record(settings, weights, episodes)
+    policy = load_policy(settings, weights)
+    with make_environment(play_cfg(settings, weights, policy, episodes)) as env:
+        recording = record_episodes(env, policy.controller.to(env.device), policy.planner, settings.seed + PLAY_SEED)
+    paint = make_painter(weights.encoder, policy.encoder.spec, recording.vision)
     video = output or settings.folder / "play" / "play.mp4"
     write_video(recording, paint, video)
     if output is None:
         plan_pictures(recording, paint, video.parent)
         demo_picture(recording, paint, video.parent / "demo.png")
-    reached = [judgement.reached for episode in recording.judgements for judgement in episode]
-    print(
-        f"[play] reached {sum(reached)} of {len(reached)} targets and did what was asked in {sum(recording.done)} "
-        f"of {recording.episodes} episodes: {video}"
-    )
+    print(f"[play] {_score(recording)}: {video}")
     return video
 
 
-def record(settings: Settings, weights: Weights, episodes: int) -> tuple[Recording, Painter]:
-    """Run the closed loop once; what the environment must remember follows from the weights, not from the preset."""
+def watch(settings: Settings) -> Path | None:
+    """Show the closed loop live in a browser, until Ctrl-C or for ``play.episodes``; then film what was seen.
+
+    Returns:
+        the video of the last whole episodes, ``<run>/play/watched.mp4``; None where none was whole.
+    """
+    # Filming needs none of Newton's viewers, which these import.
+    from argos_sim.viewing.visualizer import add_viewer, free_port, require_viser
+    from argos_sim.viewing.watching import Watch
+
+    require_viser()
+    host, port = settings.play.host, free_port(settings.play.host, settings.play.port)
+    weights = Weights.find(settings)
+    policy = load_policy(settings, weights)
+    cfg = play_cfg(settings, weights, policy, num_envs=1)
+    add_viewer(cfg, host, port)
+    with make_environment(cfg) as env:
+        controller, seed = policy.controller.to(env.device), settings.seed + PLAY_SEED
+        painter = partial(make_painter, weights.encoder, policy.encoder.spec)
+        watching = Watch(env, controller, policy.planner, painter, f"ARGOS · {settings.task}", seed)
+        shown = "localhost" if host in ("127.0.0.1", "0.0.0.0") else host
+        print(f"[play] the weights in {weights.owner}, live at http://{shown}:{port} (Ctrl-C ends it)", flush=True)
+        recording = watching.run(settings.play.episodes)
+        if recording is None:
+            print("[play] ended before an episode was whole; there is no video.")
+            return None
+        video = settings.folder / "play" / "watched.mp4"
+        write_video(recording, painter(recording.vision), video)
+    print(f"[play] {_score(recording)}: {video}", flush=True)
+    return video
+
+
+def _score(recording: Recording) -> str:
+    reached = [judgement.reached for episode in recording.judgements for judgement in episode]
+    return (
+        f"reached {sum(reached)} of {len(reached)} targets and did what was asked in {sum(recording.done)} of "
+        f"{recording.episodes} episodes"
+    )
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The three trained parts, which know the same latents."""
+
+    encoder: StateEncoder
+    planner: Planner
+    controller: Controller
+
+
+def load_policy(settings: Settings, weights: Weights) -> Policy:
+    """The parts in ``weights``; those that don't belong together are refused."""
     encoder = StateEncoder.load(weights.encoder)
     planner = Planner.load(weights.planner, settings.controller.sampling, settings.resolved_device())
     planner.spec.require(encoder.spec, f"the planner {weights.planner}", f"the encoder {weights.encoder}")
     controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
-    cfg = environment_cfg(settings, episodes, encoder=str(weights.encoder))
-    if tuple(cfg.joint_names) != encoder.joint_names:
-        raise SettingsError(wrong_encoder(str(weights.encoder), encoder.joint_names, cfg.joint_names))
+    return Policy(encoder, planner, controller)
+
+
+def play_cfg(settings: Settings, weights: Weights, policy: Policy, num_envs: int) -> LatentTrackingEnvCfg:
+    """An environment to play in; what it must remember follows from the weights, not from the preset."""
+    cfg = environment_cfg(settings, num_envs, encoder=str(weights.encoder))
+    if tuple(cfg.joint_names) != policy.encoder.joint_names:
+        raise SettingsError(wrong_encoder(str(weights.encoder), policy.encoder.joint_names, cfg.joint_names))
     cfg.ranges = dataclasses.replace(settings.ranges())
     cfg.seed = settings.seed + PLAY_SEED
-    cfg.perception.image_size = encoder.vision.image_size
-    cfg.perception.control_history = controller.cfg.history
-    cfg.perception.history_s = max(-offset for offset in planner.world_model.config.history)
+    cfg.perception.image_size = policy.encoder.vision.image_size
+    cfg.perception.control_history = policy.controller.cfg.history
+    cfg.perception.history_s = max(-offset for offset in policy.planner.world_model.config.history)
     cfg.apply()
-    with make_environment(cfg) as env:
-        recording = record_episodes(env, controller.to(env.device), planner, settings.seed + PLAY_SEED)
-    return recording, make_painter(weights.encoder, encoder.spec, recording.vision)
+    return cfg
 
 
 def plan_pictures(recording: Recording, paint: Painter, folder: Path, most: int = PLAN_PICTURES) -> list[Path]:

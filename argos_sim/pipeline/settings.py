@@ -184,6 +184,26 @@ class AdaptationSettings:
 
 
 @dataclass(frozen=True)
+class PlaySettings:
+    """How the policy is shown."""
+
+    viewer: Literal["none", "viser"] = "none"
+    """none films episodes; viser shows one arm live in a browser."""
+    episodes: int | None = None
+    """How many; by default 6 are filmed, and watching goes on until Ctrl-C."""
+    host: str = "127.0.0.1"
+    """Address at which the viewer is served; 0.0.0.0 lets other machines see it, and ask for instructions."""
+    port: int = 8080
+    """The viewer's port, or the next free one."""
+
+    def __post_init__(self) -> None:
+        if self.episodes is not None and self.episodes < 1:
+            raise ValueError(f"play.episodes is {self.episodes}; at least one episode must be played.")
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"play.port is {self.port}, which is no port: choose one from 1 to 65535.")
+
+
+@dataclass(frozen=True)
 class WorldsSettings:
     """Small worlds that the planner's design is judged in; apart from the pipeline."""
 
@@ -221,6 +241,7 @@ class Settings:
     controller: ControllerSettings = field(default_factory=ControllerSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     adaptation: AdaptationSettings = field(default_factory=AdaptationSettings)
+    play: PlaySettings = field(default_factory=PlaySettings)
     worlds: WorldsSettings = field(default_factory=WorldsSettings)
     throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
 

@@ -82,6 +82,13 @@ def _play(settings: Settings) -> None:
     play(settings)
 
 
+def show(settings: Settings) -> None:
+    """The stage ``play``, or what the settings want to see instead of a video: the policy live in a browser."""
+    from argos_sim.pipeline.play import play, watch
+
+    (watch if settings.play.viewer == "viser" else play)(settings)
+
+
 def _report(settings: Settings) -> None:
     from argos_sim.pipeline.evaluate import write_metrics
     from argos_sim.pipeline.report import write_report

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,8 +84,20 @@ class Recording:
         return label if touched == named else f"{label}, not {named}"
 
 
+def joined(recordings: Sequence[Recording]) -> Recording:
+    """Several recordings of equal length as one, their episodes one after the other."""
+    merged: dict[str, Any] = {"plan": LatentState.cat([r.plan for r in recordings])}
+    for field in dataclasses.fields(Recording):
+        parts = [getattr(r, field.name) for r in recordings]
+        if isinstance(parts[0], Tensor):
+            merged[field.name] = torch.cat(parts, 1)
+        elif isinstance(parts[0], list):
+            merged[field.name] = list(itertools.chain.from_iterable(parts))
+    return dataclasses.replace(recordings[0], **merged)
+
+
 class ImaginedTargets:
-    """A target source that imagines further than the next target, and keeps what it imagined first.
+    """A target source that imagines further than the next target, and keeps what it imagined first and last.
 
     Args:
         planner: frozen; of the same latents as the environment.
@@ -92,6 +107,7 @@ class ImaginedTargets:
     def __init__(self, planner: Planner, targets: int = 3, seed: int = 0) -> None:
         self.planner, self.count, self.seed = planner, targets, seed
         self.first: LatentState | None = None
+        self.latest: LatentState | None = None
 
     def targets(self, env: LatentTrackingEnv, ids: Tensor, horizon: Tensor) -> LatentState:
         """See ``argos_sim.targets.TargetSource``."""
@@ -100,63 +116,102 @@ class ImaginedTargets:
         period = env.cfg.rates.planner_period_s
         plan = self.planner.plan(history[ids], mask[ids], instruction.text(ids), self.count, period, self.seed).targets
         self.seed += 1
+        self.latest = plan
         if self.first is None:
             self.first = plan
         return plan[:, 0].to(env.device)
 
 
+class Recorder:
+    """Keeps an episode of every environment: ``begin`` at its reset, ``capture`` before each step, then ``finish``."""
+
+    def __init__(self, env: LatentTrackingEnv, source: ImaginedTargets) -> None:
+        self.env, self.source = env, source
+        self.target: Any = env.target
+        self.instruction: Any = env.instruction
+        self.target.source, self.target.cfg.record = source, True
+        self.frames: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.errors: list[tuple[Tensor, Tensor]] = []
+
+    def begin(self) -> None:
+        """Forget the episode before; its first plan is the source's next."""
+        self.source.first = None
+        self.frames, self.errors = [], []
+        self.target.records.clear()
+
+    def capture(self) -> bool:
+        """Keep the present control step.
+
+        Returns:
+            whether a camera frame was due in it.
+        """
+        perception, due = self.env.perception, len(self.errors) % self.env.cfg.rates.control_per_frame == 0
+        if due:
+            frame = (perception.images.clone(), perception.vision.clone(), self.target.target_vision.clone())
+            self.frames.append(frame)
+        share = self.target.vision_error() / self.target.given_vision_error
+        self.errors.append((self.target.joint_error(), share))
+        return due
+
+    def finish(self) -> Recording:
+        """The episode up to the last step that was kept."""
+        assert self.source.first is not None
+        env, rates, instruction = self.env, self.env.cfg.rates, self.instruction
+        images, vision, wanted = (torch.stack(x).cpu() for x in zip(*self.frames, strict=True))
+        joint_error, share = (torch.stack(x).cpu() for x in zip(*self.errors, strict=True))
+        names = instruction.objects
+        return Recording(
+            images,
+            vision,
+            wanted,
+            self.source.first.to("cpu"),
+            joint_error,
+            share,
+            _judgements(self.target.records, env.num_envs, rates.control_dt),
+            instruction.text(torch.arange(env.num_envs, device=env.device)),
+            [names[i] for i in instruction.named.tolist()],
+            [names[i] if i >= 0 else None for i in instruction.first_touched.tolist()],
+            (instruction.touched_at * rates.control_dt).tolist(),
+            instruction.success.tolist(),
+            rates.control_dt,
+            rates.control_per_frame,
+            rates.control_per_plan,
+        )
+
+
 @torch.no_grad()
 def record_episodes(env: LatentTrackingEnv, controller: Controller, planner: Planner, seed: int = 0) -> Recording:
     """One episode in every environment, from its reset to its end, with the planner live."""
-    rates, perception = env.cfg.rates, env.perception
-    target: Any = env.target
-    instruction: Any = env.instruction
-    source = ImaginedTargets(planner, seed=seed)
-    target.source, target.cfg.record = source, True
-    env.generator.manual_seed(seed)
-    perception.generator.manual_seed(seed + 1)
-    obs, _ = env.reset()
-    # Isaac Lab plans once while it builds an environment; only this reset's plan is to be shown.
-    every = torch.arange(env.num_envs, device=env.device)
-    source.first = None
-    target._resample_command(every)
-    target.ensure_ready()
-    obs = env.observation_manager.compute()
-    target.records.clear()
-    frames: list[tuple[Tensor, Tensor, Tensor]] = []
-    errors: list[tuple[Tensor, Tensor]] = []
+    recorder = Recorder(env, ImaginedTargets(planner, seed=seed))
+    obs = begin_episode(env, recorder, seed)
     steps = env.max_episode_length
     for step in tqdm(range(steps), desc="playing", leave=False):
-        if step % rates.control_per_frame == 0:
-            frames.append((perception.images.clone(), perception.vision.clone(), target.target_vision.clone()))
-        errors.append((target.joint_error(), target.vision_error() / target.given_vision_error))
+        recorder.capture()
         # The last state is shown too, but stepping from it would begin the next episode.
         if step < steps - 1:
-            obs = env.step(_action(controller, obs))[0]
-    assert source.first is not None
-    images, vision, wanted = (torch.stack(x).cpu() for x in zip(*frames, strict=True))
-    joint_error, share = (torch.stack(x).cpu() for x in zip(*errors, strict=True))
-    names = instruction.objects
-    return Recording(
-        images,
-        vision,
-        wanted,
-        source.first.to("cpu"),
-        joint_error,
-        share,
-        _judgements(target.records, env.num_envs, rates.control_dt),
-        instruction.text(every),
-        [names[i] for i in instruction.named.tolist()],
-        [names[i] if i >= 0 else None for i in instruction.first_touched.tolist()],
-        (instruction.touched_at * rates.control_dt).tolist(),
-        instruction.success.tolist(),
-        rates.control_dt,
-        rates.control_per_frame,
-        rates.control_per_plan,
-    )
+            obs = env.step(action(controller, obs))[0]
+    return recorder.finish()
 
 
-def _action(controller: Controller, obs) -> Tensor:
+def begin_episode(env: LatentTrackingEnv, recorder: Recorder, seed: int | None = None) -> Any:
+    """Reset every environment and plan; with a ``seed``, what is drawn at this reset follows from it.
+
+    Returns:
+        the first observations.
+    """
+    if seed is not None:
+        env.generator.manual_seed(seed)
+        env.perception.generator.manual_seed(seed + 1)
+    env.reset()
+    # Isaac Lab plans once while it builds an environment; only this reset's plan is to be shown.
+    recorder.begin()
+    env.target.forget()
+    env.target.ensure_ready()
+    recorder.target.records.clear()
+    return env.observation_manager.compute()
+
+
+def action(controller: Controller, obs: Any) -> Tensor:
     """The controller's action (N, J), in shares of the torque limits."""
     cfg = controller.cfg
     vision, target = (obs[name].unflatten(-1, (cfg.patches, cfg.channels)) for name in (VISION, TARGET_VISION))

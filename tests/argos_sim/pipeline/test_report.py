@@ -17,6 +17,7 @@ from argos_sim.reporting.curves import chart, read_curves
 from argos_sim.reporting.figures import plain
 from argos_sim.reporting.provenance import flattened
 from argos_wm.checkpoint import CheckpointError, save_json
+from tests.chromium import chromium
 
 METRICS = {
     "preset": "fabricated",
@@ -104,6 +105,18 @@ def test_missing_metrics_are_named(run: Settings) -> None:
     (run.folder / "metrics.json").unlink()
     with pytest.raises(CheckpointError, match=r"metrics\.json"):
         write_report(run)
+
+
+def test_opens_in_a_browser_that_fetches_nothing_and_complains_of_nothing(run: Settings, tmp_path: Path) -> None:
+    with chromium(tmp_path) as page:
+        page.open(write_report(run).as_uri())
+        page.wait(lambda: page.run("document.readyState") == "complete", "the report")
+        assert "0.612" in page.run("document.body.innerText")
+        pictures = page.run("[...document.images].map(image => image.naturalWidth)")
+        assert pictures and 0 not in pictures
+        fetched = page.run("performance.getEntriesByType('resource').map(entry => entry.name)")
+        assert [name for name in fetched if not name.startswith("data:")] == []
+        assert page.complaints == []
 
 
 def test_a_large_video_stays_beside_the_report(run: Settings) -> None:

@@ -31,6 +31,17 @@ KNOWN = (*scene.RANGES, *motors.RANGES, *senses.RANGES)
 """Ranges that this loop can draw."""
 
 
+def require_known(ranges: RandomizationRanges) -> None:
+    """Refuse ranges with axes that this loop does not have."""
+    nominal = RandomizationRanges()
+    other = [n for n in range_names() if n not in KNOWN and getattr(ranges, n) != getattr(nominal, n)]
+    if other:
+        raise ValueError(
+            f"MuJoCo's loop cannot randomize {', '.join(other)}. Name other evaluation.transfer_conditions, or judge "
+            "on Isaac Lab's engines alone (transfer_own, transfer_other)."
+        )
+
+
 class Drive(Protocol):
     """What moves the arms."""
 
@@ -112,10 +123,7 @@ class Loop:
         light: bool = False,
         seed: int = 0,
     ) -> None:
-        nominal = RandomizationRanges()
-        other = [n for n in range_names() if n not in KNOWN and getattr(ranges, n) != getattr(nominal, n)]
-        if other:
-            raise ValueError(f"MuJoCo's loop cannot randomize {', '.join(other)}; judge on Isaac Lab's engines alone.")
+        require_known(ranges)
         planner.spec.require(encoder.spec, "the planner", "the encoder")
         if world.joint_names != encoder.spec.joint_names:
             raise ValueError(f"The robot's joints are {world.joint_names}, the encoder's {encoder.spec.joint_names}.")

@@ -16,7 +16,7 @@ from argos_sim.controller.network import load_controller
 from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.evaluation import ControllerPolicy, PerfectTracking, controller_figures
-from argos_sim.mujoco_c.loop import Drive, ExportedController, Loop, NoTorque
+from argos_sim.mujoco_c.loop import Drive, ExportedController, Loop, NoTorque, require_known
 from argos_sim.mujoco_c.loop import PerfectTracking as PerfectTrackingInMujoco
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.encoder import load_encoder
@@ -125,6 +125,8 @@ def _isaac_lab(settings: Settings, engine: str, stages: tuple[str, ...], stack: 
 def _mujoco(settings: Settings, engine: str, stages: tuple[str, ...], stack: ExitStack) -> JudgeCell:
     """Judges in the independent loop: exported controllers, and two yardsticks that need none."""
     count = settings.evaluation.transfer_episodes
+    for ranges in conditions(settings, engine).values():
+        require_known(ranges)
     world, encoder = World.of(environment_cfg(settings, 1)), load_encoder(settings)
     planner = Planner.load(settings.folder / "planner", settings.controller.sampling, settings.resolved_device())
     arms = min(ARMS, count)

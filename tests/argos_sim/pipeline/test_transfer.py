@@ -60,6 +60,16 @@ def test_a_missing_or_broken_export_ends_in_a_sentence(tmp_path: Path) -> None:
     assert not (tmp_path / "transfer").exists()
 
 
+def test_ranges_that_mujocos_loop_lacks_are_refused_before_any_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = finished(tmp_path, "imitation", "ppo", "planner", "export")
+    monkeypatch.setattr(transfer, "ControllerRuntime", lambda folder: None)
+    with pytest.raises(ValueError, match="MuJoCo's loop cannot randomize .*tilt.*transfer_own"):
+        transfer_stage(dataclasses.replace(settings, randomization="complete"), MUJOCO)
+    assert not (tmp_path / "transfer").exists()
+
+
 def test_a_killed_run_goes_on_with_the_cell_that_it_was_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = finished(tmp_path, "imitation", "ppo", "planner")
     settings = dataclasses.replace(settings, evaluation=EvaluationSettings(transfer_conditions=("nominal", "train")))

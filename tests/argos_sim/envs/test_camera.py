@@ -52,4 +52,4 @@ def test_a_camera_is_moved_as_far_as_asked_and_not_without() -> None:
 def test_a_camera_without_segmentation_is_refused() -> None:
     camera = SimpleNamespace(cfg=SimpleNamespace(data_types=["rgb"]))
     with pytest.raises(ValueError, match="gives no semantic_segmentation"):
-        Perception(camera, None, [], None, None, None, None, 0)  # pyright: ignore[reportArgumentType]
+        Perception(camera, None, [], torch.ones(0), None, None, None, None, 0)  # pyright: ignore[reportArgumentType]

@@ -154,7 +154,7 @@ def test_the_controller_is_shown_what_the_environment_shows(
         error = (observed[VISION] - feed["vision"].flatten(1)).square().mean().sqrt()
         assert error < 0.1, "two states 0.8 s apart differ by more than 1"
         loop.arms.step(torque)
-        env.step(torch.from_numpy(torque) / env.motors.cfg.stall_torque)
+        env.step(torch.from_numpy(torque) / env.motors.stall_torque)
 
 
 def same_state(env: LatentTrackingEnv, loop: Loop) -> None:

@@ -22,7 +22,7 @@ from argos_sim.controller.network import Controller, load_controller, save_contr
 from argos_sim.controller.translation import Experience, InverseModel, fit_inverse, moments, translation_of
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.evaluation import PerfectTracking, Policy, judge
-from argos_sim.pipeline.environment import environment_cfg, make_environment
+from argos_sim.pipeline.environment import environment_cfg, make_environment, physics_identity
 from argos_sim.pipeline.evaluate import EVALUATION_SEED
 from argos_sim.pipeline.play import Weights
 from argos_sim.pipeline.settings import AdaptationSettings, Settings
@@ -106,7 +106,7 @@ def _inputs_before(settings: Settings) -> dict[str, Any]:
         "judged": [_fleet(cfg), cfg.episodes],
         "sampling": dataclasses.asdict(settings.controller.sampling),
         "ranges": settings.drawn_from(),
-        "physics": settings.resolved_physics(),
+        "physics": physics_identity(settings),
         "task": settings.task,
         "seed": settings.seed,
     }
@@ -232,7 +232,8 @@ class Fleet:
             save_tensors(weights, values)
         values = load_tensors(weights)
         for learner in self.learners:
-            own = {k.removeprefix(f"{learner.name}."): v for k, v in values.items() if k.startswith(learner.name)}
+            prefix = f"{learner.name}."
+            own = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
             load_into(learner.controller, own, weights)
 
     def learn(self, learner: Learner, number: int) -> None:

@@ -20,7 +20,7 @@ from argos_sim.mujoco_c.loop import Drive, ExportedController, Loop, NoTorque, r
 from argos_sim.mujoco_c.loop import PerfectTracking as PerfectTrackingInMujoco
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.encoder import load_encoder
-from argos_sim.pipeline.environment import environment_cfg, make_environment
+from argos_sim.pipeline.environment import environment_cfg, make_environment, physics_identity
 from argos_sim.pipeline.evaluate import EVALUATION_SEED, judge_planned, print_result
 from argos_sim.pipeline.export import export_trained
 from argos_sim.pipeline.settings import Settings, SettingsError
@@ -72,6 +72,7 @@ def transfer_stage(settings: Settings, engine: str) -> None:
                 "planner": planner["fingerprint"],
                 "sampling": dataclasses.asdict(settings.controller.sampling),
                 "task": settings.task,
+                "physics": None if engine == MUJOCO else physics_identity(settings, engine),
                 "ranges": dataclasses.asdict(ranges),
                 "episodes": settings.evaluation.transfer_episodes,
                 "seed": settings.seed,

@@ -79,11 +79,12 @@ def test_the_table_compares_in_pairs_of_episodes(tmp_path: Path) -> None:
         tabulate(run, [])
     whole = (torch.arange(200) % 4 < 3).float()
     worse = whole * (torch.arange(200) % 20 != 0)  # loses 10 of the 150 that were done
-    judged(run.folder / "evaluation" / "controllers", {"imitation": torch.zeros(200), "ppo": whole})
+    before = {"imitation": torch.zeros(200), "dagger": whole}
+    judged(run.folder / "evaluation" / "controllers", before | {"ppo": whole})
     judged(ablation_folder(run, "no_history") / "evaluation" / "controllers", {"imitation": whole, "ppo": worse})
     text = tabulate(run, ablation_names()).read_text()
     rows = {row["name"]: row for row in json.loads((tmp_path / "run-ablations" / "ablations.json").read_text())["rows"]}
-    assert list(rows) == ["the whole", "imitation", "no_history"]
+    assert list(rows) == ["the whole", "dagger", "imitation", "no_history"]
     assert rows["imitation"]["train"]["below"] == pytest.approx(0.75)
     assert rows["no_history"]["unseen"]["below"] == pytest.approx(0.05)
     # The episodes differ in what makes them hard, which is in both: unpaired, ±8 points and more.

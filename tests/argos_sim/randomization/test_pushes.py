@@ -18,7 +18,11 @@ N, BODIES = 64, 7
 def world() -> SimpleNamespace:
     """Robots whose applied forces are counted."""
     env = SimpleNamespace(num_envs=N, device="cpu", generator=torch.Generator().manual_seed(0))
-    env.cfg, env.draws, env.applied = SimpleNamespace(rates=Rates()), Draws(get_ranges("complete"), N), 0
+    env.cfg, env.draws, env.applied = (
+        SimpleNamespace(rates=Rates(), push_scale=1.0),
+        Draws(get_ranges("complete"), N),
+        0,
+    )
 
     def apply(**_: object) -> None:
         env.applied += 1

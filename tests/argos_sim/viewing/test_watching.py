@@ -45,13 +45,14 @@ def test_time_passes_no_faster_than_real_and_is_not_caught_up_with() -> None:
     pace, begin = Pace(0.02), time.monotonic()
     for _ in range(10):
         pace.wait()
-    assert time.monotonic() - begin >= 0.2
+    # Time is due from when it was due before, which is a little earlier than it was noticed.
+    assert time.monotonic() - begin >= 0.19
     time.sleep(0.3)
     pace.wait()
     begin = time.monotonic()
     for _ in range(5):
         pace.wait()
-    assert time.monotonic() - begin >= 0.1
+    assert time.monotonic() - begin >= 0.09
 
 
 def test_the_first_interruption_is_noted_and_the_second_ends() -> None:

@@ -219,7 +219,7 @@ class RewardsCfg:
     reached = RewardTermCfg(func=rewards.target_reached, weight=25.0)
     # With tracking alone, PPO reached more of `lift`'s targets and lifted less than the imitation that it began with
     # (perhaps since a held block stops the jaw where the target has it, squeezed or not); with this, it lifted more.
-    done = RewardTermCfg(func=rewards.done, weight=10.0)
+    done = RewardTermCfg(func=rewards.done, weight=30.0)
     torque = RewardTermCfg(func=rewards.torque_cost, weight=-0.1)
     torque_rate = RewardTermCfg(func=rewards.torque_rate_cost, weight=-0.3)
     limits = RewardTermCfg(func=rewards.joint_limit_cost, weight=-1.0, params={"margin": 0.05})

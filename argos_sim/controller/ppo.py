@@ -70,8 +70,8 @@ class PPOConfig:
     pull: float = 0.2
     """Weight of the mean squared distance to the imitated action, in units of ``init_std``, at the start."""
     pull_decay: float = 1.0
-    """Factor on that weight in each iteration. After DAgger, with 0.02 and 0.9, 50 iterations took what was done from 87
-    to 75 % (`reach`, nominal); with these, 16 iterations left it where it was (83 and 84 %, train; 128 episodes each,
+    """Factor on that weight in each iteration. After DAgger, with 0.02 and 0.9, 50 iterations took success from
+    87 to 75 % (`reach`, nominal); with these, 16 iterations left it there (83 and 84 %, train; 128 episodes each,
     one run each, with other weights of the reward for what is done)."""
     critic_hidden: tuple[int, ...] = (256, 128)
     checkpoint_every: int = 20

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import isaaclab.sim as sim_utils
 from isaaclab.assets import ArticulationCfg
+from isaaclab_newton.sim.schemas import NewtonArticulationCfg
+from isaaclab_physx.sim.schemas import PhysxArticulationCfg
 
+from argos_sim.actuators import MotorActuatorCfg
 from argos_sim.envs.camera import CameraPose
 from argos_sim.experts import Arm
 
@@ -61,6 +66,30 @@ class Gripper:
     """Height of the fingertip over the table on the way [m]."""
     low: float
     """The same when a block is taken [m]."""
+
+
+def articulation(usd: Path, ready: dict[str, float], motors: MotorActuatorCfg) -> ArticulationCfg:
+    """An arm fixed at its base and driven by its motors alone, labelled for the segmentation.
+
+    Args:
+        ready: the pose in which episodes begin, by joint, in the order of state and action [rad; m where one slides].
+    """
+    return ArticulationCfg(
+        prim_path="{ENV_REGEX_NS}/Robot",
+        spawn=sim_utils.UsdFileCfg(
+            usd_path=str(usd),
+            semantic_tags=[("class", "robot")],
+            articulation_props={
+                "/.*": [
+                    NewtonArticulationCfg(self_collision_enabled=False),
+                    PhysxArticulationCfg(enabled_self_collisions=False),
+                ]
+            },
+        ),
+        init_state=ArticulationCfg.InitialStateCfg(joint_pos=ready),
+        joint_ordering=list(ready),
+        actuators={"motors": motors},
+    )
 
 
 @dataclass(frozen=True)

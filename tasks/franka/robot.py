@@ -18,18 +18,14 @@ from __future__ import annotations
 
 import math
 
-import isaaclab.sim as sim_utils
 import torch
-from isaaclab.assets import ArticulationCfg
-from isaaclab_newton.sim.schemas import NewtonArticulationCfg
-from isaaclab_physx.sim.schemas import PhysxArticulationCfg
 
 from argos_sim.actuators import MotorActuatorCfg
 from argos_sim.envs.camera import CameraPose
 from argos_sim.experts import Arm
 from argos_sim.kinematics import SerialChain
 from argos_sim.paths import asset
-from tasks.robot import Gripper, Robot, Workspace
+from tasks.robot import Gripper, Robot, Workspace, articulation
 
 USD_PATH = asset("robots", "franka", "usd", "franka.usda")
 MJCF_PATH = asset("robots", "franka", "franka.xml")
@@ -107,32 +103,19 @@ READY_POSE: dict[str, float] = {
 }
 """Drawn back, hand pointing down and half open, the blocks ahead in the camera's view [rad; m]."""
 
-FRANKA_CFG = ArticulationCfg(
-    prim_path="{ENV_REGEX_NS}/Robot",
-    spawn=sim_utils.UsdFileCfg(
-        usd_path=str(USD_PATH),
-        semantic_tags=[("class", "robot")],
-        articulation_props={
-            "/.*": [
-                NewtonArticulationCfg(self_collision_enabled=False),
-                PhysxArticulationCfg(enabled_self_collisions=False),
-            ]
-        },
+FRANKA_CFG = articulation(
+    USD_PATH,
+    READY_POSE,
+    MotorActuatorCfg(
+        joint_names_expr=[".*"],
+        stall_torque=MOTOR_TORQUES,
+        back_emf=VISCOUS,
+        armature=ARMATURE,
+        friction=FRICTION,
+        dynamic_friction=FRICTION,
+        actuator_effort_limit=MOTOR_TORQUES,
+        actuator_velocity_limit=VELOCITY_LIMITS,
     ),
-    init_state=ArticulationCfg.InitialStateCfg(joint_pos=READY_POSE),
-    joint_ordering=list(JOINT_NAMES),
-    actuators={
-        "motors": MotorActuatorCfg(
-            joint_names_expr=[".*"],
-            stall_torque=MOTOR_TORQUES,
-            back_emf=VISCOUS,
-            armature=ARMATURE,
-            friction=FRICTION,
-            dynamic_friction=FRICTION,
-            actuator_effort_limit=MOTOR_TORQUES,
-            actuator_velocity_limit=VELOCITY_LIMITS,
-        )
-    },
 )
 """The arm, fixed at its base, driven by seven commanded torques and two forces."""
 

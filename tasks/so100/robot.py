@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import math
 
-import isaaclab.sim as sim_utils
 import torch
-from isaaclab.assets import ArticulationCfg
-from isaaclab_newton.sim.schemas import NewtonArticulationCfg
-from isaaclab_physx.sim.schemas import PhysxArticulationCfg
 
 from argos_sim.actuators import STALL_TORQUE, STS3215ActuatorCfg
 from argos_sim.envs.camera import CameraPose
 from argos_sim.experts import Arm
 from argos_sim.kinematics import SerialChain
 from argos_sim.paths import asset
-from tasks.robot import Gripper, Robot, Workspace
+from tasks.robot import Gripper, Robot, Workspace, articulation
 
 USD_PATH = asset("robots", "so100", "usd", "so100.usda")
 MJCF_PATH = asset("robots", "so100", "so100.xml")
@@ -58,22 +54,7 @@ READY_POSE: dict[str, float] = {
 }
 """Drawn back over the base, jaw half open, the whole table ahead in the camera's view [rad]."""
 
-SO100_CFG = ArticulationCfg(
-    prim_path="{ENV_REGEX_NS}/Robot",
-    spawn=sim_utils.UsdFileCfg(
-        usd_path=str(USD_PATH),
-        semantic_tags=[("class", "robot")],
-        articulation_props={
-            "/.*": [
-                NewtonArticulationCfg(self_collision_enabled=False),
-                PhysxArticulationCfg(enabled_self_collisions=False),
-            ]
-        },
-    ),
-    init_state=ArticulationCfg.InitialStateCfg(joint_pos=READY_POSE),
-    joint_ordering=list(JOINT_NAMES),
-    actuators={"motors": STS3215ActuatorCfg(joint_names_expr=[".*"])},
-)
+SO100_CFG = articulation(USD_PATH, READY_POSE, STS3215ActuatorCfg(joint_names_expr=[".*"]))
 """The arm, fixed at its base, driven by six commanded torques."""
 
 CONSTRAINT = ((0.0, 1.0, 1.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 0.0, 0.0, 1.0))

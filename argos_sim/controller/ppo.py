@@ -27,8 +27,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller, ControllerModel
-from argos_sim.randomization.curriculum import WidenRanges
-from argos_wm.checkpoint import CheckpointError, load_into, load_json, load_tensors, save_json, save_tensors
+from argos_sim.controller.ppo_checkpoint import resume, save
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.parallel import Parallel
 
@@ -248,7 +247,7 @@ def train_ppo(
     Of several processes all return the same actor; the main one keeps ``out_dir`` and logs.
     """
     widening, parallel = env.unwrapped.widening, algorithm.parallel
-    start = _resume(algorithm, widening, out_dir, cfg)
+    start = resume(algorithm, widening, out_dir, cfg)
     if parallel.ranks > 1:
         algorithm.broadcast_parameters()  # the critic's first weights
     if parallel.main:
@@ -282,7 +281,7 @@ def train_ppo(
             logger.log({f"ppo/{k}": v for k, v in figures.items()}, iteration)
         bar.set_postfix(reward=f"{figures['reward']:.3f}", reached=f"{figures.get('reached', float('nan')):.2f}")
         if (iteration + 1) % cfg.checkpoint_every == 0 and parallel.main:
-            _save(algorithm, widening, out_dir, iteration + 1, cfg)
+            save(algorithm, widening, out_dir, iteration + 1, cfg)
     algorithm.eval_mode()
     actor = algorithm.get_policy()
     assert isinstance(actor, ControllerModel)
@@ -367,50 +366,3 @@ def _require_finite(obs: TensorDict, reward: Tensor) -> None:
             raise FloatingPointError(
                 f"The {name} of {bad} environments is not finite; training stopped, and resumes from its checkpoint."
             )
-
-
-def _save(algorithm: TrackingPPO, widening: WidenRanges | None, out_dir: Path, iteration: int, cfg: PPOConfig) -> None:
-    tensors: dict[str, Tensor] = {}
-    for name, module in (("actor", algorithm.get_policy()), ("critic", algorithm._raw_critic)):
-        tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
-    for index, state in algorithm.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-    if widening is not None:
-        tensors |= {f"curriculum.{k}": v for k, v in widening.state().items()}
-    tensors["iteration"] = torch.tensor(iteration)
-    tensors["learning_rate"] = torch.tensor(algorithm.learning_rate, dtype=torch.float64)
-    save_json(out_dir / "checkpoint.json", _identity(cfg))
-    save_tensors(out_dir / "checkpoint.safetensors", tensors)
-
-
-def _identity(cfg: PPOConfig) -> dict[str, Any]:
-    """The settings that a checkpoint must share to be continued; a longer run may continue a shorter one."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(cfg).items() if k != "iterations"}
-
-
-def _resume(algorithm: TrackingPPO, widening: WidenRanges | None, out_dir: Path, cfg: PPOConfig) -> int:
-    path = out_dir / "checkpoint.safetensors"
-    if not path.exists():
-        return 0
-    stored, wanted = load_json(out_dir / "checkpoint.json"), _identity(cfg)
-    different = [k for k in wanted if stored.get(k) != wanted[k]]
-    if different:
-        raise CheckpointError(
-            f"The PPO checkpoint in {out_dir} was made with other settings ({', '.join(different)}). Restore them, or "
-            "start anew with overwrite=true."
-        )
-    tensors = load_tensors(path)
-    iteration = int(tensors.pop("iteration"))
-    algorithm.learning_rate = float(tensors.pop("learning_rate"))
-    for name, module in (("actor", algorithm.get_policy()), ("critic", algorithm._raw_critic)):
-        load_into(module, {k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(f"{name}.")}, path)
-    if widening is not None:
-        widening.load({k.removeprefix("curriculum."): v for k, v in tensors.items() if k.startswith("curriculum.")})
-    state = algorithm.optimizer.state_dict()
-    state["state"] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, field = key.split(".")
-            state["state"].setdefault(int(index), {})[field] = value
-    algorithm.optimizer.load_state_dict(state)
-    return iteration

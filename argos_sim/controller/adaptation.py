@@ -100,12 +100,7 @@ def practise(env: LatentTrackingEnv, policy: FleetPolicy, cfg: AdaptationConfig,
         what was sensed (T, N, …) and done (T, N, J), float16, and whether the episode was still the first (T, N).
     """
     generator = torch.Generator().manual_seed(seed)
-    env.generator.manual_seed(seed)
-    env.perception.generator.manual_seed(seed + 1)
-    torch.manual_seed(seed + 2)
-    if env.target.source is not None:
-        env.target.source.reseed(seed + 3)
-    obs, _ = env.reset()
+    obs, _ = env.reset_from(seed)
     kept: dict[str, list[Tensor]] = {name: [] for name in (*GROUPS, ACTION, ALIVE)}
     alive = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
     noise, decay = 0.0, 1 - env.cfg.rates.control_dt / cfg.noise_time_s

@@ -59,12 +59,7 @@ def visit(
     generator = torch.Generator().manual_seed(seed)
     taught = torch.rand(env.num_envs, 1, generator=generator) < cfg.expert_share
     taught = taught.to(env.device)
-    env.generator.manual_seed(seed)
-    env.perception.generator.manual_seed(seed + 1)
-    torch.manual_seed(seed + 2)
-    if env.target.source is not None:
-        env.target.source.reseed(seed + 3)
-    obs, _ = env.reset()
+    obs, _ = env.reset_from(seed)
     expert.begin(torch.arange(env.num_envs, device=env.device))
     policy = ControllerPolicy(controller)
     kept: dict[str, list[Tensor]] = {name: [] for name in (*GROUPS, LABEL)}

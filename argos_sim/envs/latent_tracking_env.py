@@ -126,6 +126,15 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         if rounding:
             self._frames_from = self.common_step_counter
 
+    def reset_from(self, seed: int) -> Any:
+        """``reset`` with all that is drawn, there and from there on, depending on ``seed`` alone."""
+        self.generator.manual_seed(seed)
+        self.perception.generator.manual_seed(seed + 1)
+        torch.manual_seed(seed + 2)
+        if self.target.source is not None:
+            self.target.source.reseed(seed + 3)
+        return self.reset()
+
     def reset(self, *args: Any, **kwargs: Any) -> Any:
         """As in Isaac Lab; it hands the motors the command of the last episode once more, which they forget here."""
         seen = super().reset(*args, **kwargs)

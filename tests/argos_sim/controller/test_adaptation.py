@@ -25,6 +25,7 @@ from argos_sim.controller.adaptation import (
 )
 from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.controller.translation import Experience, Translation, fit_inverse, terms
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.pipeline.adapt import Fleet, adaptation_figures, make_learners
 from argos_sim.pipeline.settings import AdaptationSettings, Settings
 from argos_sim.randomization.shifts import Shift
@@ -45,6 +46,8 @@ class LineEnv:
         self.target = SimpleNamespace(source=SimpleNamespace(reseed=lambda seed: None))
         self.cfg = SimpleNamespace(rates=SimpleNamespace(control_dt=0.02))
         self.breaks_at: int | None = None
+
+    reset_from = LatentTrackingEnv.reset_from
 
     def reset(self):
         self.state = torch.zeros(N, 4)

@@ -11,6 +11,7 @@ import torch
 from argos_sim.controller.dagger import DaggerConfig, dagger, visit
 from argos_sim.controller.imitation import ImitationData
 from argos_sim.controller.network import Controller, ControllerConfig
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import LoopConfig
 
@@ -35,6 +36,8 @@ class LineEnv:
         self.perception = SimpleNamespace(generator=torch.Generator())
         self.target = SimpleNamespace(source=SimpleNamespace(reseed=lambda seed: None))
         self.breaks_at: int | None = None
+
+    reset_from = LatentTrackingEnv.reset_from
 
     def reset(self):
         self.position, self.time = torch.randn(N, 1, generator=self.generator), 0

@@ -17,6 +17,9 @@ from argos_wm.latents import LatentSpec, LatentState
 from argos_wm.planner import Planner
 from argos_wm.sampler import SamplerConfig
 
+BATCHES = {"cpu": 256, "cuda": 1024}
+"""Targets drawn at once. On an H100, 1,300 of the shipped planner's took 75 ms by 256 and 16 ms in one."""
+
 
 class TargetSource(Protocol):
     """Where targets come from."""
@@ -36,11 +39,11 @@ class PlannerTargets:
     Args:
         planner: its spec must be that of the environment's encoder.
         seed: of the sampler's noise.
-        batch: targets drawn at once.
+        batch: targets drawn at once; None is what the device does best (``BATCHES``).
     """
 
-    def __init__(self, planner: Planner, seed: int = 0, batch: int = 256) -> None:
-        self.planner, self.batch = planner, batch
+    def __init__(self, planner: Planner, seed: int = 0, batch: int | None = None) -> None:
+        self.planner, self.batch = planner, batch or BATCHES[planner.device.type]
         self.generator = torch.Generator(device=planner.device).manual_seed(seed)
 
     @staticmethod

@@ -69,10 +69,13 @@ class Planner:
         if new:
             encoded = self.text_encoder(new).to(self.device)
             self._features |= {text: encoded[i] for i, text in enumerate(new)}
-        chosen = [self._features[text] for text in instructions]
+        distinct = list(dict.fromkeys(instructions))
+        chosen = [self._features[text] for text in distinct]
         length = max(len(features.mask) for features in chosen)
         padded = [_padded(features, length) for features in chosen]
-        return TextFeatures(torch.stack([f.tokens for f in padded]), torch.stack([f.mask for f in padded]))
+        place = {text: i for i, text in enumerate(distinct)}
+        rows = torch.tensor([place[text] for text in instructions], device=self.device)
+        return TextFeatures(torch.stack([f.tokens for f in padded]), torch.stack([f.mask for f in padded]))[rows]
 
     @torch.no_grad()
     def next_state(

@@ -70,6 +70,23 @@ def test_a_state_is_drawn_on_the_gpu_alone() -> None:
             torch.ones(2, device="cuda").cpu()
 
 
+def test_shapes_are_recorded_only_once_they_keep_coming(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded, asked = Recorded(lambda x: x + 1), []
+
+    def record(values: list[Any], form: Any) -> None:
+        asked.append(values[0].shape[0])
+        raise StopIteration
+
+    monkeypatch.setattr(recorded, "_record", record)
+    with FakeTensorMode():
+        for rows in (5, 6, 7, 5, 5):
+            assert recorded(torch.ones(rows, device="cuda")).shape == (rows,)
+        assert asked == []
+        with pytest.raises(StopIteration):
+            recorded(torch.ones(5, device="cuda"))
+    assert asked == [5]
+
+
 def test_what_is_not_on_a_gpu_is_not_recorded() -> None:
     calls = []
     recorded = Recorded(lambda x, factor: calls.append(1) or x * factor)

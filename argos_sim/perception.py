@@ -218,15 +218,16 @@ class Perception:
             self._stale[ids] = False
         arrived = (self._arrives_in == 0).nonzero().squeeze(-1)
         if len(arrived):
-            self.images[arrived] = self._under_way[arrived]
+            rows = self._rows(arrived)
+            self.images[rows] = self._under_way[rows]
             self._arrives_in[arrived] = -1
             if self.encoder is not None:
                 self._encode(arrived)
 
     def _expose(self, ids: Tensor, first: Tensor) -> None:
         """Draw the frames of ``ids`` and send them; some (n,) are ``first`` ones, which come at once."""
-        rgb, classes = self.render()
-        self._under_way[ids] = self.appear(rgb[ids], classes[ids], ids)
+        (rgb, classes), rows = self.render(), self._rows(ids)
+        self._under_way[rows] = self.appear(rgb[rows], classes[rows], ids)
         arrival = torch.where(first, 0, self.frame_delay[ids])
         if self.draws.may("frame_loss"):
             draw = torch.rand(len(ids), generator=self.generator, device=self.device)
@@ -237,10 +238,15 @@ class Perception:
     def _encode(self, ids: Tensor) -> None:
         """See the frames that arrived in ``ids``."""
         assert self.encoder is not None
+        rows = self._rows(ids)
         with torch.no_grad():
-            parts = [self.encoder.encode_vision(self.images[i]) for i in ids.split(self.cfg.encode_batch)]
-            self.vision[ids] = torch.cat(parts)
-        self._vision_ring[0, ids] = self.vision[ids]
+            parts = [self.encoder.encode_vision(part) for part in self.images[rows].split(self.cfg.encode_batch)]
+            self.vision[rows] = torch.cat(parts)
+        self._vision_ring[0, rows] = self.vision[rows]
+
+    def _rows(self, ids: Tensor) -> Tensor | slice:
+        """``ids``, or all rows where it names all of them: pictures are then viewed instead of copied."""
+        return slice(None) if len(ids) == len(self.images) else ids
 
     def exposed_vision(self, ids: Tensor) -> Tensor:
         """Latents (n, P, C) of the last frames that were taken, whether they have arrived or not: for judging."""
@@ -252,9 +258,10 @@ class Perception:
 
     def _remember(self, ids: Tensor, first: Tensor) -> None:
         """Begin a new frame of history for ``ids``, with the picture that is known; a late one replaces it."""
-        self._vision_ring[1:, ids] = self._vision_ring[:-1, ids].clone()
-        self._proprio_ring[1:, ids] = self._proprio_ring[:-1, ids].clone()
-        self._vision_ring[0, ids], self._proprio_ring[0, ids] = self.vision[ids], self.proprio[ids]
+        rows = self._rows(ids)
+        self._vision_ring[1:, rows] = self._vision_ring[:-1, rows].clone()
+        self._proprio_ring[1:, rows] = self._proprio_ring[:-1, rows].clone()
+        self._vision_ring[0, rows], self._proprio_ring[0, rows] = self.vision[rows], self.proprio[rows]
         self._frames_seen[ids] = torch.where(first, 1, self._frames_seen[ids] + 1)
 
     # -- episodes ----------------------------------------------------------------------------------------------------

@@ -50,6 +50,9 @@ class Rollout:
     named: Tensor
     """(N,) index of the object that the instruction names."""
     instructions: list[str]
+    """The last that were given."""
+    begins: Tensor
+    """(N,) frame at which that was."""
 
 
 def environment_state(env: LatentTrackingEnv) -> Tensor:
@@ -59,11 +62,12 @@ def environment_state(env: LatentTrackingEnv) -> Tensor:
 
 
 def expert_rollout(env: LatentTrackingEnv, expert: TaskExpert) -> Rollout:
-    """Let the expert run every environment from its reset to its time-out, which resets it again."""
+    """Let the expert run every environment from its reset to its time-out, which resets it again; some are asked for
+    something else on the way (``ExpertCfg.redirected``)."""
     rates, perception = env.cfg.rates, env.perception
     instruction = env.instruction
     every = torch.arange(env.num_envs, device=env.device)
-    texts = instruction.text(every)
+    begins = expert.redirections(env.generator)
     expert.begin(every)
     images, states, actions, environments = [], [], [], []
     steps = env.max_episode_length
@@ -73,12 +77,16 @@ def expert_rollout(env: LatentTrackingEnv, expert: TaskExpert) -> Rollout:
         if step % rates.control_per_frame == 0:
             images.append(perception.images.clone())
             environments.append(environment_state(env))
+            redirected = (begins == step // rates.control_per_frame).nonzero().squeeze(-1)
+            if step > 0 and len(redirected):
+                instruction.ask_anew(redirected)
+                expert.begin(redirected)
         torque = expert.torque()
         states.append(perception.raw_proprio.clone())
         actions.append(torque)
         if step == steps - 1:
             success, touched = instruction.success.clone(), instruction.first_touched.clone()
-            named = instruction.named.clone()
+            named, texts = instruction.named.clone(), instruction.text(every)
         executed = torque + expert.motion.disturbance(rates.control_dt)
         env.step(executed / expert.motion.torque_limit)
     frames = (steps // rates.control_per_frame, rates.control_per_frame)
@@ -91,22 +99,24 @@ def expert_rollout(env: LatentTrackingEnv, expert: TaskExpert) -> Rollout:
         touched,
         named,
         texts,
+        begins,
     )
 
 
 def episodes_of(rollout: Rollout) -> Iterator[RecordedEpisode]:
-    """The successful episodes of a rollout."""
+    """The successful episodes of a rollout, each from the frame at which its instruction was given."""
     # lerobot takes seconds to import, and every stage imports this module.
     from argos_sim.lerobot_io import RecordedEpisode
 
     for i in rollout.success.nonzero().squeeze(-1).tolist():
+        frames = slice(int(rollout.begins[i]), None)
         yield RecordedEpisode(
-            images=rollout.images[:, i].permute(0, 2, 3, 1).cpu().numpy(),
-            state=rollout.control_state[:, 0, i].cpu().numpy(),
-            action=rollout.control_action[:, 0, i].cpu().numpy(),
-            environment_state=rollout.environment_state[:, i].cpu().numpy(),
-            control_state=rollout.control_state[:, :, i].cpu().numpy(),
-            control_action=rollout.control_action[:, :, i].cpu().numpy(),
+            images=rollout.images[frames, i].permute(0, 2, 3, 1).cpu().numpy(),
+            state=rollout.control_state[frames, 0, i].cpu().numpy(),
+            action=rollout.control_action[frames, 0, i].cpu().numpy(),
+            environment_state=rollout.environment_state[frames, i].cpu().numpy(),
+            control_state=rollout.control_state[frames, :, i].cpu().numpy(),
+            control_action=rollout.control_action[frames, :, i].cpu().numpy(),
             task=rollout.instructions[i],
         )
 

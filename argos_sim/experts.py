@@ -45,6 +45,12 @@ class ExpertCfg:
     """Correlation time of that disturbance [s]."""
     noise_share: float = field(default=0.5)
     """Share of the episodes that are disturbed."""
+    redirected: float = 0.0
+    """Share of the demonstrations in which another instruction comes while the arm is on its way; they are kept from
+    there on. Where all go straight, a planner learns to go on as the arm has come, whatever it is asked for, and once
+    led astray never comes back."""
+    redirected_at: tuple[float, float] = (0.1, 0.6)
+    """Uniform range of when it comes, in shares of the approach's time."""
 
 
 def blended_ramp(phase: Tensor, blend: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,6 +124,8 @@ class TorqueExpert:
         device = arm.limits.device
         self.knots = torch.zeros(num_envs, len(legs) + 1, arm.chain.joints, device=device)
         """Joints at the ends of the legs, the first being the start (N, legs + 1, J) [rad]."""
+        self.begun = torch.zeros(num_envs, device=device)
+        """When the movement began, and how long it takes (N,) [s]."""
         self.duration = torch.ones(num_envs, device=device)
         self.ik_error = torch.zeros(num_envs, device=device)
         """Largest distance of a leg's end from where the fingertip should be (N,) [m]."""
@@ -131,13 +139,14 @@ class TorqueExpert:
         """Joints at the end of the movement (N, J) [rad]."""
         return self.knots[:, -1]
 
-    def begin(self, ids: Tensor, joints: Tensor, tips: Tensor, values: Tensor) -> None:
-        """Plan the movements of environments ``ids``.
+    def begin(self, ids: Tensor, joints: Tensor, tips: Tensor, values: Tensor, time: Tensor | float = 0.0) -> None:
+        """Plan the movements of environments ``ids``, from rest. They end when they would have, had they begun at zero.
 
         Args:
             joints: (n, J) present positions [rad].
             tips: (n, legs, 3) where the fingertip is at the end of each leg, in the robot's base frame [m].
             values: (n, legs, M) values of the inverse kinematics' constraint there [rad].
+            time: now, in the episode (n,) [s].
         """
         arm, knots, error = self.arm, [joints], torch.zeros(len(ids), device=joints.device)
         for tip, value in zip(tips.unbind(1), values.unbind(1), strict=True):
@@ -148,14 +157,15 @@ class TorqueExpert:
         self.knots[ids], self.ik_error[ids] = torch.stack(knots, 1), error
         low, high = self.cfg.pace
         draw = torch.rand(len(ids), 2, generator=self._generator, device=joints.device)
-        self.duration[ids] = self.seconds * (low + (high - low) * draw[:, 0])
+        self.begun[ids] = torch.as_tensor(time, device=joints.device)
+        self.duration[ids] = self.seconds * (low + (high - low) * draw[:, 0]) - self.begun[ids]
         self._disturbed[ids] = (draw[:, 1:] < self.cfg.noise_share).float()
         self._disturbance[ids] = 0
 
     def reference(self, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Positions [rad], velocities [rad/s] and accelerations [rad/s²] (N, J) at ``time (N,)`` s into the episode."""
         ends = self._share.cumsum(0)
-        phase = time / self.duration
+        phase = (time - self.begun) / self.duration
         leg = (phase[:, None] >= ends[:-1]).sum(1)
         share = self._share[leg]
         s, ds, dds = blended_ramp((phase - (ends[leg] - share)) / share, self.cfg.blend)
@@ -213,15 +223,28 @@ class TaskExpert(ABC):
         being at z = 0; values as in ``TorqueExpert.begin``."""
 
     def begin(self, ids: Tensor) -> None:
-        """Plan what the instructions of environments ``ids`` ask for."""
+        """Plan what the instructions of environments ``ids`` ask for, from where the arm now is."""
         joints = self.env.perception.true_proprio()[ids, : self.arm.chain.joints]
         tips, values = self.waypoints(ids)
         foot = self.env.scene["robot"].data.root_pos_w.torch[ids] - self.env.scene.env_origins[ids]
-        self.motion.begin(ids, joints, tips - foot[:, None], values)
+        time = self.env.episode_length_buf[ids] * self.env.cfg.rates.control_dt
+        self.motion.begin(ids, joints, tips - foot[:, None], values, time)
 
     def approaching(self, share: Tensor) -> Tensor:
         """Joints (N, J) [rad] where a ``share (N,)`` of the approach is done."""
-        return self.motion.reference(share * sum(self.LEGS[: self.APPROACH]) * self.motion.duration)[0]
+        motion = self.motion
+        return motion.reference(motion.begun + share * sum(self.LEGS[: self.APPROACH]) * motion.duration)[0]
+
+    def redirections(self, generator: torch.Generator) -> Tensor:
+        """Camera frames (N,) of the episode at which another instruction comes; 0 where none does."""
+        cfg, env = self.motion.cfg, self.env
+        if cfg.redirected == 0:
+            return torch.zeros(env.num_envs, dtype=torch.long, device=env.device)
+        draw = torch.rand(2, env.num_envs, generator=generator, device=env.device)
+        low, high = cfg.redirected_at
+        seconds = (low + (high - low) * draw[1]) * sum(self.LEGS[: self.APPROACH]) * self.motion.seconds
+        frame = (seconds * env.cfg.rates.camera_hz).round().long().clamp(min=1)
+        return torch.where(draw[0] < cfg.redirected, frame, 0)
 
     def torque(self) -> Tensor:
         """Torques (N, J) [N·m] from what the robot's own encoders say."""

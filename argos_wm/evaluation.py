@@ -96,14 +96,35 @@ def text_figures(
     cfg: EvaluationConfig,
     decode: Callable[[Tensor], Tensor] | None,
 ) -> Figures:
-    """Errors one period ahead at the start of each episode with the right, a wrong and no instruction.
+    """Errors one period ahead with the right, a wrong and no instruction, at the start of each episode and late in it.
 
-    ``planner.text_sensitivity`` is the proprioceptive error with a wrong instruction ÷ that with the right one.
+    ``planner.text_sensitivity`` is the proprioceptive error with a wrong instruction ÷ that with the right one, at the
+    start; ``planner.late.text_sensitivity`` the same before the last target, when a planner could go on as the arm has
+    come, whatever it is asked for.
     """
-    batch = starting_windows(planner.world_model, cache, episodes, windows)
+    figures = _text_figures("start", 0, planner, cache, episodes, instructions, windows, cfg, decode)
+    return figures | _text_figures(
+        "late", cfg.targets - 1, planner, cache, episodes, instructions, windows, cfg, decode
+    )
+
+
+def _text_figures(
+    name_of_time: str,
+    periods: int,
+    planner: Planner,
+    cache: LatentCache,
+    episodes: Tensor,
+    instructions: Instructions,
+    windows: WindowConfig,
+    cfg: EvaluationConfig,
+    decode: Callable[[Tensor], Tensor] | None,
+) -> Figures:
+    """See ``text_figures``; ``periods`` after the start of each episode."""
+    batch = windows_after(planner.world_model, cache, episodes, windows, periods)
+    prefix = f"planner.{name_of_time}"
     if not len(batch):
         return {}
-    figures: Figures = {"planner.start.windows": float(len(batch))}
+    figures: Figures = {f"{prefix}.windows": float(len(batch))}
     said: dict[str, TextFeatures | None] = {"right": instructions.right(batch.episode), "no": None}
     if instructions.can_be_wrong:
         said["wrong"] = instructions.wrong(batch.episode, cfg.seed)
@@ -111,15 +132,15 @@ def text_figures(
     for name, text in said.items():
         guess = roll_out(planner.world_model, batch, text, 1, windows.period, planner, cfg)
         squared[name] = squared_errors(guess, batch.target)["proprio"]
-        _add(figures, f"planner.start.proprio_error_{name}", *_rms(squared[name], batch.episode, cfg))
+        _add(figures, f"{prefix}.proprio_error_{name}", *_rms(squared[name], batch.episode, cfg))
         if decode is not None:
             joints = cache.positions.shape[1]
             truth = cache.positions[batch.frame + round(windows.period * cache.fps)]
             wrong_by = (decode(guess.proprio)[:, :joints].cpu() - truth).square().mean(-1)
-            _add(figures, f"planner.start.joint_error_rad_{name}", *_rms(wrong_by, batch.episode, cfg))
+            _add(figures, f"{prefix}.joint_error_rad_{name}", *_rms(wrong_by, batch.episode, cfg))
     if "wrong" in squared:
         ratio = _ratio(squared["wrong"], squared["right"], batch.episode, cfg)
-        _add(figures, "planner.text_sensitivity", *ratio)
+        _add(figures, "planner.text_sensitivity" if periods == 0 else f"{prefix}.text_sensitivity", *ratio)
     return figures
 
 
@@ -204,11 +225,13 @@ def moving_windows(
     return cache.windows(frames, torch.full_like(frames, ahead), model.config.history, model.config.action_steps)
 
 
-def starting_windows(model: WorldModel, cache: LatentCache, episodes: Tensor, windows: WindowConfig) -> Windows:
-    """One window an episode, one period long, from its first frame."""
+def windows_after(
+    model: WorldModel, cache: LatentCache, episodes: Tensor, windows: WindowConfig, periods: int = 0
+) -> Windows:
+    """One window an episode, one period long, from ``periods`` after its first frame, where it lasts so long."""
     ahead = round(windows.period * cache.fps)
-    frames = cache.starts[episodes]
-    frames = frames[cache.end(frames) - frames >= ahead]
+    frames = cache.starts[episodes] + periods * ahead
+    frames = frames[cache.starts[episodes + 1] - 1 - frames >= ahead]
     return cache.windows(frames, torch.full_like(frames, ahead), model.config.history, model.config.action_steps)
 
 

@@ -89,6 +89,10 @@ class InstructionCommand(CommandTerm):
         """The instructions of environments ``ids``."""
         return [self.texts[i] for i in self.phrase[ids].tolist()]
 
+    def ask_anew(self, ids: Tensor) -> None:
+        """Give environments ``ids`` another instruction, drawn as at the start of an episode."""
+        self._resample_command(ids)  # pyright: ignore[reportArgumentType]
+
     def tip_position(self) -> Tensor:
         """Fingertips (N, 3) in the world frame [m]."""
         data = self._robot.data

@@ -43,7 +43,7 @@ class DemosSettings:
     episodes: int = 1000
     """Successful episodes to keep."""
     num_envs: int = 256
-    expert: ExpertCfg = field(default_factory=lambda: ExpertCfg(noise=0.1))
+    expert: ExpertCfg = field(default_factory=lambda: ExpertCfg(noise=0.1, redirected=0.5))
 
 
 @dataclass(frozen=True)

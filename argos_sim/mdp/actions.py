@@ -34,7 +34,8 @@ class TorqueAction(JointEffortAction):
 
     def __init__(self, cfg: TorqueActionCfg, env: LatentTrackingEnv) -> None:
         super().__init__(cfg, env)
-        if self._joint_ids.tolist() == list(range(self._asset.num_joints)):
+        order = self._joint_ids
+        if isinstance(order, Tensor) and order.tolist() == list(range(self._asset.num_joints)):
             # All in order: Isaac Lab would look them up at each physics step, since an order was asked for.
             self._joint_ids = slice(None)
         self.loss = torch.zeros(self.num_envs, device=self.device)

@@ -52,6 +52,14 @@ class ExpertCfg:
     redirected_at: tuple[float, float] = (0.1, 0.6)
     """Uniform range of when it comes, in shares of the approach's time."""
 
+    def __post_init__(self) -> None:
+        low, high = self.redirected_at
+        if not (0 <= self.redirected <= 1 and 0 <= low <= high < 1):
+            raise ValueError(
+                f"redirected={self.redirected} must be a share from 0 to 1, and redirected_at=[{low}, {high}] two "
+                "shares of the approach's time, the smaller first and both below 1."
+            )
+
 
 def blended_ramp(phase: Tensor, blend: float) -> tuple[Tensor, Tensor, Tensor]:
     """Position, velocity and acceleration of a unit ramp at ``phase`` in [0, 1], per unit of phase.

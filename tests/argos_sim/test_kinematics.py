@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -117,6 +118,12 @@ def test_a_movement_of_legs_rests_at_each_end_and_its_rates_are_its_derivatives(
     assert ((bend - pull).abs() > 0.05 * pull.abs().max()).float().mean() < 0.05
     with pytest.raises(ValueError, match="must sum to 1"):
         TorqueExpert(so100_arm("cpu"), 1, 4.0, ExpertCfg(), legs=(0.5, 0.2))
+
+
+@pytest.mark.parametrize("wrong", [{"redirected": 1.5}, {"redirected_at": (0.6, 0.1)}, {"redirected_at": (0.1, 1.0)}])
+def test_redirections_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be a share"):
+        ExpertCfg(**wrong)
 
 
 def test_the_path_begins_and_ends_in_the_given_states() -> None:

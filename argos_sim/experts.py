@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CREEP = 0.05
 """Speed at which dry friction is fed forward to three quarters [rad/s]."""
+SHORTEST = 0.1
+"""Time that a movement takes at least, however late it is asked for [s]."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,8 @@ class TorqueExpert:
         low, high = self.cfg.pace
         draw = torch.rand(len(ids), 2, generator=self._generator, device=joints.device)
         self.begun[ids] = torch.as_tensor(time, device=joints.device)
-        self.duration[ids] = self.seconds * (low + (high - low) * draw[:, 0]) - self.begun[ids]
+        left = self.seconds * (low + (high - low) * draw[:, 0]) - self.begun[ids]
+        self.duration[ids] = left.clamp_min(SHORTEST)
         self._disturbed[ids] = (draw[:, 1:] < self.cfg.noise_share).float()
         self._disturbance[ids] = 0
 

@@ -14,6 +14,9 @@ for _name, _value in {
     "WANDB_MODE": "offline",
     "TOKENIZERS_PARALLELISM": "false",
     "MPLBACKEND": "Agg",
+    # Of processes that tests start, too: two threads on two cores wait for each other whenever anything else runs, ten
+    # times slower on a busy machine.
+    "OMP_NUM_THREADS": "1",
 }.items():
     os.environ[_name] = _value
 
@@ -21,7 +24,6 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-# Two threads on two cores wait for each other whenever anything else runs: ten times slower on a busy machine.
 torch.set_num_threads(1)
 
 

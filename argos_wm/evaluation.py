@@ -102,45 +102,28 @@ def text_figures(
     start; ``planner.late.text_sensitivity`` the same before the last target, when a planner could go on as the arm has
     come, whatever it is asked for.
     """
-    figures = _text_figures("start", 0, planner, cache, episodes, instructions, windows, cfg, decode)
-    return figures | _text_figures(
-        "late", cfg.targets - 1, planner, cache, episodes, instructions, windows, cfg, decode
-    )
-
-
-def _text_figures(
-    name_of_time: str,
-    periods: int,
-    planner: Planner,
-    cache: LatentCache,
-    episodes: Tensor,
-    instructions: Instructions,
-    windows: WindowConfig,
-    cfg: EvaluationConfig,
-    decode: Callable[[Tensor], Tensor] | None,
-) -> Figures:
-    """See ``text_figures``; ``periods`` after the start of each episode."""
-    batch = windows_after(planner.world_model, cache, episodes, windows, periods)
-    prefix = f"planner.{name_of_time}"
-    if not len(batch):
-        return {}
-    figures: Figures = {f"{prefix}.windows": float(len(batch))}
-    said: dict[str, TextFeatures | None] = {"right": instructions.right(batch.episode), "no": None}
-    if instructions.can_be_wrong:
-        said["wrong"] = instructions.wrong(batch.episode, cfg.seed)
-    squared: dict[str, Tensor] = {}
-    for name, text in said.items():
-        guess = roll_out(planner.world_model, batch, text, 1, windows.period, planner, cfg)
-        squared[name] = squared_errors(guess, batch.target)["proprio"]
-        _add(figures, f"{prefix}.proprio_error_{name}", *_rms(squared[name], batch.episode, cfg))
-        if decode is not None:
-            joints = cache.positions.shape[1]
-            truth = cache.positions[batch.frame + round(windows.period * cache.fps)]
-            wrong_by = (decode(guess.proprio)[:, :joints].cpu() - truth).square().mean(-1)
-            _add(figures, f"{prefix}.joint_error_rad_{name}", *_rms(wrong_by, batch.episode, cfg))
-    if "wrong" in squared:
-        ratio = _ratio(squared["wrong"], squared["right"], batch.episode, cfg)
-        _add(figures, "planner.text_sensitivity" if periods == 0 else f"{prefix}.text_sensitivity", *ratio)
+    figures: Figures = {}
+    for time, periods in (("start", 0), ("late", cfg.targets - 1)):
+        batch = windows_after(planner.world_model, cache, episodes, windows, periods)
+        if not len(batch):
+            continue
+        figures[f"planner.{time}.windows"] = float(len(batch))
+        said: dict[str, TextFeatures | None] = {"right": instructions.right(batch.episode), "no": None}
+        if instructions.can_be_wrong:
+            said["wrong"] = instructions.wrong(batch.episode, cfg.seed)
+        squared: dict[str, Tensor] = {}
+        for name, text in said.items():
+            guess = roll_out(planner.world_model, batch, text, 1, windows.period, planner, cfg)
+            squared[name] = squared_errors(guess, batch.target)["proprio"]
+            _add(figures, f"planner.{time}.proprio_error_{name}", *_rms(squared[name], batch.episode, cfg))
+            if decode is not None:
+                joints = cache.positions.shape[1]
+                truth = cache.positions[batch.frame + round(windows.period * cache.fps)]
+                wrong_by = (decode(guess.proprio)[:, :joints].cpu() - truth).square().mean(-1)
+                _add(figures, f"planner.{time}.joint_error_rad_{name}", *_rms(wrong_by, batch.episode, cfg))
+        if "wrong" in squared:
+            ratio = _ratio(squared["wrong"], squared["right"], batch.episode, cfg)
+            _add(figures, "planner.text_sensitivity" if time == "start" else f"planner.{time}.text_sensitivity", *ratio)
     return figures
 
 

@@ -39,9 +39,12 @@ def test_repeating_the_last_latent_has_ratio_one() -> None:
         low, high = cast(list[float], figures[f"planner.error_ratio_{seconds}_ci"])
         assert low <= cast(float, figures[f"planner.error_ratio_{seconds}"]) <= high
     assert figures["planner.windows_0.8s"] == 16 and figures["planner.start.windows"] == 8
-    for said in ("right", "wrong", "no"):
-        assert {f"planner.start.proprio_error_{said}", f"planner.start.joint_error_rad_{said}_ci"} <= set(figures)
-    assert "planner.text_sensitivity" in figures
+    for time, sensitivity in (("start", "planner.text_sensitivity"), ("late", "planner.late.text_sensitivity")):
+        for said in ("right", "wrong", "no"):
+            keys = {f"planner.{time}.proprio_error_{said}", f"planner.{time}.joint_error_rad_{said}_ci"}
+            assert keys <= set(figures)
+        wrong, right = (cast(float, figures[f"planner.{time}.proprio_error_{said}"]) for said in ("wrong", "right"))
+        assert figures[sensitivity] == pytest.approx(wrong / right, rel=1e-5)
     for told in ("true", "zero", "shuffled", "no"):
         assert {f"planner.actions.error_{told}", f"planner.actions.proprio_error_{told}_ci"} <= set(figures)
     errors = [cast(float, figures[f"planner.actions.proprio_error_{told}"]) for told in ("shuffled", "true")]

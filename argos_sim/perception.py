@@ -10,6 +10,7 @@ picture and no step renders twice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -51,6 +52,19 @@ class PerceptionCfg:
     """Images encoded at once."""
 
 
+class Eyes(Protocol):
+    """Who encodes pictures in the place of ``Perception.encode``, knowing whose they are."""
+
+    def reset(self, ids: Tensor) -> None:
+        """Episodes begin in the environments ``ids``."""
+        ...
+
+    def encode(self, pictures: Tensor, ids: Tensor, arrived: bool) -> Tensor:
+        """Latents (n, P, C) of ``pictures (n, 3, H, W)`` of the environments ``ids``, which have ``arrived`` there or
+        are looked at by a judge alone."""
+        ...
+
+
 class Perception:
     """The senses of all environments.
 
@@ -61,6 +75,9 @@ class Perception:
         joint_unit: (J,) what counts as a radian of each, in which read-outs are wrong, noisy and rounded.
         encoder: None to record images only.
         draws: limits of what is drawn for each environment.
+
+    Attributes:
+        eyes: encode pictures instead of ``encode``, where there are any.
     """
 
     def __init__(
@@ -103,6 +120,7 @@ class Perception:
         self._stale = torch.ones(n, dtype=torch.bool, device=self.device)
         self._sensed_at = self._looked_at = -1
         self._class_of_id: Tensor | None = None
+        self.eyes: Eyes | None = None
         if encoder is not None:
             self._allocate_latents(n, encoder)
 
@@ -237,12 +255,16 @@ class Perception:
 
     def _encode(self, ids: Tensor) -> None:
         """See the frames that arrived in ``ids``."""
-        assert self.encoder is not None
         rows = self._rows(ids)
-        with torch.no_grad():
-            parts = [self.encoder.encode_vision(part) for part in self.images[rows].split(self.cfg.encode_batch)]
-            self.vision[rows] = torch.cat(parts)
+        pictures = self.images[rows]
+        self.vision[rows] = self.encode(pictures) if self.eyes is None else self.eyes.encode(pictures, ids, True)
         self._vision_ring[0, rows] = self.vision[rows]
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Latents (n, P, C) of pictures (n, 3, H, W) uint8, some at a time."""
+        assert self.encoder is not None, "an environment that tracks latents has an encoder"
+        with torch.no_grad():
+            return torch.cat([self.encoder.encode_vision(part) for part in pictures.split(self.cfg.encode_batch)])
 
     def _rows(self, ids: Tensor) -> Tensor | slice:
         """``ids``, or all rows where it names all of them: pictures are then viewed instead of copied."""
@@ -252,9 +274,8 @@ class Perception:
         """Latents (n, P, C) of the last frames that were taken, whether they have arrived or not: for judging."""
         if not self.draws.may("frame_delay") and not self.draws.may("frame_loss"):
             return self.vision[ids]
-        assert self.encoder is not None, "an environment that tracks latents has an encoder"
-        with torch.no_grad():
-            return torch.cat([self.encoder.encode_vision(self._under_way[i]) for i in ids.split(self.cfg.encode_batch)])
+        pictures = self._under_way[self._rows(ids)]
+        return self.encode(pictures) if self.eyes is None else self.eyes.encode(pictures, ids, False)
 
     def _remember(self, ids: Tensor, first: Tensor) -> None:
         """Begin a new frame of history for ``ids``, with the picture that is known; a late one replaces it."""
@@ -282,6 +303,8 @@ class Perception:
         self._read_joints(ids)
         if self.encoder is not None:
             self.recent_proprio[ids] = self.proprio[ids, None]
+        if self.eyes is not None:
+            self.eyes.reset(ids)
         self._stale[ids] = True
 
     def history(self, offsets: tuple[float, ...], ids: Tensor | None = None) -> tuple[LatentState, Tensor]:

@@ -3,6 +3,7 @@
 Neither reward nor expert is needed, so that it works on a robot as it is. After each round of episodes the robot knows
 which commands its old self would have needed for the movements that it made, and which it gave (``translation.py``).
 The controller then learns, in the states that it came to, what the deployed one would have commanded there, translated.
+A camera that was moved is put right in its picture before that (``alignment.py``).
 
 Two things protect what was known. A *replay* holds states of the old conditions, in which it goes on doing what it did;
 what tells the two conditions apart is its history and its last action. A *trust region* bounds how far from that it
@@ -23,7 +24,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller
+from argos_sim.controller.alignment import PICTURES, Posture, Views, fit_posture
+from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller, ControllerConfig
 from argos_sim.controller.translation import ACTION, ALIVE, Experience, Translation
 from argos_sim.evaluation import ControllerPolicy
 
@@ -52,6 +54,8 @@ class AdaptationConfig:
     """Rounds of the whole fleet in the old conditions, beforehand, for replay and inverse model."""
     inverse_steps: int = 2500
     """Training steps of the inverse model."""
+    posture_steps: int = 1500
+    """Training steps of the model that tells the joints from a picture."""
     updates: int = 100
     """Gradient steps after each round."""
     batch_size: int = 256
@@ -64,8 +68,9 @@ class AdaptationConfig:
     trust region. On a payload it came to 0.12 with replay, and to 0.7 without, where it had forgotten."""
 
     def __post_init__(self) -> None:
-        if min(self.rounds, self.robots, self.old_rounds, self.updates, self.batch_size) < 1:
-            raise ValueError("adaptation.learning: rounds, robots, old_rounds, updates and batch_size must be above 0.")
+        counts = ("rounds", "robots", "old_rounds", "inverse_steps", "posture_steps", "updates", "batch_size")
+        if min(getattr(self, name) for name in counts) < 1:
+            raise ValueError(f"adaptation.learning: {', '.join(counts)} must be above 0.")
         if self.radius <= 0 or min(self.replay, self.noise, self.learning_rate) < 0:
             raise ValueError(
                 f"adaptation.learning: radius = {self.radius} must be above 0, and replay = {self.replay}, "
@@ -97,14 +102,15 @@ def practise(env: LatentTrackingEnv, policy: FleetPolicy, cfg: AdaptationConfig,
     """One episode in every environment, with exploration; all random numbers come from ``seed``.
 
     Returns:
-        what was sensed (T, N, …) and done (T, N, J), float16, and whether the episode was still the first (T, N).
+        what was sensed (T, N, …) and done (T, N, J), float16, whether the episode was still the first (T, N), and the
+        camera's frames (F, N, 3, H, W) uint8.
     """
     generator = torch.Generator().manual_seed(seed)
     obs, _ = env.reset_from(seed)
-    kept: dict[str, list[Tensor]] = {name: [] for name in (*GROUPS, ACTION, ALIVE)}
+    kept: dict[str, list[Tensor]] = {name: [] for name in (*GROUPS, ACTION, ALIVE, PICTURES)}
     alive = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
     noise, decay = 0.0, 1 - env.cfg.rates.control_dt / cfg.noise_time_s
-    for _ in tqdm(range(env.max_episode_length - 1), desc=label, leave=False):
+    for step in tqdm(range(env.max_episode_length - 1), desc=label, leave=False):
         groups = cast("dict[str, Tensor]", obs)
         action = policy.act(groups)
         draw = torch.randn(action.shape, generator=generator).to(action.device)
@@ -114,6 +120,8 @@ def practise(env: LatentTrackingEnv, policy: FleetPolicy, cfg: AdaptationConfig,
             kept[name].append(groups[name].half().cpu())
         kept[ACTION].append(action.half().cpu())
         kept[ALIVE].append(alive.cpu().clone())
+        if step % env.cfg.rates.control_per_frame == 0:
+            kept[PICTURES].append(env.perception.images.cpu().clone())
         obs = env.step(action)[0]
         alive &= ~env.reset_buf  # where physics broke another episode has begun, of which this one's is no part
     return {name: torch.stack(parts) for name, parts in kept.items()}
@@ -122,6 +130,39 @@ def practise(env: LatentTrackingEnv, policy: FleetPolicy, cfg: AdaptationConfig,
 def share_of(experience: Experience, index: int, count: int) -> Experience:
     """The part of an experience that learner ``index`` of ``count`` made."""
     return {name: value.chunk(count, 1)[index] for name, value in experience.items()}
+
+
+def frames(
+    experience: Experience, cfg: ControllerConfig, decode: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What was seen and read whenever the camera took a frame.
+
+    Args:
+        decode: proprioceptive latents (…, D) → joint states (…, 2J).
+
+    Returns:
+        latents (F, N, P, C), joint angles (F, N, J) [rad], and the pictures (F, N, 3, H, W).
+    """
+    pictures, steps = experience[PICTURES], len(experience[ACTION])
+    moments = slice(None, None, -(-steps // len(pictures)))
+    vision = experience[VISION][moments].float().unflatten(-1, (cfg.patches, cfg.channels))
+    history, *_ = cfg.split(experience[PROPRIO][moments].float())
+    return vision, decode(history[:, :, -1]).chunk(2, -1)[0], pictures
+
+
+def posture_of(
+    experience: Experience, cfg: ControllerConfig, decode: Callable[[Tensor], Tensor], steps: int, seed: int
+) -> Posture:
+    """The posture model of the camera with which ``experience`` was made."""
+    vision, joints, _ = frames(experience, cfg, decode)
+    return fit_posture(vision, joints, steps, seed)
+
+
+def views_of(rounds: list[Experience], cfg: ControllerConfig, decode: Callable[[Tensor], Tensor]) -> Views:
+    """All pictures of some rounds, with the joints at the time."""
+    seen = [frames(r, cfg, decode) for r in rounds]
+    pictures, joints = (torch.cat([parts[i].flatten(0, 1) for parts in seen]) for i in (2, 1))
+    return Views(pictures, joints)
 
 
 class States:

@@ -1,6 +1,7 @@
 """Stages ``adapt``: the controller, deployed on shifted dynamics, adapts online, with and without protection.
 
 ``before`` records what protects it in the old conditions and judges it there; then each shift is a stage of its own.
+The camera's alignment and the controller's learning run under every shift, whichever of them it asks for.
 Learners of all methods and seeds practise side by side in one environment, and go on after the rounds that are on disk.
 """
 
@@ -17,7 +18,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from argos_sim.controller.adaptation import AdaptationConfig, FleetPolicy, Replay, States, learn, practise, share_of
+from argos_sim.controller.adaptation import (
+    AdaptationConfig,
+    FleetPolicy,
+    Replay,
+    States,
+    learn,
+    posture_of,
+    practise,
+    share_of,
+    views_of,
+)
+from argos_sim.controller.alignment import PICTURES, Eyes, Posture, aligned
 from argos_sim.controller.network import Controller, load_controller, save_controller
 from argos_sim.controller.translation import Experience, InverseModel, fit_inverse, moments, translation_of
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
@@ -61,6 +73,19 @@ class Deployment:
         with torch.no_grad():
             return self.env.perception.encoder.decode_proprio(latents)
 
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Pictures (M, 3, H, W) → latents (M, P, C)."""
+        return self.env.perception.encode(pictures)
+
+    def look_through(self, learners: list[Learner], posture: Posture | None) -> None:
+        """Let the robots of ``learners`` look as each has learned to; without a posture model, as ever."""
+        eyes = None
+        if posture is not None:
+            numbers = torch.stack([learner.eyes for learner in learners])
+            guarded = torch.tensor([learner.cfg.replay > 0 for learner in learners])
+            eyes = Eyes(self.env.perception, posture, numbers, guarded)
+        self.env.perception.eyes = eyes
+
     def practise(self, controllers: list[Controller], shift: Shift, seed: int, label: str) -> Experience:
         """One episode of every robot under ``shift``, the controllers sharing them."""
         set_world(self.env, self.settings.ranges(), shift, self.settings.seed + SHIFT_SEED)
@@ -102,6 +127,7 @@ def _inputs_before(settings: Settings) -> dict[str, Any]:
             cfg.learning.noise_time_s,
             cfg.learning.old_rounds,
             cfg.learning.inverse_steps,
+            cfg.learning.posture_steps,
         ],
         "judged": [_fleet(cfg), cfg.episodes],
         "sampling": dataclasses.asdict(settings.controller.sampling),
@@ -122,13 +148,20 @@ def adapt_before(settings: Settings) -> dict[str, Any]:
             rounds = [deployed.practise([deployed.controller], NONE, seed, "old conditions") for seed in seeds]
             success = deployed.judge(FleetPolicy([deployed.controller]), NONE, settings.adaptation.episodes, "before")
             sizes = deployed.controller.cfg
-        experience = {name: torch.cat([r[name] for r in rounds], 1) for name in rounds[0]}
+            experience = {name: torch.cat([r[name] for r in rounds], 1) for name in rounds[0]}
+            posture = posture_of(experience, sizes, deployed.decode, cfg.posture_steps, settings.seed)
+        del experience[PICTURES]
         inverse = fit_inverse(experience, sizes, cfg.inverse_steps, settings.seed)
         save_tensors(folder / "experience.safetensors", experience)
         save_tensors(folder / "inverse.safetensors", inverse.state_dict())
+        save_tensors(folder / "posture.safetensors", posture.state_dict())
         save_tensors(folder / "success.safetensors", {"old": success})
         around, _, action = moments(experience, sizes)
-        return rate(success) | {"inverse_rms": float((inverse(around) - action).square().mean().sqrt())}
+        figures = {
+            "inverse_rms": float((inverse(around) - action).square().mean().sqrt()),
+            "posture_rms_rad": posture.error.tolist(),
+        }
+        return rate(success) | figures
 
     return run_stage(
         settings.folder / "adapt" / "before", "adapt.before", _inputs_before(settings), work, settings.overwrite
@@ -141,6 +174,7 @@ class Learner:
 
     Attributes:
         name: method and number of the seed.
+        eyes: (8,) the homography that it looks through, see ``alignment.homography``; zero until one is needed.
         rounds: its experience.
     """
 
@@ -148,6 +182,7 @@ class Learner:
     controller: Controller
     cfg: AdaptationConfig
     seed: int
+    eyes: Tensor = field(default_factory=lambda: torch.zeros(8))
     rounds: list[Experience] = field(default_factory=list)
 
 
@@ -182,6 +217,7 @@ def adapt_to(settings: Settings, name: str) -> dict[str, Any]:
             for learner in fleet.learners:
                 extra = {"settings": settings.to_dict(), "shift": name}
                 save_controller(learner.controller, deployed.spec, folder / learner.name, extra)
+                save_tensors(folder / learner.name / "eyes.safetensors", {"numbers": learner.eyes})
         for path in folder.glob("experience_*.safetensors"):
             path.unlink()
         return adaptation_figures(settings, successes)
@@ -203,14 +239,21 @@ class Fleet:
         path = before / "inverse.safetensors"
         load_into(self.inverse, load_tensors(path), path)
         self.inverse.eval().requires_grad_(False)
+        path = before / "posture.safetensors"
+        tensors = load_tensors(path)
+        self.posture = Posture(tensors["linear.weight"].shape[1], action.shape[1])
+        load_into(self.posture, tensors, path)
+        self.posture.eval().requires_grad_(False)
 
     def baseline(self, shift: Shift, folder: Path) -> Tensor:
         """Successes of the deployed controller under ``shift``: no adaptation."""
+        self.deployed.look_through([], None)
         policy, episodes = FleetPolicy([self.deployed.controller]), self.deployed.settings.adaptation.episodes
         return _kept(folder / "baseline.safetensors", lambda: self.deployed.judge(policy, shift, episodes, "shifted"))
 
     def perfect(self, shift: Shift, folder: Path) -> Tensor:
         """Successes where the joints are put where the planner wants them: no dynamics, the planner and the eyes."""
+        self.deployed.look_through([], None)
         policy, episodes = PerfectTracking(self.deployed.env), self.deployed.settings.adaptation.episodes // 2
         return _kept(folder / "perfect.safetensors", lambda: self.deployed.judge(policy, shift, episodes, "perfect"))
 
@@ -220,6 +263,7 @@ class Fleet:
         path, weights = folder / f"experience_{number}.safetensors", folder / f"round_{number}.safetensors"
         if not path.is_file():
             seed = SHIFT_SEED + ROUND_SEEDS * (1 + number)
+            self.deployed.look_through(self.learners, self.posture)
             experience = self.deployed.practise(controllers, shift, seed, f"round {number + 1} of {cfg.rounds}")
             save_tensors(path, experience)
         experience = load_tensors(path)
@@ -227,14 +271,24 @@ class Fleet:
             learner.rounds.append(share_of(experience, i, len(self.learners)))
         if not weights.is_file():
             for learner in self.learners:
+                self.align(learner, number)
                 self.learn(learner, number)
             values = {f"{x.name}.{k}": v for x in self.learners for k, v in x.controller.state_dict().items()}
-            save_tensors(weights, values)
+            save_tensors(weights, values | {f"eyes.{x.name}": x.eyes for x in self.learners})
         values = load_tensors(weights)
         for learner in self.learners:
+            learner.eyes = values[f"eyes.{learner.name}"]
             prefix = f"{learner.name}."
             own = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
             load_into(learner.controller, own, weights)
+
+    def align(self, learner: Learner, number: int) -> None:
+        """Put right what one learner sees, if its joints say that the camera was moved."""
+        deployed, seed = self.deployed, learner.seed * 1000 + number
+        views = views_of(learner.rounds, learner.controller.cfg, deployed.decode)
+        if views.strange(self.posture, deployed.encode):
+            learner.eyes = aligned(views, learner.eyes, self.posture, deployed.encode, seed)
+            print(f"  {learner.name}, round {number + 1}: picture moved by {learner.eyes[[2, 5]].tolist()}")
 
     def learn(self, learner: Learner, number: int) -> None:
         """What one learner makes of its experience so far."""
@@ -255,7 +309,8 @@ class Fleet:
             for world, where in (("shift", shift), ("old", NONE)):
                 label = f"{method}.{number}.{world}"
 
-                def found(policy=policy, where=where, label=label) -> Tensor:
+                def found(policy=policy, where=where, label=label, learners=learners) -> Tensor:
+                    self.deployed.look_through(learners, self.posture)
                     return self.deployed.judge(policy, where, episodes, label)
 
                 out[label] = _kept(folder / f"{label}.safetensors", found)

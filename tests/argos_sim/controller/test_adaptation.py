@@ -19,19 +19,23 @@ from argos_sim.controller.adaptation import (
     Replay,
     States,
     cut_to_region,
+    frames,
     learn,
+    posture_of,
     practise,
     share_of,
+    views_of,
 )
+from argos_sim.controller.alignment import Posture
 from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.controller.translation import Experience, Translation, fit_inverse, terms
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
-from argos_sim.pipeline.adapt import Fleet, adaptation_figures, make_learners
+from argos_sim.pipeline.adapt import Fleet, Learner, adaptation_figures, make_learners
 from argos_sim.pipeline.settings import AdaptationSettings, Settings
 from argos_sim.randomization.shifts import Shift
 from argos_wm.checkpoint import save_tensors
 
-N, STEPS = 12, 30
+N, STEPS, EVERY = 12, 30, 4
 SIZES = ControllerConfig(patches=2, channels=3, proprio_dim=4, joints=2, history=1, attention_width=8, hidden=(32, 32))
 CFG = AdaptationConfig(rounds=3, robots=2, noise=0.1, updates=30, batch_size=64, learning_rate=3e-3, inverse_steps=50)
 
@@ -42,9 +46,9 @@ class LineEnv:
     def __init__(self, strength: float = 1.0) -> None:
         self.num_envs, self.device, self.max_episode_length, self.strength = N, "cpu", STEPS + 1, strength
         self.generator = torch.Generator()
-        self.perception = SimpleNamespace(generator=torch.Generator())
+        self.perception = SimpleNamespace(generator=torch.Generator(), images=torch.zeros(N, 3, 4, 4))
         self.target = SimpleNamespace(source=SimpleNamespace(reseed=lambda seed: None))
-        self.cfg = SimpleNamespace(rates=SimpleNamespace(control_dt=0.02))
+        self.cfg = SimpleNamespace(rates=SimpleNamespace(control_dt=0.02, control_per_frame=EVERY))
         self.breaks_at: int | None = None
 
     reset_from = LatentTrackingEnv.reset_from
@@ -53,6 +57,7 @@ class LineEnv:
         self.state = torch.zeros(N, 4)
         self.state[:, :2] = torch.randn(N, 2, generator=self.generator)
         self.action, self.time, self.actions = torch.zeros(N, 2), 0, []
+        self.perception.images = self.state[:, :1, None, None].mul(20).clamp(0, 255).byte().expand(N, 3, 4, 4)
         self.reset_buf = torch.zeros(N, dtype=torch.bool)
         return self.sensed(), {}
 
@@ -66,6 +71,8 @@ class LineEnv:
         self.action, self.time, self.state = action, self.time + 1, self.state.clone()
         self.state[:, 2:] = 0.9 * self.state[:, 2:] + self.strength * action
         self.state[:, :2] += 0.1 * self.state[:, 2:]
+        if self.time % EVERY == 0:
+            self.perception.images = self.state[:, :1, None, None].mul(20).clamp(0, 255).byte().expand(N, 3, 4, 4)
         self.reset_buf = torch.zeros(N, dtype=torch.bool)
         self.reset_buf[0] = self.time == self.breaks_at
         return self.sensed(), None, None, None, {}
@@ -121,6 +128,17 @@ def test_what_follows_broken_physics_is_no_experience() -> None:
     assert len(States([made], fresh())) == N * STEPS - (STEPS - 7)
 
 
+def test_each_picture_is_kept_with_the_joints_of_its_moment() -> None:
+    made = experience()
+    vision, joints, pictures = frames(made, SIZES, lambda latent: latent)
+    assert vision.shape[:2] == joints.shape[:2] == pictures.shape[:2] == (-(-STEPS // EVERY), N)
+    wanted = joints[:, :, 0].mul(20).clamp(0, 255)
+    assert (pictures[:, :, 0, 0, 0].float() - wanted).abs().max() < 1.1, "rounded, and the joints are of half precision"
+    assert wanted.std(0).max() > 1
+    views = views_of([made, made], SIZES, lambda latent: latent)
+    assert len(views.pictures) == len(views.joints) == 2 * N * len(pictures)
+
+
 def test_without_a_learning_rate_nothing_changes() -> None:
     controller = fresh()
     figures = taught(replace(CFG, learning_rate=0.0), controller)
@@ -162,6 +180,12 @@ class LineDeployment:
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         return latents
 
+    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(pictures), SIZES.patches, SIZES.channels)
+
+    def look_through(self, learners: list[Learner], posture: Posture | None) -> None:
+        pass
+
     def practise(self, controllers: list[Controller], shift: Shift, seed: int, label: str) -> Experience:
         return practise(LineEnv(0.5), FleetPolicy(controllers), self.cfg, seed, label)  # pyright: ignore
 
@@ -175,6 +199,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None
     before, whole, stopped = (tmp_path / name for name in ("before", "whole", "stopped"))
     save_tensors(before / "experience.safetensors", experience())
     save_tensors(before / "inverse.safetensors", fit_inverse(experience(), SIZES, 50, 0).state_dict())
+    save_tensors(before / "posture.safetensors", posture_of(experience(), SIZES, lambda x: x, 5, 0).state_dict())
     one, two, three = line_fleet(before), line_fleet(before), line_fleet(before)
     for number in range(3):
         one.round(number, Shift(), whole)

@@ -270,6 +270,11 @@ class Perception:
         """``ids``, or all rows where it names all of them: pictures are then viewed instead of copied."""
         return slice(None) if len(ids) == len(self.images) else ids
 
+    @property
+    def exposed(self) -> Tensor:
+        """The last frames that were taken (N, 3, H, W) uint8, whether they have arrived or not."""
+        return self._under_way
+
     def exposed_vision(self, ids: Tensor) -> Tensor:
         """Latents (n, P, C) of the last frames that were taken, whether they have arrived or not: for judging."""
         if not self.draws.may("frame_delay") and not self.draws.may("frame_loss"):

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from argos_sim.controller.alignment import PICTURES, Posture, Views, fit_posture
+from argos_sim.controller.alignment import PICTURES, Views
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller, ControllerConfig
 from argos_sim.controller.translation import ACTION, ALIVE, Experience, Translation
 from argos_sim.evaluation import ControllerPolicy
@@ -51,7 +51,7 @@ class AdaptationConfig:
     noise_time_s: float = 0.1
     """How long that noise is alike."""
     old_rounds: int = 2
-    """Rounds of the whole fleet in the old conditions, beforehand, for replay and inverse model."""
+    """Rounds of the whole fleet in the old conditions, beforehand, for replay, inverse model and posture model."""
     inverse_steps: int = 2500
     """Training steps of the inverse model."""
     posture_steps: int = 1500
@@ -67,6 +67,9 @@ class AdaptationConfig:
     """RMS distance, in units of ``STD``, that the controller may come to have in the old conditions; ``inf`` for no
     trust region. On a payload it came to 0.12 with replay, and to 0.7 without, where it had forgotten."""
 
+    guard: bool = True
+    """Whether a robot may look past what it learned of its camera, as its joints say in each episode."""
+
     def __post_init__(self) -> None:
         counts = ("rounds", "robots", "old_rounds", "inverse_steps", "posture_steps", "updates", "batch_size")
         if min(getattr(self, name) for name in counts) < 1:
@@ -79,7 +82,7 @@ class AdaptationConfig:
 
     def unprotected(self) -> AdaptationConfig:
         """The same, but what was known is left to its fate."""
-        return replace(self, replay=0.0, radius=math.inf)
+        return replace(self, replay=0.0, radius=math.inf, guard=False)
 
 
 class FleetPolicy:
@@ -121,7 +124,7 @@ def practise(env: LatentTrackingEnv, policy: FleetPolicy, cfg: AdaptationConfig,
         kept[ACTION].append(action.half().cpu())
         kept[ALIVE].append(alive.cpu().clone())
         if step % env.cfg.rates.control_per_frame == 0:
-            kept[PICTURES].append(env.perception.images.cpu().clone())
+            kept[PICTURES].append(env.perception.exposed.cpu().clone())
         obs = env.step(action)[0]
         alive &= ~env.reset_buf  # where physics broke another episode has begun, of which this one's is no part
     return {name: torch.stack(parts) for name, parts in kept.items()}
@@ -132,37 +135,26 @@ def share_of(experience: Experience, index: int, count: int) -> Experience:
     return {name: value.chunk(count, 1)[index] for name, value in experience.items()}
 
 
-def frames(
-    experience: Experience, cfg: ControllerConfig, decode: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What was seen and read whenever the camera took a frame.
+def frames(experience: Experience, cfg: ControllerConfig, decode: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """What was seen and read whenever the camera took a frame, in whichever episode.
 
     Args:
         decode: proprioceptive latents (…, D) → joint states (…, 2J).
 
     Returns:
-        latents (F, N, P, C), joint angles (F, N, J) [rad], and the pictures (F, N, 3, H, W).
+        pictures (F, N, 3, H, W), those that were late or lost on their way, too, and joint angles (F, N, J) [rad].
     """
     pictures, steps = experience[PICTURES], len(experience[ACTION])
     moments = slice(None, None, -(-steps // len(pictures)))
-    vision = experience[VISION][moments].float().unflatten(-1, (cfg.patches, cfg.channels))
     history, *_ = cfg.split(experience[PROPRIO][moments].float())
-    return vision, decode(history[:, :, -1]).chunk(2, -1)[0], pictures
-
-
-def posture_of(
-    experience: Experience, cfg: ControllerConfig, decode: Callable[[Tensor], Tensor], steps: int, seed: int
-) -> Posture:
-    """The posture model of the camera with which ``experience`` was made."""
-    vision, joints, _ = frames(experience, cfg, decode)
-    return fit_posture(vision, joints, steps, seed)
+    return pictures, decode(history[:, :, -1]).chunk(2, -1)[0]
 
 
 def views_of(rounds: list[Experience], cfg: ControllerConfig, decode: Callable[[Tensor], Tensor]) -> Views:
     """All pictures of some rounds, with the joints at the time."""
-    seen = [frames(r, cfg, decode) for r in rounds]
-    pictures, joints = (torch.cat([parts[i].flatten(0, 1) for parts in seen]) for i in (2, 1))
-    return Views(pictures, joints)
+    pictures, joints = (torch.cat(parts, 1) for parts in zip(*(frames(r, cfg, decode) for r in rounds), strict=True))
+    episode = torch.arange(pictures.shape[1]).expand(len(pictures), -1)
+    return Views(pictures.flatten(0, 1), joints.flatten(0, 1), episode.flatten())
 
 
 class States:

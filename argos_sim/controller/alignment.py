@@ -7,6 +7,7 @@ what stands on it an approximation (Hartley & Zisserman 2004, 13.1). No target, 
 numbers, found by the cross-entropy method (Rubinstein 1999) over pictures of the robot's own episodes.
 
 ``Eyes`` keep what was known: in each episode they look both ways and believe the one that fits the joints better.
+Joints are compared with a picture as it arrives; where frames are late they have moved since by up to three steps.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ SEARCHED, REFINED, NEAR = 10, 4, 0.25
 POPULATION, ELITE, PICTURES_A_ROUND = 48, 8, 48
 """Homographies tried in a round, those of them that the next one begins with, and pictures that they are tried on."""
 KNOWN = 2.0
-"""Where the posture's mean squared error is less than so many times what it was, nothing is wrong with the camera."""
+"""A homography is sought where the posture's error is above so many times what it was. The first one is believed if it
+halves that error: not only a moved camera makes postures strange."""
 PICTURES = "pictures"
 """Of an experience: what the camera saw (F, N, 3, H, W) uint8, frame by frame."""
 
@@ -65,27 +67,6 @@ class Posture(nn.Module):
         return (self(vision) - joints) / self.error
 
 
-def fit_posture(vision: Tensor, joints: Tensor, steps: int, seed: int) -> Posture:
-    """The posture model of latents (T, N, P, C) and angles (T, N, J) [rad] of N robots, a fifth of them held out."""
-    torch.manual_seed(seed)
-    held = max(1, vision.shape[1] // 5)
-    (seen, unseen), (angle, other) = ((x[:, held:].flatten(0, 1), x[:, :held].flatten(0, 1)) for x in (vision, joints))
-    model = Posture(seen[0].numel(), angle.shape[1])
-    model.centre, model.scale = angle.mean(0), angle.std(0).clamp_min(1e-3)
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.1)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
-        index = torch.randint(len(angle), (256,))
-        loss = ((model(seen[index]) - angle[index]) / model.scale).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    model.eval().requires_grad_(False)
-    model.error = (model(unseen) - other).square().mean(0).sqrt().clamp_min(1e-3)
-    return model
-
-
 def homography(numbers: Tensor) -> Tensor:
     """Maps (…, 3, 3) of a picture's coordinates, −1 … 1 from edge to edge, from how far their first eight numbers (…,
     8) are from the identity's."""
@@ -104,6 +85,12 @@ def warp(pictures: Tensor, maps: Tensor) -> Tensor:
     return seen.round_().to(torch.uint8)
 
 
+def error_of(residuals: Tensor) -> Tensor:
+    """Mean (…,) over residuals (…, J) of their squares, of which large ones count as Huber does."""
+    size = residuals.abs()
+    return torch.where(size < HUBER, size.square(), 2 * HUBER * size - HUBER**2).mean(-1)
+
+
 @dataclass(frozen=True)
 class Views:
     """Pictures of one camera, and what the joints read at the time.
@@ -111,29 +98,60 @@ class Views:
     Attributes:
         pictures: (M, 3, H, W) uint8.
         joints: (M, J) [rad].
+        episode: (M,) which episode they are of, counted from 0.
     """
 
     pictures: Tensor
     joints: Tensor
+    episode: Tensor
+
+    def __getitem__(self, index: Tensor) -> Views:
+        return Views(self.pictures[index], self.joints[index], self.episode[index])
 
     def drawn(self, count: int, seed: int) -> Views:
         """At most ``count`` of them."""
-        order = torch.randperm(len(self.joints), generator=torch.Generator().manual_seed(seed))[:count]
-        return Views(self.pictures[order], self.joints[order])
+        return self[torch.randperm(len(self.joints), generator=torch.Generator().manual_seed(seed))[:count]]
+
+    def split(self, seed: int) -> tuple[Views, Views]:
+        """Those of a third of the episodes, at least of one, and all others."""
+        order = torch.randperm(int(self.episode.max()) + 1, generator=torch.Generator().manual_seed(seed))
+        chosen = torch.isin(self.episode, order[: max(1, len(order) // 3)])
+        return self[chosen], self[~chosen]
 
     def costs(self, numbers: Tensor, posture: Posture, encode: Encode) -> Tensor:
         """How badly each of K homographies (K, 8) lets ``posture`` tell the joints from the pictures (K,): mean squared
         error in units of the posture's own, large ones counted as Huber does, and a little for being unlikely."""
         k, m = len(numbers), len(self.joints)
         maps = homography(numbers).repeat_interleave(m, 0)
-        size = posture.residuals(encode(warp(self.pictures.repeat(k, 1, 1, 1), maps)), self.joints.repeat(k, 1)).abs()
-        found = torch.where(size < HUBER, size.square(), 2 * HUBER * size - HUBER**2).view(k, -1).mean(1)
+        vision = encode(warp(self.pictures.repeat(k, 1, 1, 1), maps))
+        found = error_of(posture.residuals(vision, self.joints.repeat(k, 1))).view(k, m).mean(1)
         return found + (numbers / torch.tensor(PRIOR)).square().mean(1) / m
 
     def strange(self, posture: Posture, encode: Encode) -> bool:
-        """Whether the camera must have been moved since ``posture`` was fitted."""
+        """Whether ``posture`` no longer tells the joints, as where the camera was moved."""
         few = self.drawn(256, 0)
         return bool(few.costs(torch.zeros(1, 8), posture, encode) > KNOWN)
+
+
+def fit_posture(views: Views, encode: Encode, steps: int, seed: int) -> Posture:
+    """The posture model of the camera that took ``views``, which a third of the episodes judge."""
+    torch.manual_seed(seed)
+    kept, used = views.split(seed)
+    (unseen, other), (seen, angle) = ((encode(part.pictures), part.joints) for part in (kept, used))
+    model = Posture(seen[0].numel(), angle.shape[1])
+    model.centre, model.scale = angle.mean(0), angle.std(0).clamp_min(1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        index = torch.randint(len(angle), (256,))
+        loss = ((model(seen[index]) - angle[index]) / model.scale).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    model.eval().requires_grad_(False)
+    model.error = (model(unseen) - other).square().mean(0).sqrt().clamp_min(1e-3)
+    return model
 
 
 def aligned(views: Views, start: Tensor, posture: Posture, encode: Encode, seed: int) -> Tensor:
@@ -142,12 +160,10 @@ def aligned(views: Views, start: Tensor, posture: Posture, encode: Encode, seed:
     A local method gets nowhere: a picture moved by a share of a pixel is blurred, which the encoder notices.
 
     Args:
-        start: (8,) where to begin, not far from the truth unless it is zero.
-        views: a third of them judge whether anything was gained; if not, ``start`` is returned.
+        views: of at least two episodes; a third of the episodes judge what was found.
+        start: (8,) where to begin, not far from the truth unless it is zero; returned if nothing better was found.
     """
-    chosen = views.drawn(len(views.joints), seed)
-    third = len(chosen.joints) // 3
-    kept, used = (Views(chosen.pictures[part], chosen.joints[part]) for part in (slice(third), slice(third, None)))
+    kept, used = views.split(seed)
     generator = torch.Generator().manual_seed(seed)
     rounds, wide = (REFINED, NEAR) if bool(start.any()) else (SEARCHED, 1.0)
     mean, std = start.clone(), wide * torch.tensor(PRIOR)
@@ -158,14 +174,15 @@ def aligned(views: Views, start: Tensor, posture: Posture, encode: Encode, seed:
         elite = tried[costs.argsort()[:ELITE]]
         mean, std = elite.mean(0), 0.3 * std + 0.7 * elite.std(0)
     before, after = kept.drawn(256, seed).costs(torch.stack([start, mean]), posture, encode)
-    return mean if after < before else start
+    enough = before if bool(start.any()) else 0.5 * before
+    return mean if after < enough else start
 
 
 class Eyes:
     """How the robots of several learners look: each through its homography, or past it.
 
     Args:
-        perception: their senses; ``attach`` makes them look this way.
+        perception: their senses.
         posture: tells angles from latents.
         numbers: (L, 8) of the learners, who own equal shares of the robots.
         guarded: (L,) whether a learner may look past its homography, as the joints of each episode say.
@@ -179,10 +196,6 @@ class Eyes:
         self.guarded = guarded[owner]
         self.evidence = torch.zeros(robots, device=perception.device)
         """By how much the homography fitted the joints better than the bare picture, summed over the episode."""
-
-    def attach(self) -> None:
-        """Look this way from the next frame on."""
-        self.perception.eyes = self
 
     def reset(self, ids: Tensor) -> None:
         """Episodes begin in ``ids``."""
@@ -201,7 +214,7 @@ class Eyes:
             encoder = self.perception.encoder
             assert encoder is not None, "eyes belong to an environment that tracks latents"
             joints = encoder.decode_proprio(self.perception.proprio[ids]).chunk(2, -1)[0]
-            plain, warped = (self.posture.residuals(x, joints).square().mean(-1) for x in (latents, others))
+            plain, warped = (error_of(self.posture.residuals(x, joints)) for x in (latents, others))
             self.evidence[ids] += plain - warped
         through = moved & (~self.guarded[ids] | (self.evidence[ids] > 0))
         return torch.where(through[:, None, None], others, latents)

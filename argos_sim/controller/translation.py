@@ -26,7 +26,7 @@ RIDGE = 1e-3
 ACTION, ALIVE = "action", "alive"
 """Of an experience, beside the controller's observation groups: what was done, and whether physics still held."""
 Experience = dict[str, Tensor]
-"""Tensors (T, N, …): step by step, robot by robot, one episode of each."""
+"""Tensors (T, N, …): step by step, robot by robot, one episode of each; pictures (F, N, …) frame by frame."""
 
 
 def moments(experience: Experience, cfg: ControllerConfig) -> tuple[Tensor, Tensor, Tensor]:

@@ -24,21 +24,20 @@ from argos_sim.controller.adaptation import (
     Replay,
     States,
     learn,
-    posture_of,
     practise,
     share_of,
     views_of,
 )
-from argos_sim.controller.alignment import PICTURES, Eyes, Posture, aligned
-from argos_sim.controller.network import Controller, load_controller, save_controller
+from argos_sim.controller.alignment import PICTURES, Eyes, Posture, aligned, fit_posture
+from argos_sim.controller.network import PROPRIO, Controller, load_controller, save_controller
 from argos_sim.controller.translation import Experience, InverseModel, fit_inverse, moments, translation_of
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
-from argos_sim.evaluation import PerfectTracking, Policy, judge
+from argos_sim.evaluation import ControllerPolicy, PerfectTracking, Policy, judge
 from argos_sim.pipeline.environment import environment_cfg, make_environment, physics_identity
 from argos_sim.pipeline.evaluate import EVALUATION_SEED
 from argos_sim.pipeline.play import Weights
-from argos_sim.pipeline.settings import AdaptationSettings, Settings
-from argos_sim.pipeline.stage import require_stage, run_stage
+from argos_sim.pipeline.settings import AdaptationSettings, Settings, SettingsError
+from argos_sim.pipeline.stage import fingerprint, require_stage, run_stage
 from argos_sim.randomization.shifts import SHIFTS, Shift, set_world
 from argos_sim.recovery import rate, recovery
 from argos_sim.targets import PlannerTargets
@@ -61,6 +60,8 @@ class Deployment:
     env: LatentTrackingEnv
     controller: Controller
     spec: LatentSpec
+    compared: Controller | None = None
+    """Without history."""
 
     @property
     def cfg(self) -> AdaptationConfig:
@@ -79,12 +80,11 @@ class Deployment:
 
     def look_through(self, learners: list[Learner], posture: Posture | None) -> None:
         """Let the robots of ``learners`` look as each has learned to; without a posture model, as ever."""
-        eyes = None
+        self.env.perception.eyes = None
         if posture is not None:
             numbers = torch.stack([learner.eyes for learner in learners])
-            guarded = torch.tensor([learner.cfg.replay > 0 for learner in learners])
-            eyes = Eyes(self.env.perception, posture, numbers, guarded)
-        self.env.perception.eyes = eyes
+            guarded = torch.tensor([learner.cfg.guard for learner in learners])
+            self.env.perception.eyes = Eyes(self.env.perception, posture, numbers, guarded)
 
     def practise(self, controllers: list[Controller], shift: Shift, seed: int, label: str) -> Experience:
         """One episode of every robot under ``shift``, the controllers sharing them."""
@@ -102,24 +102,53 @@ class Deployment:
 
 @contextmanager
 def deployment(settings: Settings) -> Iterator[Deployment]:
-    """The run's controller, or the shipped one, in as many environments as all learners have robots."""
+    """The run's controller, or the shipped one, in as many environments as all learners have robots.
+
+    On the CPU, with the run's physics: they are some dozens, and what they learn is small.
+    """
+    settings = dataclasses.replace(settings, device="cpu", physics=settings.resolved_physics())
     weights, cfg = Weights.find(settings), settings.adaptation
     encoder = StateEncoder.load(weights.encoder)
     controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
     env_cfg = environment_cfg(settings, _fleet(cfg), encoder=str(weights.encoder))
     env_cfg.perception.control_history = controller.cfg.history
-    device = settings.resolved_device()
     with make_environment(env_cfg) as env:
         sampling = settings.controller.sampling
-        env.target.source = PlannerTargets.load(weights.planner, encoder.spec, sampling, device)
-        yield Deployment(settings, env, controller.to(device), encoder.spec)
+        env.target.source = PlannerTargets.load(weights.planner, encoder.spec, sampling, "cpu")
+        yield Deployment(settings, env, controller, encoder.spec, without_history(settings, encoder))
+
+
+class WithoutHistory(ControllerPolicy):
+    """A controller that knows the present alone, in an environment that remembers for others."""
+
+    def act(self, obs: dict[str, Tensor]) -> Tensor:
+        """See ``evaluation.Policy``; what is remembered comes first in its group, the present after it."""
+        cfg = self.controller.cfg
+        present = 2 * cfg.proprio_dim + cfg.joints + 1
+        return super().act({**obs, PROPRIO: obs[PROPRIO][:, -present:]})
+
+
+def without_history(settings: Settings, encoder: StateEncoder) -> Controller | None:
+    """The controller that ``adaptation.without_history`` names."""
+    if settings.adaptation.without_history is None:
+        return None
+    folder = Path(settings.adaptation.without_history) / "ppo"
+    controller = load_controller(folder, encoder.spec, "the encoder of the run")
+    if controller.cfg.history != 0:
+        raise SettingsError(
+            f"adaptation.without_history: the controller in {folder} has a history of {controller.cfg.history} steps; "
+            "name the folder of a run with controller.history=0, such as ablate.py no_history makes."
+        )
+    return controller
 
 
 def _inputs_before(settings: Settings) -> dict[str, Any]:
     """What decides the figures of the old conditions, whatever is learned later."""
     weights, cfg = Weights.find(settings), settings.adaptation
     encoder = StateEncoder.load(weights.encoder)
+    compared = without_history(settings, encoder)
     return {
+        "without_history": None if compared is None else weights_hash(compared),
         "controller": weights_hash(load_controller(weights.controller, encoder.spec, "the encoder")),
         "planner": weights_hash(WorldModel.load(weights.planner)),
         "practice": [
@@ -133,6 +162,7 @@ def _inputs_before(settings: Settings) -> dict[str, Any]:
         "sampling": dataclasses.asdict(settings.controller.sampling),
         "ranges": settings.drawn_from(),
         "physics": physics_identity(settings),
+        "renderer": settings.renderer,
         "task": settings.task,
         "seed": settings.seed,
     }
@@ -146,22 +176,27 @@ def adapt_before(settings: Settings) -> dict[str, Any]:
         with deployment(settings) as deployed:
             seeds = (OLD_SEED + ROUND_SEEDS * k for k in range(cfg.old_rounds))
             rounds = [deployed.practise([deployed.controller], NONE, seed, "old conditions") for seed in seeds]
-            success = deployed.judge(FleetPolicy([deployed.controller]), NONE, settings.adaptation.episodes, "before")
+            episodes = settings.adaptation.episodes
+            success = {"old": deployed.judge(FleetPolicy([deployed.controller]), NONE, episodes, "before")}
+            if deployed.compared is not None:
+                policy = WithoutHistory(deployed.compared)
+                success["without_history"] = deployed.judge(policy, NONE, episodes, "without history")
             sizes = deployed.controller.cfg
             experience = {name: torch.cat([r[name] for r in rounds], 1) for name in rounds[0]}
-            posture = posture_of(experience, sizes, deployed.decode, cfg.posture_steps, settings.seed)
+            views = views_of([experience], sizes, deployed.decode)
+            posture = fit_posture(views, deployed.encode, cfg.posture_steps, settings.seed)
         del experience[PICTURES]
         inverse = fit_inverse(experience, sizes, cfg.inverse_steps, settings.seed)
         save_tensors(folder / "experience.safetensors", experience)
         save_tensors(folder / "inverse.safetensors", inverse.state_dict())
         save_tensors(folder / "posture.safetensors", posture.state_dict())
-        save_tensors(folder / "success.safetensors", {"old": success})
+        save_tensors(folder / "success.safetensors", success)
         around, _, action = moments(experience, sizes)
         figures = {
             "inverse_rms": float((inverse(around) - action).square().mean().sqrt()),
             "posture_rms_rad": posture.error.tolist(),
         }
-        return rate(success) | figures
+        return rate(success["old"]) | figures
 
     return run_stage(
         settings.folder / "adapt" / "before", "adapt.before", _inputs_before(settings), work, settings.overwrite
@@ -201,13 +236,18 @@ def adapt_to(settings: Settings, name: str) -> dict[str, Any]:
     """Adapt to the shift ``name`` into ``<run>/adapt/<name>``, going on after the rounds that it holds."""
     before = settings.folder / "adapt" / "before"
     record = require_stage(before, "adapt.before", "adapt.py before")
+    if record["fingerprint"] != fingerprint(_inputs_before(settings)):
+        raise SettingsError(f"{before} was made with other weights or settings. Run scripts/adapt.py before again.")
     shift = SHIFTS[name]
 
     def work(folder: Path) -> dict[str, Any]:
         with deployment(settings) as deployed:
             fleet = Fleet(deployed, before)
-            successes = {"old": load_tensors(before / "success.safetensors")["old"]}
-            successes["shifted"] = fleet.baseline(shift, folder)
+            known = load_tensors(before / "success.safetensors")
+            successes = {"old": known["old"], "shifted": fleet.baseline(shift, folder)}
+            if deployed.compared is not None:
+                successes["without_history_old"] = known["without_history"]
+                successes["without_history"] = fleet.without_history(deployed.compared, shift, folder)
             if shift.seen:
                 successes["perfect"] = fleet.perfect(shift, folder)
             for number in range(settings.adaptation.learning.rounds):
@@ -218,9 +258,10 @@ def adapt_to(settings: Settings, name: str) -> dict[str, Any]:
                 extra = {"settings": settings.to_dict(), "shift": name}
                 save_controller(learner.controller, deployed.spec, folder / learner.name, extra)
                 save_tensors(folder / learner.name / "eyes.safetensors", {"numbers": learner.eyes})
+            looks = {f"{learner.name}.eyes": learner.eyes.tolist() for learner in fleet.learners}
         for path in folder.glob("experience_*.safetensors"):
             path.unlink()
-        return adaptation_figures(settings, successes)
+        return adaptation_figures(settings, successes) | looks
 
     learning = dataclasses.asdict(settings.adaptation)
     inputs = {"before": record["fingerprint"], "shift": dataclasses.asdict(shift), "adaptation": learning}
@@ -250,6 +291,15 @@ class Fleet:
         self.deployed.look_through([], None)
         policy, episodes = FleetPolicy([self.deployed.controller]), self.deployed.settings.adaptation.episodes
         return _kept(folder / "baseline.safetensors", lambda: self.deployed.judge(policy, shift, episodes, "shifted"))
+
+    def without_history(self, controller: Controller, shift: Shift, folder: Path) -> Tensor:
+        """Successes of a controller that can't even remember what its last commands did."""
+        policy, episodes = WithoutHistory(controller), self.deployed.settings.adaptation.episodes
+        self.deployed.look_through([], None)
+        return _kept(
+            folder / "without_history.safetensors",
+            lambda: self.deployed.judge(policy, shift, episodes, "without history"),
+        )
 
     def perfect(self, shift: Shift, folder: Path) -> Tensor:
         """Successes where the joints are put where the planner wants them: no dynamics, the planner and the eyes."""
@@ -286,9 +336,12 @@ class Fleet:
         """Put right what one learner sees, if its joints say that the camera was moved."""
         deployed, seed = self.deployed, learner.seed * 1000 + number
         views = views_of(learner.rounds, learner.controller.cfg, deployed.decode)
-        if views.strange(self.posture, deployed.encode):
-            learner.eyes = aligned(views, learner.eyes, self.posture, deployed.encode, seed)
-            print(f"  {learner.name}, round {number + 1}: picture moved by {learner.eyes[[2, 5]].tolist()}")
+        if not views.strange(self.posture, deployed.encode):
+            learner.eyes = torch.zeros(8)
+            return
+        learner.eyes = aligned(views, learner.eyes, self.posture, deployed.encode, seed)
+        x, y = learner.eyes[[2, 5]].tolist()
+        print(f"  {learner.name}, round {number + 1}: looks {x:+.3f} to the right and {y:+.3f} down, of half a picture")
 
     def learn(self, learner: Learner, number: int) -> None:
         """What one learner makes of its experience so far."""

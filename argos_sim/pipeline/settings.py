@@ -176,6 +176,9 @@ class AdaptationSettings:
     """Rounds after which all are judged, beside the last."""
     episodes: int = 192
     """Of a method, its learners together, at the end; half as many before."""
+    without_history: str | None = None
+    """Folder of a run with ``controller.history=0``, such as ``ablate.py no_history`` makes: what its controller does
+    is the yardstick of what history does by itself."""
 
     def __post_init__(self) -> None:
         last = self.learning.rounds

@@ -37,6 +37,11 @@ def markdown(records: dict[str, dict[str, Any]]) -> str:
     lines = [head, "|" + "---|" * 8]
     for shift, f in records.items():
         last = last_round(f)
+        if "without_history.success" in f:
+            lines.append(
+                f"| {shift} | without history | {_percent(f, 'without_history_old.success')} "
+                f"| {_percent(f, 'without_history.success')} | – | – | – | – |"
+            )
         for method in COLOURS:
             key = f"{method}.{last}"
             lines.append(

@@ -21,16 +21,15 @@ from argos_sim.controller.adaptation import (
     cut_to_region,
     frames,
     learn,
-    posture_of,
     practise,
     share_of,
     views_of,
 )
-from argos_sim.controller.alignment import Posture
+from argos_sim.controller.alignment import Posture, Views
 from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.controller.translation import Experience, Translation, fit_inverse, terms
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
-from argos_sim.pipeline.adapt import Fleet, Learner, adaptation_figures, make_learners
+from argos_sim.pipeline.adapt import Fleet, Learner, WithoutHistory, adaptation_figures, make_learners
 from argos_sim.pipeline.settings import AdaptationSettings, Settings
 from argos_sim.randomization.shifts import Shift
 from argos_wm.checkpoint import save_tensors
@@ -46,7 +45,7 @@ class LineEnv:
     def __init__(self, strength: float = 1.0) -> None:
         self.num_envs, self.device, self.max_episode_length, self.strength = N, "cpu", STEPS + 1, strength
         self.generator = torch.Generator()
-        self.perception = SimpleNamespace(generator=torch.Generator(), images=torch.zeros(N, 3, 4, 4))
+        self.perception = SimpleNamespace(generator=torch.Generator(), exposed=torch.zeros(N, 3, 4, 4))
         self.target = SimpleNamespace(source=SimpleNamespace(reseed=lambda seed: None))
         self.cfg = SimpleNamespace(rates=SimpleNamespace(control_dt=0.02, control_per_frame=EVERY))
         self.breaks_at: int | None = None
@@ -57,7 +56,7 @@ class LineEnv:
         self.state = torch.zeros(N, 4)
         self.state[:, :2] = torch.randn(N, 2, generator=self.generator)
         self.action, self.time, self.actions = torch.zeros(N, 2), 0, []
-        self.perception.images = self.state[:, :1, None, None].mul(20).clamp(0, 255).byte().expand(N, 3, 4, 4)
+        self.perception.exposed = self.state[:, :1, None, None].mul(20).clamp(0, 255).byte().expand(N, 3, 4, 4)
         self.reset_buf = torch.zeros(N, dtype=torch.bool)
         return self.sensed(), {}
 
@@ -72,7 +71,7 @@ class LineEnv:
         self.state[:, 2:] = 0.9 * self.state[:, 2:] + self.strength * action
         self.state[:, :2] += 0.1 * self.state[:, 2:]
         if self.time % EVERY == 0:
-            self.perception.images = self.state[:, :1, None, None].mul(20).clamp(0, 255).byte().expand(N, 3, 4, 4)
+            self.perception.exposed = self.state[:, :1, None, None].mul(20).clamp(0, 255).byte().expand(N, 3, 4, 4)
         self.reset_buf = torch.zeros(N, dtype=torch.bool)
         self.reset_buf[0] = self.time == self.breaks_at
         return self.sensed(), None, None, None, {}
@@ -128,15 +127,29 @@ def test_what_follows_broken_physics_is_no_experience() -> None:
     assert len(States([made], fresh())) == N * STEPS - (STEPS - 7)
 
 
+def test_without_history_the_present_decides_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    policy = WithoutHistory(Controller(replace(SIZES, history=0), torch.full((2,), 2.0)))
+    seen = {name: value + 0.1 for name, value in (LineEnv().reset()[0]).items()}
+    past, present = (dict(seen, proprio=seen["proprio"].clone()) for _ in range(2))
+    past["proprio"][:, :4] += 1.0
+    present["proprio"][:, 4:8] += 1.0
+    assert torch.equal(policy.act(past), policy.act(seen))
+    assert not torch.allclose(policy.act(present), policy.act(seen), atol=1e-4)
+
+
 def test_each_picture_is_kept_with_the_joints_of_its_moment() -> None:
     made = experience()
-    vision, joints, pictures = frames(made, SIZES, lambda latent: latent)
-    assert vision.shape[:2] == joints.shape[:2] == pictures.shape[:2] == (-(-STEPS // EVERY), N)
+    pictures, joints = frames(made, SIZES, lambda latent: latent)
+    assert joints.shape[:2] == pictures.shape[:2] == (-(-STEPS // EVERY), N)
     wanted = joints[:, :, 0].mul(20).clamp(0, 255)
     assert (pictures[:, :, 0, 0, 0].float() - wanted).abs().max() < 1.1, "rounded, and the joints are of half precision"
     assert wanted.std(0).max() > 1
     views = views_of([made, made], SIZES, lambda latent: latent)
     assert len(views.pictures) == len(views.joints) == 2 * N * len(pictures)
+    assert views.episode.bincount().tolist() == [len(pictures)] * 2 * N
+    one = views.episode == N + 3
+    assert torch.equal(views.joints[one], joints[:, 3]) and torch.equal(views.pictures[one], pictures[:, 3])
 
 
 def test_without_a_learning_rate_nothing_changes() -> None:
@@ -175,7 +188,7 @@ class LineDeployment:
     def __init__(self) -> None:
         learning = replace(CFG, updates=10, radius=0.3)
         self.settings = Settings(adaptation=AdaptationSettings(learning, seeds=3, judged_after=(), episodes=N))
-        self.controller, self.cfg = fresh(), learning
+        self.controller, self.cfg, self.compared = fresh(), learning, None
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         return latents
@@ -195,11 +208,18 @@ def line_fleet(before: Path) -> Fleet:
     return Fleet(deployment, before)
 
 
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, whole, stopped = (tmp_path / name for name in ("before", "whole", "stopped"))
     save_tensors(before / "experience.safetensors", experience())
     save_tensors(before / "inverse.safetensors", fit_inverse(experience(), SIZES, 50, 0).state_dict())
-    save_tensors(before / "posture.safetensors", posture_of(experience(), SIZES, lambda x: x, 5, 0).state_dict())
+    inputs = SIZES.patches * SIZES.channels
+    save_tensors(before / "posture.safetensors", Posture(inputs, SIZES.joints).state_dict())
+
+    def moved(views: Views, start: torch.Tensor, posture: Posture, encode: Any, seed: int) -> torch.Tensor:
+        return start + 0.001 * seed + 0.01 * len(views.joints)
+
+    monkeypatch.setattr("argos_sim.pipeline.adapt.aligned", moved)
+    monkeypatch.setattr(Views, "strange", lambda self, posture, encode: True)
     one, two, three = line_fleet(before), line_fleet(before), line_fleet(before)
     for number in range(3):
         one.round(number, Shift(), whole)
@@ -210,6 +230,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None
         three.round(number, Shift(), stopped)
     for a, b in zip(one.learners, three.learners, strict=True):
         assert same(a.controller, b.controller) and not same(a.controller, fresh())
+        assert torch.equal(a.eyes, b.eyes) and a.eyes.all()
     assert not same(one.learners[0].controller, one.learners[1].controller), "seeds differ"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -38,6 +38,11 @@ def pictures_of(joints: Tensor, moved: Tensor | None = None) -> Tensor:
     return (250 * torch.exp(-far / 0.08))[:, None].expand(-1, 3, -1, -1).round().byte()
 
 
+def views(joints: Tensor, moved: Tensor | None = None) -> Views:
+    """Ten pictures an episode."""
+    return Views(pictures_of(joints, moved), joints, torch.arange(len(joints)) // 10)
+
+
 def places(count: int, seed: int) -> Tensor:
     return torch.rand(count, 2, generator=torch.Generator().manual_seed(seed)) * 1.2 - 0.6
 
@@ -45,7 +50,7 @@ def places(count: int, seed: int) -> Tensor:
 @pytest.fixture(scope="module")
 def posture() -> Posture:
     joints = places(1600, 0)
-    return fit_posture(encode(pictures_of(joints)).view(40, 40, 16, 1), joints.view(40, 40, 2), 600, 0)
+    return fit_posture(views(joints), encode, 600, 0)
 
 
 def test_nothing_moves_nothing_and_whole_pixels_are_moved_exactly() -> None:
@@ -86,15 +91,15 @@ def test_a_table_seen_from_elsewhere_is_brought_back_exactly() -> None:
 def test_the_joints_say_how_the_camera_was_moved(posture: Posture) -> None:
     truth = numbers(x=0.2, y=-0.15, xx=0.05, yy=-0.04)
     joints = places(300, 1)
-    views = Views(pictures_of(joints, truth), joints)
-    assert views.strange(posture, encode) and not Views(pictures_of(joints), joints).strange(posture, encode)
-    found = aligned(views, torch.zeros(8), posture, encode, 0)
+    seen = views(joints, truth)
+    assert seen.strange(posture, encode) and not views(joints).strange(posture, encode)
+    found = aligned(seen, torch.zeros(8), posture, encode, 0)
     corners = torch.tensor([[x, y, 1.0] for x in (-0.6, 0.6) for y in (-0.6, 0.6)])
     there, wanted = (p[:, :2] / p[:, 2:] for p in (corners @ homography(n).T for n in (found, truth)))
     off = (there - wanted).norm(dim=1).max() * SIZE / 2
     assert off < 1.5, "pixels"
-    again = aligned(views, found, posture, encode, 1)
-    kept = views.costs(torch.stack([found, again]), posture, encode)
+    again = aligned(seen, found, posture, encode, 1)
+    kept = seen.costs(torch.stack([found, again]), posture, encode)
     assert kept[1] < 1.1 * kept[0]
 
 
@@ -104,7 +109,23 @@ def test_an_unlucky_search_changes_nothing(posture: Posture, monkeypatch: pytest
     monkeypatch.setattr("argos_sim.controller.alignment.POPULATION", 8)
     monkeypatch.setattr("argos_sim.controller.alignment.NEAR", 1.0)
     monkeypatch.setattr("argos_sim.controller.alignment.REFINED", 1)
-    assert torch.equal(aligned(Views(pictures_of(joints, start), joints), start, posture, encode, 0), start)
+    assert torch.equal(aligned(views(joints, start), start, posture, encode, 0), start)
+
+
+def test_strange_postures_that_no_camera_explains_are_left_alone(posture: Posture) -> None:
+    joints = places(200, 4)
+    bent = views(joints)
+    bent = Views(bent.pictures, joints + 0.8 * joints.flip(0), bent.episode)  # read-outs that have to do with nothing
+    assert bent.strange(posture, encode)
+    assert torch.equal(aligned(bent, torch.zeros(8), posture, encode, 0), torch.zeros(8))
+
+
+def test_who_judges_was_not_looked_at() -> None:
+    some = views(places(70, 5))
+    kept, used = some.split(0)
+    assert not set(kept.episode.tolist()) & set(used.episode.tolist())
+    assert len(kept.joints) == 20 and len(used.joints) == 50
+    assert torch.equal(kept.pictures, pictures_of(kept.joints)), "each with its joints"
 
 
 class Senses:
@@ -115,7 +136,7 @@ class Senses:
         self.images = torch.zeros(len(joints), 3, SIZE, SIZE, dtype=torch.uint8)
         self.proprio = torch.cat([joints, torch.zeros_like(joints)], 1)
         self.encoder = SimpleNamespace(decode_proprio=lambda latent: latent)
-        self.encode, self.eyes = encode, None
+        self.encode = encode
 
 
 def test_who_guards_what_it_knew_believes_the_joints_of_the_episode(posture: Posture) -> None:
@@ -123,8 +144,6 @@ def test_who_guards_what_it_knew_believes_the_joints_of_the_episode(posture: Pos
     senses: Any = Senses(joints)
     learned = torch.stack([truth, truth, torch.zeros(8)])
     eyes = Eyes(senses, posture, learned, torch.tensor([True, False, True]))
-    eyes.attach()
-    assert cast("Any", senses.eyes) is eyes
     every = torch.arange(6)
     moved, plain = pictures_of(joints, truth), pictures_of(joints)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 import tasks  # noqa: F401
 from argos_sim.demos import environment_state, expert_rollout
@@ -184,6 +185,37 @@ def test_a_target_is_judged_by_the_picture_of_its_moment_however_late_that_arriv
     env.set_ranges(get_ranges("train"))
     assert errors[0].min() > 0.1
     assert torch.allclose(errors[1], errors[0], atol=0.05) and torch.allclose(errors[2], errors[0], atol=0.05)
+
+
+class Watched:
+    """Eyes that see everything brighter, and what was asked of them."""
+
+    def __init__(self, env: LatentTrackingEnv) -> None:
+        self.env, self.calls = env, []
+
+    def reset(self, ids: Tensor) -> None:
+        self.calls.append((self.env.common_step_counter, "reset", len(ids)))
+
+    def encode(self, pictures: Tensor, ids: Tensor, arrived: bool) -> Tensor:
+        self.calls.append((self.env.common_step_counter, "arrived" if arrived else "judged", len(ids)))
+        return self.env.perception.encode(pictures) + 100
+
+
+def test_eyes_see_each_frame_once_when_it_arrives_and_know_when_episodes_begin(env: LatentTrackingEnv) -> None:
+    env.set_ranges(replace(get_ranges("nominal"), frame_delay=(2, 2)))
+    eyes = env.perception.eyes = Watched(env)
+    env.target.cfg.record = True
+    env.reset()
+    begun, period = env.common_step_counter, env.cfg.rates.control_per_frame
+    for _ in range(period + 2):
+        env.step(torch.zeros(N, 6))
+    frames = [(begun, "reset", N), (begun, "arrived", N), (begun + period + 2, "arrived", N)]
+    assert [call for call in eyes.calls if call[1] != "judged"] == frames
+    assert env.perception.vision.min() > 50
+    env.perception.exposed_vision(torch.arange(N))
+    assert eyes.calls[-1][1:] == ("judged", N), "a judge's look is none of the robot's"
+    env.perception.eyes = None
+    env.set_ranges(get_ranges("train"))
 
 
 def test_proprioception_is_sensed_every_control_step(env: LatentTrackingEnv) -> None:

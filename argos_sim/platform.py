@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,6 +37,37 @@ def use_pageable_memory_without_cuda() -> bool:
     return True
 
 
+def keep_ovphysx_from_polling() -> bool:
+    """Leave the cores to those who compute: no cache of cooked colliders, and no more of PhysX's threads than cores.
+
+    The cache's agent (UJITSO, the thread of ``libcarb.ujitsoagent``) wakes 14,000 times a second from the first scene
+    to the end of the process, whatever this then does, and interrupts those who compute: on two cores a planner
+    trained after a simulation took 1.5 times as long. Meshes are cooked anew in each process instead. ovphysx says
+    ``resources.dataStoreConfigurator is false`` at the start, and means that. Isaac Lab asks for eight threads on any
+    machine. Does nothing where ovphysx is not installed; calling it again changes nothing.
+
+    Returns:
+        True if it is kept from it.
+    """
+    if importlib.util.find_spec("ovphysx") is None:
+        return False
+    from ovphysx import PhysXConfig
+
+    check = PhysXConfig.__post_init__
+    if getattr(check, "quiet", False):
+        return True
+
+    def quiet_check(self: Any) -> None:
+        self.carbonite_overrides = {"/UJITSO/enabled": False} | (self.carbonite_overrides or {})
+        if self.num_threads is not None:
+            self.num_threads = min(self.num_threads, len(os.sched_getaffinity(0)))
+        check(self)
+
+    vars(quiet_check)["quiet"] = True
+    PhysXConfig.__post_init__ = quiet_check
+    return True
+
+
 def prepare(log_level: int = logging.ERROR) -> None:
     """Make this process ready for Isaac Lab on a CPU or a GPU; idempotent.
 
@@ -48,6 +80,7 @@ def prepare(log_level: int = logging.ERROR) -> None:
     for name in LOUD_LOGGERS:
         logging.getLogger(name).setLevel(log_level)
     use_pageable_memory_without_cuda()
+    keep_ovphysx_from_polling()
 
 
 @contextmanager

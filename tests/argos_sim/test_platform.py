@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import warp as wp
 
-from argos_sim.platform import prepare, use_pageable_memory_without_cuda
+from argos_sim.platform import keep_ovphysx_from_polling, prepare, use_pageable_memory_without_cuda
 
 
 def test_pinned_memory_can_be_asked_for_with_and_without_cuda() -> None:
@@ -27,3 +28,14 @@ def test_prepare_may_be_called_again_and_quietens_the_simulators() -> None:
     prepare()
     assert not logging.getLogger("isaaclab").isEnabledFor(logging.WARNING)
     assert logging.getLogger("argos_sim").isEnabledFor(logging.WARNING)
+
+
+def test_ovphysx_is_told_once_and_what_others_tell_it_stays() -> None:
+    from ovphysx import PhysXConfig
+
+    assert keep_ovphysx_from_polling() and keep_ovphysx_from_polling()
+    told = PhysXConfig(num_threads=64, carbonite_overrides={"/physics/updateToUsd": False})
+    assert told.carbonite_overrides == {"/UJITSO/enabled": False, "/physics/updateToUsd": False}
+    assert told.num_threads == len(os.sched_getaffinity(0))
+    assert PhysXConfig(carbonite_overrides={"/UJITSO/enabled": True}).carbonite_overrides == {"/UJITSO/enabled": True}
+    assert PhysXConfig().num_threads is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +186,23 @@ def test_a_target_is_judged_by_the_picture_of_its_moment_however_late_that_arriv
     env.set_ranges(get_ranges("train"))
     assert errors[0].min() > 0.1
     assert torch.allclose(errors[1], errors[0], atol=0.05) and torch.allclose(errors[2], errors[0], atol=0.05)
+
+
+def wakes() -> dict[str, int]:
+    """How often each of this process's threads has waited and gone on."""
+    counts = {}
+    for task in Path("/proc/self/task").iterdir():
+        lines = (task / "status").read_text().splitlines()
+        counts[task.name] = next(int(x.split()[1]) for x in lines if x.startswith("voluntary_ctxt_switches"))
+    return counts
+
+
+def test_no_thread_of_the_engine_runs_while_nobody_asks_it_to(env: LatentTrackingEnv) -> None:
+    env.step(torch.zeros(N, 6))
+    before = wakes()
+    time.sleep(0.5)
+    after = wakes()
+    assert max(after[name] - before.get(name, 0) for name in after) < 500, "14,000 a second by default"
 
 
 class Watched:

@@ -158,9 +158,13 @@ def outcomes_of_episodes(records: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def paired_gain(records: dict[str, Tensor], baseline: dict[str, Tensor]) -> dict[str, Any]:
-    """By how much more of its targets a policy reaches than ``baseline`` in the same episodes (shares, −1 … 1)."""
-    mean, interval = paired_difference(*(outcomes_of_episodes(r)["reached"] for r in (records, baseline)))
-    return {"gain": mean, "gain_ci": interval}
+    """By how much more a policy reaches and does than ``baseline`` in the same episodes (shares, −1 … 1): ``gain`` of
+    its targets, and ``success_gain``, each with its ``_ci``."""
+    outcomes, others = outcomes_of_episodes(records), outcomes_of_episodes(baseline)
+    figures: dict[str, Any] = {}
+    for name, outcome in (("gain", "reached"), ("success_gain", "success")):
+        figures[name], figures[f"{name}_ci"] = paired_difference(outcomes[outcome], others[outcome])
+    return figures
 
 
 def paired_difference(values: Tensor, others: Tensor) -> tuple[float, tuple[float, float]]:

@@ -53,9 +53,9 @@ def test_paired_gain_forgets_what_makes_episodes_hard() -> None:
     episode = torch.arange(episodes).repeat_interleave(targets).float()
     hard = (torch.rand(episodes, generator=generator) < 0.5).repeat_interleave(targets)
     lost = torch.arange(episodes * targets) % 30 == 0
-    success = torch.zeros(episodes)
-    better = {"env": episode, "reached": (~hard).float(), "success": success}
-    worse = {"env": episode, "reached": (~hard & ~lost).float(), "success": success}
+    done = (torch.arange(episodes) % 4 > 0).float()
+    better = {"env": episode, "reached": (~hard).float(), "success": done}
+    worse = {"env": episode, "reached": (~hard & ~lost).float(), "success": done * (torch.arange(episodes) % 3 > 0)}
     expected = float((better["reached"] - worse["reached"]).mean())
     figures = paired_gain(better, worse)
     assert figures["gain"] == pytest.approx(expected) and expected > 0
@@ -64,4 +64,6 @@ def test_paired_gain_forgets_what_makes_episodes_hard() -> None:
     apart = cluster_bootstrap(better["reached"], episode)
     assert high - low < 0.3 * (apart[1] - apart[0])
     assert paired_gain(worse, better)["gain"] == pytest.approx(-expected)
-    assert paired_gain(better, better) == {"gain": 0.0, "gain_ci": (0.0, 0.0)}
+    assert figures["success_gain"] == pytest.approx(0.25) and figures["success_gain_ci"][0] > 0
+    none = {"gain": 0.0, "gain_ci": (0.0, 0.0), "success_gain": 0.0, "success_gain_ci": (0.0, 0.0)}
+    assert paired_gain(better, better) == none

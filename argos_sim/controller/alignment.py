@@ -157,7 +157,7 @@ def fit_posture(views: Views, encode: Encode, steps: int, seed: int) -> Posture:
 def aligned(views: Views, start: Tensor, posture: Posture, encode: Encode, seed: int) -> Tensor:
     """The homography's eight numbers (8,) with which ``posture`` fits the joints best, by the cross-entropy method.
 
-    A local method gets nowhere: a picture moved by a share of a pixel is blurred, which the encoder notices.
+    A local method, Levenberg–Marquardt with finite differences, ended further from the truth (docs/adaptation.md).
 
     Args:
         views: of at least two episodes; a third of the episodes judge what was found.

@@ -38,8 +38,8 @@ EVALUATION_SEED = 1000
 """Apart from the seeds of training; the same episodes for every controller, so that differences are paired."""
 OUTCOMES = "outcomes.safetensors"
 """For each policy and randomization, what each episode came to, so that runs can be compared in pairs of episodes."""
-TRANSFER_TIMING = "timing.evaluate_transfer"
-"""Transfer tables are no part of the pipeline, and are not counted in the time that it takes."""
+APART = ("timing.evaluate_transfer", "timing.adapt.")
+"""Transfer tables and adaptation are no part of the pipeline, and are not counted in the time that it takes."""
 JUDGED = ("nominal", "train", "unseen")
 """Randomization presets that controllers are judged under, beside the run's own."""
 
@@ -179,7 +179,7 @@ def write_metrics(settings: Settings) -> Path:
     metrics |= {f"closed_loop.{k}": metrics[closed + k] for k in CLOSED_LOOP if closed + k in metrics}
     if "ppo.env_steps_per_s" in metrics:
         metrics["env_steps_per_s"] = metrics.pop("ppo.env_steps_per_s")
-    timings = {k: v for k, v in metrics.items() if k.startswith("timing.") and not k.startswith(TRANSFER_TIMING)}
+    timings = {k: v for k, v in metrics.items() if k.startswith("timing.") and not k.startswith(APART)}
     metrics["timing.total_s"] = round(sum(timings.values()), 1)
     path = settings.folder / "metrics.json"
     save_json(path, metrics)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from argos_sim.pipeline.evaluate import write_metrics
 from argos_sim.pipeline.settings import Settings, SettingsError, settings_from
 from argos_sim.pipeline.stage import require_stage, run_stage
-from argos_wm.checkpoint import CheckpointError
+from argos_wm.checkpoint import CheckpointError, load_json, save_json
 
 
 def test_stage_is_reused_while_its_inputs_hold(tmp_path: Path) -> None:
@@ -69,3 +70,10 @@ def test_wrong_settings_are_named(values: dict, message: str) -> None:
 def test_defaults_survive_a_round_trip() -> None:
     assert settings_from(Settings().to_dict()) == Settings()
     assert issubclass(SettingsError, ValueError)
+
+
+def test_what_is_no_part_of_the_pipeline_is_not_counted_in_its_time(tmp_path: Path) -> None:
+    for name, seconds in (("ppo", 10.0), ("adapt.camera", 100.0), ("evaluate_transfer_mujoco", 1000.0)):
+        save_json(tmp_path / name / "stage.json", {"name": name, "seconds": seconds, "figures": {}})
+    metrics = load_json(write_metrics(Settings(run_dir=str(tmp_path))))
+    assert metrics["timing.total_s"] == 10 and metrics["timing.adapt.camera_s"] == 100

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,127 +16,40 @@ import torch
 from torch import Tensor
 
 from argos_sim.controller.adaptation import (
-    AdaptationConfig,
     FleetPolicy,
     Replay,
     States,
     learn,
-    practise,
     share_of,
     views_of,
 )
-from argos_sim.controller.alignment import PICTURES, Eyes, Posture, aligned, fit_posture
-from argos_sim.controller.network import PROPRIO, Controller, load_controller, save_controller
-from argos_sim.controller.translation import Experience, InverseModel, fit_inverse, moments, translation_of
-from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
-from argos_sim.evaluation import ControllerPolicy, PerfectTracking, Policy, judge
-from argos_sim.pipeline.environment import environment_cfg, make_environment, physics_identity
-from argos_sim.pipeline.evaluate import EVALUATION_SEED
+from argos_sim.controller.alignment import PICTURES, Posture, aligned, fit_posture
+from argos_sim.controller.network import Controller, load_controller, save_controller
+from argos_sim.controller.translation import InverseModel, fit_inverse, moments, translation_of
+from argos_sim.evaluation import PerfectTracking
+from argos_sim.pipeline.deployment import (
+    METHODS,
+    SHIFT_SEED,
+    Deployment,
+    Learner,
+    WithoutHistory,
+    deployment,
+    fleet_size,
+    without_history,
+)
+from argos_sim.pipeline.environment import environment_cfg, physics_identity
 from argos_sim.pipeline.play import Weights
-from argos_sim.pipeline.settings import AdaptationSettings, Settings, SettingsError
+from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.pipeline.stage import fingerprint, require_stage, run_stage
-from argos_sim.randomization.shifts import SHIFTS, Shift, set_world
+from argos_sim.randomization.shifts import SHIFTS, Shift
 from argos_sim.recovery import rate, recovery
-from argos_sim.targets import PlannerTargets
 from argos_wm.checkpoint import load_into, load_tensors, save_tensors, weights_hash
 from argos_wm.encoders.state import StateEncoder
-from argos_wm.latents import LatentSpec
 from argos_wm.world_model import WorldModel
 
-METHODS = ("protected", "unprotected")
 NONE = SHIFTS["none"]
-OLD_SEED, SHIFT_SEED, ROUND_SEEDS = 20_000, 30_000, 10
-"""Apart from each other and from those of training and evaluation; a round's random numbers take ``ROUND_SEEDS``."""
-
-
-@dataclass
-class Deployment:
-    """A controller in an environment, and what goes with it."""
-
-    settings: Settings
-    env: LatentTrackingEnv
-    controller: Controller
-    spec: LatentSpec
-    compared: Controller | None = None
-    """Without history."""
-
-    @property
-    def cfg(self) -> AdaptationConfig:
-        """How it adapts."""
-        return self.settings.adaptation.learning
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Proprioceptive latents (…, D) → joint states (…, 2J)."""
-        assert self.env.perception.encoder is not None, "an environment that tracks latents has an encoder"
-        with torch.no_grad():
-            return self.env.perception.encoder.decode_proprio(latents)
-
-    def encode(self, pictures: Tensor) -> Tensor:
-        """Pictures (M, 3, H, W) → latents (M, P, C)."""
-        return self.env.perception.encode(pictures)
-
-    def look_through(self, learners: list[Learner], posture: Posture | None) -> None:
-        """Let the robots of ``learners`` look as each has learned to; without a posture model, as ever."""
-        self.env.perception.eyes = None
-        if posture is not None:
-            numbers = torch.stack([learner.eyes for learner in learners])
-            guarded = torch.tensor([learner.cfg.guard for learner in learners])
-            self.env.perception.eyes = Eyes(self.env.perception, posture, numbers, guarded)
-
-    def practise(self, controllers: list[Controller], shift: Shift, seed: int, label: str) -> Experience:
-        """One episode of every robot under ``shift``, the controllers sharing them."""
-        set_world(self.env, self.settings.ranges(), shift, self.settings.seed + SHIFT_SEED)
-        return practise(self.env, FleetPolicy(controllers), self.cfg, self.settings.seed + seed, label)
-
-    def judge(self, policy: Policy, shift: Shift, episodes: int, label: str) -> Tensor:
-        """Successes (M,) under ``shift``, in the same robots' same episodes whoever acts."""
-        seed = self.settings.seed + EVALUATION_SEED
-        set_world(self.env, self.settings.ranges(), shift, seed)
-        assert self.env.target.source is not None
-        self.env.target.source.reseed(seed)
-        return judge(self.env, policy, episodes, seed, label)["success"]
-
-
-@contextmanager
-def deployment(settings: Settings) -> Iterator[Deployment]:
-    """The run's controller, or the shipped one, in as many environments as all learners have robots.
-
-    On the CPU, with the run's physics: they are some dozens, and what they learn is small.
-    """
-    settings = dataclasses.replace(settings, device="cpu", physics=settings.resolved_physics())
-    weights, cfg = Weights.find(settings), settings.adaptation
-    encoder = StateEncoder.load(weights.encoder)
-    controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
-    env_cfg = environment_cfg(settings, _fleet(cfg), encoder=str(weights.encoder))
-    env_cfg.perception.control_history = controller.cfg.history
-    with make_environment(env_cfg) as env:
-        sampling = settings.controller.sampling
-        env.target.source = PlannerTargets.load(weights.planner, encoder.spec, sampling, "cpu")
-        yield Deployment(settings, env, controller, encoder.spec, without_history(settings, encoder))
-
-
-class WithoutHistory(ControllerPolicy):
-    """A controller that knows the present alone, in an environment that remembers for others."""
-
-    def act(self, obs: dict[str, Tensor]) -> Tensor:
-        """See ``evaluation.Policy``; what is remembered comes first in its group, the present after it."""
-        cfg = self.controller.cfg
-        present = 2 * cfg.proprio_dim + cfg.joints + 1
-        return super().act({**obs, PROPRIO: obs[PROPRIO][:, -present:]})
-
-
-def without_history(settings: Settings, encoder: StateEncoder) -> Controller | None:
-    """The controller that ``adaptation.without_history`` names."""
-    if settings.adaptation.without_history is None:
-        return None
-    folder = Path(settings.adaptation.without_history) / "ppo"
-    controller = load_controller(folder, encoder.spec, "the encoder of the run")
-    if controller.cfg.history != 0:
-        raise SettingsError(
-            f"adaptation.without_history: the controller in {folder} has a history of {controller.cfg.history} steps; "
-            "name the folder of a run with controller.history=0, such as ablate.py no_history makes."
-        )
-    return controller
+OLD_SEED, ROUND_SEEDS = 20_000, 10
+"""Apart from those of training, evaluation and shifts; a round's random numbers take ``ROUND_SEEDS``."""
 
 
 def _inputs_before(settings: Settings) -> dict[str, Any]:
@@ -158,7 +68,7 @@ def _inputs_before(settings: Settings) -> dict[str, Any]:
             cfg.learning.inverse_steps,
             cfg.learning.posture_steps,
         ],
-        "judged": [_fleet(cfg), cfg.episodes],
+        "judged": [fleet_size(cfg), cfg.episodes],
         "sampling": dataclasses.asdict(settings.controller.sampling),
         "ranges": settings.drawn_from(),
         "physics": physics_identity(settings),
@@ -201,24 +111,6 @@ def adapt_before(settings: Settings) -> dict[str, Any]:
     return run_stage(
         settings.folder / "adapt" / "before", "adapt.before", _inputs_before(settings), work, settings.overwrite
     )
-
-
-@dataclass
-class Learner:
-    """One controller that adapts.
-
-    Attributes:
-        name: method and number of the seed.
-        eyes: (8,) the homography that it looks through, see ``alignment.homography``; zero until one is needed.
-        rounds: its experience.
-    """
-
-    name: str
-    controller: Controller
-    cfg: AdaptationConfig
-    seed: int
-    eyes: Tensor = field(default_factory=lambda: torch.zeros(8))
-    rounds: list[Experience] = field(default_factory=list)
 
 
 def make_learners(settings: Settings, controller: Controller) -> list[Learner]:
@@ -393,11 +285,6 @@ def adaptation_figures(settings: Settings, successes: dict[str, Tensor]) -> dict
             found = recovery(successes["old"], successes["shifted"], after, old)
             figures |= {f"{method}.{number}.{k}": v for k, v in found.items()}
             # Batches of as many episodes as there are robots, a seed's learner moving each share of them.
-            shares = after.view(-1, cfg.seeds, _fleet(cfg) // cfg.seeds)
+            shares = after.view(-1, cfg.seeds, fleet_size(cfg) // cfg.seeds)
             figures[f"{method}.{number}.shift.success_by_seed"] = shares.mean((0, 2)).tolist()
     return figures
-
-
-def _fleet(cfg: AdaptationSettings) -> int:
-    """Robots of all learners: a batch of episodes."""
-    return cfg.learning.robots * cfg.seeds * len(METHODS)

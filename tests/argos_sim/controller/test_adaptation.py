@@ -29,7 +29,8 @@ from argos_sim.controller.alignment import Posture, Views
 from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.controller.translation import Experience, Translation, fit_inverse, terms
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
-from argos_sim.pipeline.adapt import Fleet, Learner, WithoutHistory, adaptation_figures, make_learners
+from argos_sim.pipeline.adapt import Fleet, adaptation_figures, make_learners
+from argos_sim.pipeline.deployment import Learner, WithoutHistory
 from argos_sim.pipeline.settings import AdaptationSettings, Settings
 from argos_sim.randomization.shifts import Shift
 from argos_wm.checkpoint import save_tensors

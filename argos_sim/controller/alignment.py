@@ -160,10 +160,12 @@ def aligned(views: Views, start: Tensor, posture: Posture, encode: Encode, seed:
     A local method, Levenberg–Marquardt with finite differences, ended further from the truth (docs/adaptation.md).
 
     Args:
-        views: of at least two episodes; a third of the episodes judge what was found.
+        views: a third of their episodes judge what was found; of one episode alone, nothing can be.
         start: (8,) where to begin, not far from the truth unless it is zero; returned if nothing better was found.
     """
     kept, used = views.split(seed)
+    if len(used.joints) == 0:
+        return start
     generator = torch.Generator().manual_seed(seed)
     rounds, wide = (REFINED, NEAR) if bool(start.any()) else (SEARCHED, 1.0)
     mean, std = start.clone(), wide * torch.tensor(PRIOR)

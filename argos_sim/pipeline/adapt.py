@@ -173,9 +173,9 @@ class Fleet:
         load_into(self.inverse, load_tensors(path), path)
         self.inverse.eval().requires_grad_(False)
         path = before / "posture.safetensors"
-        tensors = load_tensors(path)
-        self.posture = Posture(tensors["linear.weight"].shape[1], action.shape[1])
-        load_into(self.posture, tensors, path)
+        sizes = deployed.controller.cfg
+        self.posture = Posture(sizes.patches * sizes.channels, sizes.joints)
+        load_into(self.posture, load_tensors(path), path)
         self.posture.eval().requires_grad_(False)
 
     def baseline(self, shift: Shift, folder: Path) -> Tensor:

@@ -120,6 +120,12 @@ def test_strange_postures_that_no_camera_explains_are_left_alone(posture: Postur
     assert torch.equal(aligned(bent, torch.zeros(8), posture, encode, 0), torch.zeros(8))
 
 
+def test_one_episode_is_not_enough_to_find_and_judge(posture: Posture) -> None:
+    joints = places(10, 6)
+    one = views(joints, numbers(x=0.2))
+    assert torch.equal(aligned(one, torch.zeros(8), posture, encode, 0), torch.zeros(8))
+
+
 def test_who_judges_was_not_looked_at() -> None:
     some = views(places(70, 5))
     kept, used = some.split(0)

@@ -63,8 +63,8 @@ def place_objects(
     squared = uniform(env, (radius[0] ** 2, radius[1] ** 2), n, tries, len(names))
     bearing = uniform(env, angle, n, tries, len(names))
     place = from_polar(bearing, squared.sqrt(), centre)
-    gap = torch.cdist(place.flatten(0, 1), place.flatten(0, 1)) + 10 * torch.eye(len(names), device=env.device)
-    smallest = gap.flatten(1).min(1).values.view(n, tries)
+    gap = (place[:, :, :, None] - place[:, :, None]).norm(dim=-1) + 10 * torch.eye(len(names), device=env.device)
+    smallest = gap.amin((2, 3))
     # All that are far enough apart count alike: the widest apart would leave out what lies near each other.
     chosen = place[torch.arange(n, device=env.device), smallest.clamp(max=separation).argmax(1)]
     yaw = uniform(env, (-math.pi, math.pi), n, len(names))

@@ -120,7 +120,10 @@ class InstructionCommand(CommandTerm):
         return (local.abs() - self.cfg.object_half_size).clamp_min(0).norm(dim=-1)
 
     def _update_metrics(self) -> None:
-        distance, nearest = self.tip_distance().min(-1)
+        # Not `min`, which hands even this little to a second thread on a CPU. That thread then waits for more work
+        # without sleeping, on the core that physics needs: 9 ms of each step, and a tenth of the environment's speed.
+        gap = self.tip_distance()
+        distance, nearest = gap.amin(-1), gap.argmin(-1)
         new = (self.first_touched < 0) & (distance <= self.cfg.touch_distance)
         self.first_touched[:] = torch.where(new, nearest, self.first_touched)
         self.touched_at[:] = torch.where(new, self._env.episode_length_buf, self.touched_at)

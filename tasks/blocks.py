@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import MISSING
 
 import isaaclab.sim as sim_utils
@@ -156,8 +155,3 @@ class BlocksExpert(TaskExpert):
             for row in (self.gripper.closed, self.gripper.turned, self.gripper.opened)
         )
         return closed + turn[:, None] * turned + opening * opened
-
-    def alignment(self, position: Tensor, yaw: Tensor) -> Tensor:
-        """Turn (n,) [rad] that lays the jaws along a block's nearest faces, at most an eighth turn."""
-        turn = yaw - self.bearing(position)
-        return torch.remainder(turn + math.pi / 4, math.pi / 2) - math.pi / 4

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from isaaclab.utils import configclass
 from torch import Tensor
@@ -42,7 +44,11 @@ class LiftEnvCfg(BlocksEnvCfg):
 
 
 class GraspExpert(BlocksExpert):
-    """Takes a block between the jaws, laid along its faces."""
+    """Takes a block between the jaws."""
+
+    ALIGNED = False
+    """Whether the jaws are laid along the block's faces. A picture of 64 pixels hardly shows how a block lies turned,
+    so that the planner does not foresee such a turn of the wrist; and a block turns by itself between the jaws."""
 
     def grasp(self, ids: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Tips and values of the three legs after which the named block is held."""
@@ -53,6 +59,13 @@ class GraspExpert(BlocksExpert):
         tips = [self.beside(position, turn, gripper.beside, gripper.above), low, low]
         # The block is in the way of closing, and so is held.
         return tips, [self.posture(turn, opening) for opening in (gripper.wide, gripper.wide, 0.0)]
+
+    def alignment(self, position: Tensor, yaw: Tensor) -> Tensor:
+        """Turn (n,) [rad] of the gripper, at most the eighth of a turn that lays the jaws along a block's faces."""
+        if not self.ALIGNED:
+            return torch.zeros_like(yaw)
+        turn = yaw - self.bearing(position)
+        return torch.remainder(turn + math.pi / 4, math.pi / 2) - math.pi / 4
 
 
 class LiftExpert(GraspExpert):

@@ -59,7 +59,7 @@ class PushEnvCfg(BlocksEnvCfg):
 
 
 class PushExpert(GraspExpert):
-    """The jaws around the block, laid along its faces, so that it cannot slip away; then a turn of the shoulder."""
+    """The jaws around the block, so that it cannot slip away; then a turn of the shoulder."""
 
     LEGS = (0.32, 0.15, 0.12, 0.41)
     AIM = math.radians(38)

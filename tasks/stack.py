@@ -46,6 +46,7 @@ class StackEnvCfg(BlocksEnvCfg):
 class StackExpert(GraspExpert):
     """Grasps, carries the block over the other, lowers it, opens, and draws back."""
 
+    ALIGNED = True  # else 88 % of 64 nominal episodes succeed on Newton, and 98 % so
     LEGS = (0.2, 0.1, 0.09, 0.11, 0.2, 0.12, 0.08, 0.1)
     GAP = 0.002
     """Between the blocks when the upper one is let go [m]."""

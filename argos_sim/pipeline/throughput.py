@@ -40,6 +40,8 @@ LABELS = {
 }
 ITERATIONS = 2
 """Of PPO whose learning is timed."""
+SHORT_TURNS = 4
+"""As many times more turns for environments that see nothing: theirs are short, so that noise weighs more."""
 PROFILED = 10
 """Control steps in the profile: two camera frames."""
 
@@ -116,13 +118,15 @@ def one_size(settings: Settings, size: int, whole: bool) -> Figures:
             seeing.ask("targets", "held")
             return seconds
 
-        works: dict[str, Any] = {
-            kind: (lambda world=world: world.ask("step", cfg.steps)) for kind, world in made.items()
-        }
+        def steps(kind: str) -> Callable[[], float]:
+            return lambda: made[kind].ask("step", cfg.steps)
+
+        works: dict[str, Any] = {"seeing": steps("seeing")}
         works |= {source: (lambda source=source: planned(source)) for source in ("planner", "bank")}
         if whole:
             works["parts"] = lambda: seeing.ask("parts")
-        times = in_turns(cfg.turns, **works)
+        times = in_turns(SHORT_TURNS * cfg.turns, **{kind: steps(kind) for kind in kinds if kind != "seeing"})
+        times |= in_turns(cfg.turns, **works)
         parts = times.pop("parts", {})
         figures = {f"step_s.{kind}.{size}": seconds for kind, seconds in times.items()}
         figures |= {f"env_steps_per_s.{kind}.{size}": size / seconds for kind, seconds in times.items()}

@@ -21,7 +21,15 @@ from tests.argos_sim.controller.test_ppo import PointEnv, prior
 
 ENVS, STEPS, SEEDS = 16, 6, 3
 SAMPLES = PPOConfig(
-    num_envs=ENVS, steps=STEPS, critic_warmup=1, warmup_rounds=2, critic_epochs=2, epochs=3, minibatches=1, pull=0.5
+    num_envs=ENVS,
+    learning_rate=3e-4,
+    steps=STEPS,
+    critic_warmup=1,
+    warmup_rounds=2,
+    critic_epochs=2,
+    epochs=3,
+    minibatches=1,
+    pull=0.5,
 )
 TRAINING = PPOConfig(
     iterations=16,

@@ -66,7 +66,7 @@ class PPOConfig:
     """Of the action, in shares of the torque limit: enough to explore, little enough to keep the imitated gait."""
     desired_kl: float = 0.02
     """KL divergence an iteration to which the actor's learning rate adapts (it stays near 4e-4 after imitation, near
-    2e-4 after DAgger); 0 keeps the rate. In 20 iterations after imitation the distance from the path fell from 0.021 to
+    1.5e-4 after DAgger); 0 keeps the rate. In 20 iterations after imitation the distance from the path fell from 0.021 to
     0.016 rad, with 0.012 or 0.04 to 0.018; at a fixed rate of 1e-3 the policy was lost in two iterations, at 1e-5 it
     did not move (one run each)."""
     pull: float = 0.2

@@ -129,7 +129,9 @@ class Perception:
         frames = round(self.cfg.history_s * self.rates.camera_hz) + 1
         self.vision = torch.zeros(n, spec.patches, spec.channels, device=self.device)
         self.proprio = torch.zeros(n, spec.proprio_dim, device=self.device)
-        self._vision_ring = torch.zeros(frames, *self.vision.shape, device=self.device)
+        # In thousands of environments the past is the largest thing here, and the planner computes in bfloat16 there.
+        precision = torch.float32 if torch.device(self.device).type == "cpu" else torch.float16
+        self._vision_ring = torch.zeros(frames, *self.vision.shape, dtype=precision, device=self.device)
         self._proprio_ring = torch.zeros(frames, *self.proprio.shape, device=self.device)
         self._frames_seen = torch.zeros(n, dtype=torch.long, device=self.device)
         self.recent_proprio = torch.zeros(n, self.cfg.control_history + 1, spec.proprio_dim, device=self.device)
@@ -258,7 +260,7 @@ class Perception:
         rows = self._rows(ids)
         pictures = self.images[rows]
         self.vision[rows] = self.encode(pictures) if self.eyes is None else self.eyes.encode(pictures, ids, True)
-        self._vision_ring[0, rows] = self.vision[rows]
+        self._vision_ring[0, rows] = self.vision[rows].to(self._vision_ring.dtype)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents (n, P, C) of pictures (n, 3, H, W) uint8, some at a time."""
@@ -285,9 +287,13 @@ class Perception:
     def _remember(self, ids: Tensor, first: Tensor) -> None:
         """Begin a new frame of history for ``ids``, with the picture that is known; a late one replaces it."""
         rows = self._rows(ids)
-        self._vision_ring[1:, rows] = self._vision_ring[:-1, rows].clone()
-        self._proprio_ring[1:, rows] = self._proprio_ring[:-1, rows].clone()
-        self._vision_ring[0, rows], self._proprio_ring[0, rows] = self.vision[rows], self.proprio[rows]
+        for frame in range(
+            len(self._vision_ring) - 1, 0, -1
+        ):  # one by one: a copy of all would be as large as they are
+            self._vision_ring[frame, rows] = self._vision_ring[frame - 1, rows]
+            self._proprio_ring[frame, rows] = self._proprio_ring[frame - 1, rows]
+        self._vision_ring[0, rows] = self.vision[rows].to(self._vision_ring.dtype)
+        self._proprio_ring[0, rows] = self.proprio[rows]
         self._frames_seen[ids] = torch.where(first, 1, self._frames_seen[ids] + 1)
 
     # -- episodes ----------------------------------------------------------------------------------------------------
@@ -323,7 +329,7 @@ class Perception:
         """
         rows = slice(None) if ids is None else ids
         frames = [round(-offset * self.rates.camera_hz) for offset in offsets]
-        vision = torch.stack([self._vision_ring[f, rows] if f else self.vision[rows] for f in frames], 1)
+        vision = torch.stack([self._vision_ring[f, rows].float() if f else self.vision[rows] for f in frames], 1)
         proprio = torch.stack([self._proprio_ring[f, rows] if f else self.proprio[rows] for f in frames], 1)
         time = torch.tensor(offsets, device=self.device).expand(len(vision), -1)
         mask = self._frames_seen[rows, None] > torch.tensor(frames, device=self.device)

@@ -15,9 +15,9 @@ CHOSEN = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in PARTS else PART
 def main(config: DictConfig) -> None:
     """Parse, measure."""
     if CHOSEN == "memory":
-        from argos_sim.pipeline.footprint import planner_footprint
+        from argos_sim.pipeline.footprint import planner_footprint, ppo_footprint
 
-        run(planner_footprint, config)
+        run(lambda settings: (planner_footprint(settings), ppo_footprint(settings)), config)
     elif CHOSEN == "controller":
         from argos_sim.pipeline.throughput import benchmark_controller
 

@@ -92,15 +92,18 @@ class ControllerFeatures(nn.Module):
         if not self.feels:
             proprio, target_proprio = torch.zeros_like(proprio), torch.zeros_like(target_proprio)
         n, current = vision.shape[0], proprio[:, -1]
-        patches = torch.cat([vision, target_vision, target_vision - vision], -1)  # (N, P, 3C)
-        tokens = F.gelu(self.patch(patches) + self.position)  # (N, P, W)
+        # A product with (now, then, then - now), but without the difference and the three side by side, which would be
+        # the largest tensors of PPO's learning.
+        now, then, change = self.patch.weight.chunk(3, -1)  # (W, C) each
+        seen = F.linear(vision, now - change) + F.linear(target_vision, then + change, self.patch.bias)
+        tokens = F.gelu(seen + self.position)  # (N, P, W)
         key, value = self.key_value(tokens).chunk(2, -1)
         query = self.query(torch.cat([current, target_proprio], -1)).view(n, self.queries, -1)
         scores = query @ key.transpose(1, 2) * self.scale  # (N, Q, P)
-        seen = (scores.softmax(-1) @ value).flatten(1)  # (N, Q W)
+        found = (scores.softmax(-1) @ value).flatten(1)  # (N, Q W)
         clock = torch.cat([time_to_go, time_to_go.square(), 0.1 / (0.1 + time_to_go), 0.02 / (0.02 + time_to_go)], -1)
         body = torch.cat([proprio.flatten(1), target_proprio, target_proprio - current, clock], -1)
-        return torch.cat([F.elu(self.body(body) + self.last_action(last_action)), seen], -1)
+        return torch.cat([F.elu(self.body(body) + self.last_action(last_action)), found], -1)
 
 
 class Controller(nn.Module):

@@ -11,15 +11,13 @@ critic's normalisation, the KL divergence that sets the learning rate, the curri
 
 from __future__ import annotations
 
-import os
 import time
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rsl_rl.algorithms import PPO
+from rsl_rl.models import MLPModel
 from rsl_rl.storage import RolloutStorage
 from tensordict import TensorDict
 from torch import Tensor, nn
@@ -28,6 +26,7 @@ from tqdm import tqdm
 
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller, ControllerModel
 from argos_sim.controller.ppo_checkpoint import resume, save
+from argos_sim.controller.rollouts import LatentRollouts
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.parallel import Parallel
 
@@ -66,8 +65,8 @@ class PPOConfig:
     """Of the action, in shares of the torque limit: enough to explore, little enough to keep the imitated gait."""
     desired_kl: float = 0.02
     """KL divergence an iteration to which the actor's learning rate adapts (it stays near 4e-4 after imitation, near
-    1.5e-4 after DAgger); 0 keeps the rate. In 20 iterations after imitation the distance from the path fell from 0.021 to
-    0.016 rad, with 0.012 or 0.04 to 0.018; at a fixed rate of 1e-3 the policy was lost in two iterations, at 1e-5 it
+    1.5e-4 after DAgger); 0 keeps the rate. In 20 iterations after imitation the distance from the path fell from 0.021
+    to 0.016 rad, with 0.012 or 0.04 to 0.018; at a fixed rate of 1e-3 the policy was lost in two iterations, at 1e-5 it
     did not move (one run each)."""
     pull: float = 0.2
     """Weight of the mean squared distance to the imitated action, in units of ``init_std``, at the start."""
@@ -203,41 +202,28 @@ NO_PULL = 1e-3
 def make_ppo(env, prior: Controller, cfg: PPOConfig, device: str, parallel: Parallel | None = None) -> TrackingPPO:
     """Build the algorithm for a wrapped environment (``RslRlVecEnvWrapper``), one of as many as ``parallel`` has."""
     parallel, obs = parallel or Parallel(), env.get_observations()
-    ranks = {"global_rank": parallel.rank, "world_size": parallel.ranks}
-    settings: dict[str, Any] = {
-        "num_steps_per_env": cfg.steps,
-        "obs_groups": {"actor": ACTOR_GROUPS, "critic": ["critic"]},
-        "multi_gpu": ranks if parallel.ranks > 1 else None,
-        "actor": {
-            "class_name": ControllerModel,
-            "controller": prior.settings(),
-            "distribution_cfg": {"class_name": "GaussianDistribution", "init_std": cfg.init_std, "std_type": "log"},
-        },
-        "critic": {
-            "class_name": "MLPModel",
-            "hidden_dims": list(cfg.critic_hidden),
-            "activation": "elu",
-            "obs_normalization": True,
-        },
-        "algorithm": {
-            "class_name": TrackingPPO,
-            "num_learning_epochs": cfg.epochs,
-            "num_mini_batches": cfg.minibatches,
-            "clip_param": cfg.clip,
-            "gamma": cfg.gamma,
-            "lam": cfg.gae_lambda,
-            "entropy_coef": cfg.entropy,
-            "learning_rate": cfg.learning_rate,
-            "schedule": "adaptive" if cfg.desired_kl > 0 else "fixed",
-            "desired_kl": cfg.desired_kl,
-            # Clipped, a value may move by 0.2 an iteration; returns are ten times that.
-            "use_clipped_value_loss": False,
-        },
-    }
-    # rsl_rl prints both networks, which the settings already say.
-    with open(os.devnull, "w") as devnull, redirect_stdout(devnull):
-        algorithm = TrackingPPO.construct_algorithm(obs, env, settings, device)
-    assert isinstance(algorithm, TrackingPPO)
+    groups = {"actor": ACTOR_GROUPS, "critic": ["critic"]}
+    noise = {"class_name": "GaussianDistribution", "init_std": cfg.init_std, "std_type": "log"}
+    actor = ControllerModel(obs, groups, "actor", env.num_actions, prior.settings(), noise).to(device)
+    critic = MLPModel(obs, groups, "critic", 1, cfg.critic_hidden, "elu", obs_normalization=True).to(device)
+    algorithm = TrackingPPO(
+        actor,
+        critic,
+        LatentRollouts(env.num_envs, cfg.steps, obs, env.num_actions, [VISION, TARGET_VISION], device),
+        num_learning_epochs=cfg.epochs,
+        num_mini_batches=cfg.minibatches,
+        clip_param=cfg.clip,
+        gamma=cfg.gamma,
+        lam=cfg.gae_lambda,
+        entropy_coef=cfg.entropy,
+        learning_rate=cfg.learning_rate,
+        schedule="adaptive" if cfg.desired_kl > 0 else "fixed",
+        desired_kl=cfg.desired_kl,
+        # Clipped, a value may move by 0.2 an iteration; returns are ten times that.
+        use_clipped_value_loss=False,
+        device=device,
+        multi_gpu_cfg={"global_rank": parallel.rank, "world_size": parallel.ranks} if parallel.ranks > 1 else None,
+    )
     algorithm.configure(prior, cfg, parallel)
     return algorithm
 

@@ -17,6 +17,7 @@ from argos_sim.experts import ExpertCfg
 from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.platform import launch, prepare
 from argos_wm.encoders.state import StateEncoder
+from argos_wm.encoders.vision import load_vision_encoder
 
 
 def task_spec(task: str) -> Any:
@@ -28,9 +29,13 @@ def task_spec(task: str) -> Any:
 
 
 def require_fitting_encoder(settings: Settings) -> None:
-    """Refuse a given encoder that is missing, damaged or another robot's, before any work stands on it."""
-    folder = settings.encoder.folder
+    """Refuse a given encoder that is missing, damaged or another robot's, or pretrained weights that are not here or do
+    not fit the pictures, before any work stands on them."""
+    cfg = settings.encoder
+    folder = cfg.folder
     if folder is None:
+        if cfg.vision != "small-vit":
+            load_vision_encoder(cfg.vision, cfg.image_size)
         return
     encoded, joints = StateEncoder.load(folder).joint_names, environment_cfg(settings, 1).joint_names
     if encoded != tuple(joints):

@@ -1,7 +1,8 @@
-"""Whether a training fits: the planner's bytes on each GPU, worked out on any machine before one is rented."""
+"""Whether a training fits: the planner's and PPO's bytes on each GPU, worked out on any machine beforehand."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from argos_sim.pipeline.encoder import load_encoder
@@ -21,6 +22,8 @@ DINOV3 = {
     "vit7b16": (4096, 40, 32),
 }
 """Channels, layers and heads by what a hub id holds; patches are of 16 pixels (arXiv 2508.10104)."""
+FLOAT, HALF = 4, 2
+"""Bytes of a number; what is kept for long is kept in half precision on a GPU."""
 GIB = 2**30
 LONG = "a caption of very many words " * 20
 """Encoders cut it to the most words that they read."""
@@ -80,4 +83,42 @@ def planner_footprint(settings: Settings) -> Footprint:
         if name != "parameters":
             print(f"  {name:12} {value / GIB:7.2f} GiB")
     print(f"  {'total':12} {found.total / GIB:7.2f} GiB")
+    return found
+
+
+@dataclass(frozen=True)
+class PPOFootprint:
+    """Bytes of latents and activations in one process of PPO, worked out from their shapes, not measured; physics,
+    renderer and the networks come on top."""
+
+    rollouts: int
+    """Every latent and every target of an iteration, once."""
+    history: int
+    """Past frames, for the planner."""
+    present: int
+    """What is sensed and wanted now, as observed before and after a step, and as it was last kept."""
+    learning: int
+    """A minibatch's latents, and what the policy keeps of them for the backward pass: some six tensors (rows, P, W)."""
+
+    @property
+    def total(self) -> int:
+        return self.rollouts + self.history + self.present + self.learning
+
+
+def ppo_footprint(settings: Settings) -> PPOFootprint:
+    """Print and return what PPO needs if one process has all of ``controller.ppo.num_envs``."""
+    cfg, spec, env = settings.controller.ppo, latent_spec(settings), environment_cfg(settings, 1)
+    rates, envs = env.rates, cfg.num_envs
+    latents = envs * spec.patches * spec.channels
+    frames, targets = cfg.steps / rates.control_per_frame + 1, cfg.steps / rates.control_per_plan + 1
+    rows = envs * cfg.steps // cfg.minibatches
+    found = PPOFootprint(
+        rollouts=round((frames + targets) * latents * HALF),
+        history=(round(env.perception.history_s * rates.camera_hz) + 1) * latents * HALF,
+        present=2 * latents * (3 * FLOAT + HALF),
+        learning=FLOAT * rows * spec.patches * (2 * spec.channels + 6 * settings.controller.attention_width),
+    )
+    print(f"  PPO of {envs} environments in one process, {rows} samples in a minibatch")
+    for name, value in (*asdict(found).items(), ("total", found.total)):
+        print(f"  {name:12} {value / GIB:7.2f} GiB")
     return found

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import tasks  # noqa: F401  registers the gymnasium ids
-from argos_sim.pipeline.footprint import latent_spec, planner_footprint
+from argos_sim.controller.rollouts import Held
+from argos_sim.pipeline.footprint import latent_spec, planner_footprint, ppo_footprint
 from argos_sim.pipeline.settings import EncoderSettings, PlannerSettings, Settings
 from argos_wm.encoders.state import StateEncoder
 
@@ -39,3 +41,18 @@ def test_goals_and_rows_of_the_settings_count(tmp_path: Path) -> None:
     parts = PlannerSettings(loop=replace(cfg.loop, micro_batches=4))
     assert planner_footprint(replace(settings, planner=told)).activations > one.activations
     assert planner_footprint(replace(settings, planner=parts)).activations < 0.5 * one.activations
+
+
+def test_ppos_rollouts_are_what_its_storage_keeps(tmp_path: Path) -> None:
+    settings = Settings(run_dir=str(tmp_path))
+    cfg, spec = settings.controller.ppo, latent_spec(settings)
+    frames, plans, envs = Held("cpu"), Held("cpu"), 40
+    due, target = torch.randperm(envs), torch.randn(envs, 4)  # each environment's plan falls due in another step
+    for step in range(cfg.steps):
+        if step % 5 == 0:
+            frame = torch.randn(envs, 4)
+        frames.add(frame)
+        target = torch.where((due == step)[:, None], torch.randn(envs, 4), target)
+        plans.add(target)
+    kept = (frames.count + plans.count) / envs * cfg.num_envs * spec.patches * spec.channels * 2
+    assert kept <= ppo_footprint(settings).rollouts <= 1.15 * kept

@@ -159,6 +159,11 @@ def two_processes_do_the_stage_of_one(run: Path, settings: list[str]) -> None:
         ("collect_demos.py", ["task=Argos-Reach-Franka-v0"], "Train an encoder for it with encoder.folder=null"),
         ("train_encoder.py", ["planner.loop.steps=many"], "planner.loop.steps"),
         ("train_encoder.py", ["encoder.folder=nowhere"], "There is no nowhere/encoder.json"),
+        (
+            "collect_demos.py",
+            ["encoder.folder=null", "encoder.vision=my/dino"],
+            "'my/dino' are not on this machine. Get",
+        ),
         ("collect_demos.py", ["physics=ovphysx", "renderer=isaacsim_rtx"], "Invalid backend combination"),
         ("train_encoder.py", ["encoder.lpips=nowhere.safetensors"], "There are no weights at nowhere.safetensors"),
     ],

@@ -1,4 +1,4 @@
-"""Imitate the demonstrations, let the expert correct (if asked to), then train by PPO.
+"""Imitate the demonstrations, let the expert correct (DAgger; controller.dagger.rounds=0 leaves it out), then PPO.
 
 Example: python scripts/train_controller.py preset=demo
 On several GPUs: torchrun --nproc_per_node 4 scripts/train_controller.py preset=gpu

@@ -73,7 +73,8 @@ class PPOConfig:
     pull_decay: float = 1.0
     """Factor on that weight in each iteration. After DAgger, with 0.02 and 0.9, 50 iterations took success from
     87 to 75 % (`reach`, nominal, 128 episodes). On an H100, 13 iterations of 4,096 environments took it on `unseen`
-    from 73 to 77 % with these, to 74 % with 0.02 (4,096 episodes, one run each; `docs/controller.md`)."""
+    from 73 to 77 % with these, to 74 % with 0.02 (4,096 episodes, one run each, begun at a rate of 3e-4; see
+    `docs/controller.md`)."""
     critic_hidden: tuple[int, ...] = (256, 128)
     checkpoint_every: int = 20
     """Iterations; episodes begin anew at each checkpoint, so that a resumed run equals one that was not stopped."""

@@ -122,8 +122,12 @@ def test_strange_postures_that_no_camera_explains_are_left_alone(posture: Postur
 
 def test_one_episode_is_not_enough_to_find_and_judge(posture: Posture) -> None:
     joints = places(10, 6)
-    one = views(joints, numbers(x=0.2))
-    assert torch.equal(aligned(one, torch.zeros(8), posture, encode, 0), torch.zeros(8))
+    one, start = views(joints, numbers(x=0.2)), numbers(x=0.1)
+
+    def blind(pictures: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("nothing is looked at")
+
+    assert torch.equal(aligned(one, start, posture, blind, 0), start)
 
 
 def test_who_judges_was_not_looked_at() -> None:

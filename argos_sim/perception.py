@@ -287,9 +287,8 @@ class Perception:
     def _remember(self, ids: Tensor, first: Tensor) -> None:
         """Begin a new frame of history for ``ids``, with the picture that is known; a late one replaces it."""
         rows = self._rows(ids)
-        for frame in range(
-            len(self._vision_ring) - 1, 0, -1
-        ):  # one by one: a copy of all would be as large as they are
+        # One by one, from the oldest: a copy of all would be as large as they are.
+        for frame in range(len(self._vision_ring) - 1, 0, -1):
             self._vision_ring[frame, rows] = self._vision_ring[frame - 1, rows]
             self._proprio_ring[frame, rows] = self._proprio_ring[frame - 1, rows]
         self._vision_ring[0, rows] = self.vision[rows].to(self._vision_ring.dtype)

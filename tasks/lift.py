@@ -61,7 +61,8 @@ class GraspExpert(BlocksExpert):
         return tips, [self.posture(turn, opening) for opening in (gripper.wide, gripper.wide, 0.0)]
 
     def alignment(self, position: Tensor, yaw: Tensor) -> Tensor:
-        """Turn (n,) [rad] of the gripper, at most the eighth of a turn that lays the jaws along a block's faces."""
+        """Turn (n,) [rad] of the gripper, at most the eighth of a turn that lays the jaws along a block's faces; zero
+        unless ``ALIGNED``."""
         if not self.ALIGNED:
             return torch.zeros_like(yaw)
         turn = yaw - self.bearing(position)

@@ -2,7 +2,7 @@
 
 rsl_rl keeps every group of observations of every control step. A picture's latent holds until the next frame and a
 target's until the next plan, so that most of what it keeps it keeps several times: of DINOv3 ViT-L's 256 patches, at 40
-steps and 2,048 environments, 160 GiB where 12 do.
+steps and 2,048 environments, 160 GiB where 11 do.
 """
 
 from __future__ import annotations

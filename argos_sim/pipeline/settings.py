@@ -160,7 +160,8 @@ class ThroughputSettings:
     sizes: tuple[int, ...] = ()
     """Numbers of environments beside PPO's own, from few to many; none: 64 to 512 on a CPU, 256 to 8,192 on a GPU."""
     turns: int = 7
-    """Of all that are compared, the first of them warm-up; medians are told."""
+    """Of all that are compared, the first of them warm-up; medians are told. Environments that see nothing take more,
+    see ``throughput.BLIND_TURNS``."""
     steps: int = 25
     """Control steps in a turn: a few whole camera frames."""
 

@@ -40,8 +40,9 @@ LABELS = {
 }
 ITERATIONS = 2
 """Of PPO whose learning is timed."""
-SHORT_TURNS = 4
-"""As many times more turns for environments that see nothing: theirs are short, so that noise weighs more."""
+BLIND_TURNS = 4
+"""Times ``throughput.turns``, where environments that see nothing are compared: their turns are short, so that noise
+weighs more."""
 PROFILED = 10
 """Control steps in the profile: two camera frames."""
 
@@ -125,7 +126,8 @@ def one_size(settings: Settings, size: int, whole: bool) -> Figures:
         works |= {source: (lambda source=source: planned(source)) for source in ("planner", "bank")}
         if whole:
             works["parts"] = lambda: seeing.ask("parts")
-        times = in_turns(SHORT_TURNS * cfg.turns, **{kind: steps(kind) for kind in kinds if kind != "seeing"})
+        turns = BLIND_TURNS * cfg.turns if whole else cfg.turns
+        times = in_turns(turns, **{kind: steps(kind) for kind in kinds if kind != "seeing"})
         times |= in_turns(cfg.turns, **works)
         parts = times.pop("parts", {})
         figures = {f"step_s.{kind}.{size}": seconds for kind, seconds in times.items()}

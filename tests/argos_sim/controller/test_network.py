@@ -70,6 +70,21 @@ def test_a_controller_heeds_the_senses_that_it_has(senses, heeded: tuple[int, ..
         assert changed == (i not in ignored), i
 
 
+def test_a_patch_is_what_is_what_shall_be_and_the_difference() -> None:
+    """Of the weights' three parts each reads its own, whichever way the product is taken."""
+    features, (now, then, *rest) = Controller(CFG, LIMIT).features, inputs()
+    shift = torch.randn_like(now)
+    for part, alike in enumerate(((now, then + shift), (now + shift, then), (now + shift, then + shift))):
+        own = Controller(CFG, LIMIT).features
+        own.load_state_dict(features.state_dict())
+        with torch.no_grad():
+            for other in {0, 1, 2} - {part}:
+                own.patch.weight[:, 3 * other : 3 * (other + 1)] = 0.0
+            told = own(now, then, *rest)
+            assert torch.allclose(own(*alike, *rest), told, atol=1e-6)
+            assert not torch.allclose(own(now + shift, then - shift, *rest), told, atol=1e-3)
+
+
 def test_where_a_patch_lies_matters() -> None:
     controller = Controller(CFG, LIMIT)
     x = inputs()

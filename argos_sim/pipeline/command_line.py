@@ -26,6 +26,8 @@ LOST = (
 
 # Hydra knows every setting and its default from here; scripts/config only overrides them.
 ConfigStore.instance().store(name="settings", node=Settings().to_dict())
+# What --help begins with: the words of the script itself.
+OmegaConf.register_new_resolver("script_words", lambda: (sys.modules["__main__"].__doc__ or "").strip(), replace=True)
 
 
 def run(function: Callable[[Settings], Any], config: DictConfig, many_processes: bool = False) -> None:
@@ -71,6 +73,8 @@ def run_processes(script: str, processes: Iterable[tuple[str, ...]], settings: I
     Ends this process at the first failure.
     """
     given = sys.argv[1:] if settings is None else list(settings)
+    if {"-h", "--help"} & set(given):
+        processes = list(processes)[:1]  # the words and the settings are the same for all
     for words in processes:
         code = subprocess.run([sys.executable, script, *words, *given]).returncode
         if code:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -175,3 +176,12 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path, script: str, arguments: li
     assert message in done.stderr
     assert not (tmp_path / "run" / "views").exists()
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["demo.py", "report.py"])
+def test_help_is_the_words_of_the_script_and_the_settings_once(script: str) -> None:
+    done = subprocess.run([sys.executable, f"scripts/{script}", "--help"], cwd=ROOT, capture_output=True, text=True)
+    words = ast.get_docstring(ast.parse((ROOT / "scripts" / script).read_text()))
+    assert done.returncode == 0 and words and done.stdout.startswith(words)
+    assert done.stdout.count("\nplanner:\n") == 1

@@ -20,6 +20,8 @@ def save(algorithm: TrackingPPO, widening: WidenRanges | None, out_dir: Path, it
     tensors: dict[str, Tensor] = {}
     for name, module in (("actor", algorithm.get_policy()), ("critic", algorithm._raw_critic)):
         tensors |= {f"{name}.{k}": v for k, v in module.state_dict().items()}
+    if algorithm.average is not None:
+        tensors |= {f"average.{k}": v for k, v in algorithm.average.tensors.items()}
     for index, state in algorithm.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
     if widening is not None:
@@ -52,6 +54,9 @@ def resume(algorithm: TrackingPPO, widening: WidenRanges | None, out_dir: Path, 
     algorithm.learning_rate = float(tensors.pop("learning_rate"))
     for name, module in (("actor", algorithm.get_policy()), ("critic", algorithm._raw_critic)):
         load_into(module, {k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(f"{name}.")}, path)
+    if algorithm.average is not None:
+        for key, value in algorithm.average.tensors.items():
+            value.copy_(tensors[f"average.{key}"])
     if widening is not None:
         widening.load({k.removeprefix("curriculum."): v for k, v in tensors.items() if k.startswith("curriculum.")})
     state = algorithm.optimizer.state_dict()

@@ -63,7 +63,13 @@ def privileged(env) -> Tensor:
         target.target_raw - true,
         target.path_error() * 10.0,
         (position - env.scene.env_origins[:, None]).flatten(1) * 5.0,
+        instruction.named_position() * 5.0,
+        instruction.tip_distance() * 10.0,
         instruction.command,
+        # What is done is rewarded in every step from then on, and that something else was touched first ends the hope
+        # of it: neither shows in the present state.
+        instruction.success[:, None].float(),
+        torch.nn.functional.one_hot(instruction.first_touched + 1, len(instruction.objects) + 1).float(),
         target.time_to_go[:, None],
         target.vision_error()[:, None],
         target.given_vision_error[:, None],

@@ -154,7 +154,7 @@ def fit(
         optimizer.found_inf = (~torch.isfinite(norm + unread[-1][1])).float()  # pyright: ignore[reportAttributeAccessIssue]
         optimizer.step()
         if average is not None:
-            average.update(module, min(cfg.ema_decay, (1 + step) / (10 + step)))
+            average.update(module, ramped(cfg.ema_decay, step))
         done = step + 1
         noted = done % cfg.log_every == 0 or done == cfg.steps
         saved = done % cfg.checkpoint_every == 0 or done == cfg.steps
@@ -207,6 +207,11 @@ class Average:
         get_ema_multi_avg_fn(decay)(averages, weights, None)
         for name in new.keys() - self.moving:
             self.tensors[name].copy_(new[name])
+
+
+def ramped(decay: float, step: int) -> float:
+    """An average's decay at ``step``, counted from 0: lower at first, so that the beginning is soon forgotten."""
+    return min(decay, (1 + step) / (10 + step))
 
 
 def learning_rate(step: int, cfg: LoopConfig) -> float:

@@ -87,6 +87,37 @@ def test_only_the_critic_learns_while_it_warms_up(tmp_path: Path) -> None:
     assert all(torch.equal(weights[k], v) for k, v in start.items() if k in weights)
 
 
+def test_warm_up_lasts_for_an_episode_unless_it_is_told(tmp_path: Path) -> None:
+    start, changed = prior().state_dict(), {}
+    for iterations in (EPISODE // CFG.steps, EPISODE // CFG.steps + 1):
+        changes = {"iterations": iterations, "critic_warmup": None}
+        weights = train(tmp_path / str(iterations), PPOConfig(**{**vars(CFG), **changes}))
+        changed[iterations] = any(not torch.equal(weights[k], v) for k, v in start.items() if k in weights)
+    assert changed == {2: False, 3: True}
+
+
+def test_what_comes_out_is_the_average_over_iterations(tmp_path: Path) -> None:
+    cfg, env, seen = PPOConfig(**{**vars(CFG), "ema_decay": 0.3}), PointEnv(), []
+    algorithm = make_ppo(env, prior(), cfg, "cpu")
+    begin = {k: v.detach().clone() for k, v in algorithm.actor.state_dict().items()}
+    update = algorithm.update
+
+    def recorded():
+        losses = update()
+        seen.append({k: v.detach().clone() for k, v in algorithm.actor.state_dict().items()})
+        return losses
+
+    algorithm.update = recorded
+    actor, _ = train_ppo(env, algorithm, cfg, tmp_path, RunLogger(tmp_path, "none"))
+    for name, weight in actor.state_dict().items():
+        expected = begin[name]
+        for step, own in enumerate(seen[CFG.critic_warmup :]):
+            decay = min(0.3, (1 + step) / (10 + step))
+            expected = decay * expected + (1 - decay) * own[name]
+        assert torch.allclose(weight, expected, atol=1e-6)
+    assert any(not torch.allclose(weight, seen[-1][name], atol=1e-6) for name, weight in actor.state_dict().items())
+
+
 class SteadyEnv(PointEnv):
     """Pays 0.01 for ever, whatever is done: every state is worth 0.01 / (1 − γ)."""
 

@@ -103,6 +103,19 @@ def test_what_is_done_is_rewarded_where_it_is_done(env: LatentTrackingEnv) -> No
     assert env.reward_manager._step_reward[:, term].tolist() == pytest.approx([weight, 0.0] * (N // 2))
 
 
+def test_only_the_critic_is_told_what_was_touched_first(env: LatentTrackingEnv) -> None:
+    """It decides what is paid for until the episode ends, and does not show in the present state."""
+    env.reset()
+    instruction, seen = env.instruction, {}
+    for what, touched in (("nothing", -1), ("named", instruction.named), ("other", (instruction.named + 1) % 3)):
+        instruction.first_touched[:] = touched
+        seen[what] = {k: v.clone() for k, v in env.observation_manager.compute().items()}  # pyright: ignore
+    for group in ("proprio", "vision", "target_vision"):
+        assert torch.equal(seen["nothing"][group], seen["named"][group])
+    for one, other in (("nothing", "named"), ("named", "other"), ("nothing", "other")):
+        assert (seen[one]["critic"] != seen[other]["critic"]).any(1).all()
+
+
 def test_broken_physics_end_one_episode_and_never_spread(env: LatentTrackingEnv) -> None:
     env.reset()
     for _ in range(7):

@@ -2,7 +2,7 @@
 
 The actor starts as the imitated controller. First only the critic learns, since an untrained critic's advantages would
 spoil the actor. Then PPO (Schulman 2017) improves it, while a pull toward the action of the policy that it began as
-keeps what that knew.
+keeps what that knew. What comes out is an average of the actor's weights over the iterations.
 
 Several processes (``Parallel``) share the environments and learn one policy: they average the gradients of their own
 environments' samples, and take together whatever else is measured on samples (advantages' mean and deviation, the
@@ -40,6 +40,7 @@ class PPOConfig:
     """Settings of the reinforcement-learning stage."""
 
     iterations: int = 20
+    """The critic's warm-up included; 0 leaves PPO out."""
     num_envs: int = 256
     """Of all processes together."""
     steps: int = 40
@@ -82,12 +83,27 @@ class PPOConfig:
     `docs/controller.md`)."""
     ema_decay: float = 0.9
     """Of the average, over iterations, of the actor's weights, which is what comes out; 0 for the last ones. What
-    thousands of samples say of a gradient is mostly chance."""
+    thousands of samples say of a gradient is mostly chance. It is ramped (``argos_wm.training.loop.ramped``): 0.1 at
+    the first update, 0.64 at the 16th, the last of the default, and never above 0.82 in `desk`'s 39."""
     critic_hidden: tuple[int, ...] = (256, 128)
     checkpoint_every: int = 50
     """Iterations; episodes begin anew at each checkpoint, so that a resumed run equals one that was not stopped. Not
-    often, since what follows is not what episodes are like: see ``critic_warmup``."""
+    often, since what follows is not what episodes are like: see ``critic_warmup``. The CPU's presets have fewer
+    iterations than this: what is killed of their ten minutes begins anew."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.critic_warmup is not None:
+            require_updates(self.iterations, self.critic_warmup)
+
+
+def require_updates(iterations: int, warmup: int) -> None:
+    """Refuse a PPO that would end before its actor has learnt anything."""
+    if 0 < iterations <= warmup:
+        raise ValueError(
+            f"controller.ppo.iterations = {iterations}, but in the first {warmup} of them only the critic learns "
+            "(controller.ppo.critic_warmup, an episode by default): set more, or 0 to leave PPO out."
+        )
 
 
 class ImitationPull:
@@ -140,6 +156,7 @@ class TrackingPPO(PPO):
         """Start the actor from ``prior``; ``episode`` is an episode's length in control steps."""
         self.parallel = parallel
         self.critic_warmup = math.ceil(episode / cfg.steps) if cfg.critic_warmup is None else cfg.critic_warmup
+        require_updates(cfg.iterations, self.critic_warmup)
         actor, critic = list(self._raw_actor.parameters()), list(self._raw_critic.parameters())
         self.optimizer = TwoRates(actor, critic, cfg.learning_rate, cfg.critic_learning_rate)
         self._raw_actor.load_controller(prior)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
@@ -247,6 +264,8 @@ def train_ppo(
     env, algorithm: TrackingPPO, cfg: PPOConfig, out_dir: Path, logger: RunLogger
 ) -> tuple[ControllerModel, dict[str, float]]:
     """Run PPO, resuming from ``out_dir`` if it holds a checkpoint; returns the actor, and how fast it went.
+
+    The actor is the algorithm's own, whose weights at the end are the average's (``PPOConfig.ema_decay``).
 
     Of several processes all return the same actor; the main one keeps ``out_dir`` and logs.
     """

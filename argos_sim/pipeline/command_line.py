@@ -26,8 +26,16 @@ LOST = (
 
 # Hydra knows every setting and its default from here; scripts/config only overrides them.
 ConfigStore.instance().store(name="settings", node=Settings().to_dict())
-# What --help begins with: the words of the script itself.
-OmegaConf.register_new_resolver("script_words", lambda: (sys.modules["__main__"].__doc__ or "").strip(), replace=True)
+WORDS = "ARGOS_SCRIPT_WORDS"
+"""The environment's variable in which a script hands its own words to the one that it starts."""
+
+
+def script_words() -> str:
+    """What --help begins with: the words of the script that was started."""
+    return os.environ.get(WORDS) or (sys.modules["__main__"].__doc__ or "").strip()
+
+
+OmegaConf.register_new_resolver("script_words", script_words, replace=True)
 
 
 def run(function: Callable[[Settings], Any], config: DictConfig, many_processes: bool = False) -> None:
@@ -70,11 +78,13 @@ def run(function: Callable[[Settings], Any], config: DictConfig, many_processes:
 def run_processes(script: str, processes: Iterable[tuple[str, ...]], settings: Iterable[str] | None = None) -> None:
     """Run ``script`` with each of ``processes``' words and ``settings``, by default this command line's.
 
-    Ends this process at the first failure.
+    Ends this process at the first failure, and once the help was printed.
     """
     given = sys.argv[1:] if settings is None else list(settings)
     if {"-h", "--help"} & set(given):
-        processes = list(processes)[:1]  # the words and the settings are the same for all
+        words = next(iter(processes))  # the help is the same for all
+        command = [sys.executable, script, *words, *given]
+        sys.exit(subprocess.run(command, env=os.environ | {WORDS: script_words()}).returncode)
     for words in processes:
         code = subprocess.run([sys.executable, script, *words, *given]).returncode
         if code:

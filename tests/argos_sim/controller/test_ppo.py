@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from tensordict import TensorDict
 
 from argos_sim.controller.network import Controller, ControllerConfig
-from argos_sim.controller.ppo import PPOConfig, level_ages, make_ppo, train_ppo
+from argos_sim.controller.ppo import PPOConfig, TrackingPPO, level_ages, make_ppo, train_ppo
 from argos_wm.checkpoint import CheckpointError
 from argos_wm.training.logger import RunLogger
 
@@ -65,11 +68,36 @@ def prior() -> Controller:
     return Controller(SIZES, torch.ones(2))
 
 
-def train(folder: Path, cfg: PPOConfig, env: PointEnv | None = None) -> dict[str, torch.Tensor]:
-    env = env or PointEnv()
+Weights = dict[str, torch.Tensor]
+
+
+def weights_of(actor: torch.nn.Module) -> Weights:
+    return {k: v.detach().clone() for k, v in actor.state_dict().items()}
+
+
+def train(folder: Path, cfg: PPOConfig) -> Weights:
+    env = PointEnv()
+    actor, _ = train_ppo(env, make_ppo(env, prior(), cfg, "cpu"), cfg, folder, RunLogger(folder, "none"))
+    return weights_of(actor)
+
+
+def watched(folder: Path, cfg: PPOConfig, look: Callable[[TrackingPPO], Any], env: PointEnv) -> tuple[list, Weights]:
+    """What ``look`` says of the algorithm before the first iteration and after each, and the weights that come out."""
     algorithm = make_ppo(env, prior(), cfg, "cpu")
+    update, seen = algorithm.update, [look(algorithm)]
+
+    def watched_update() -> dict[str, float]:
+        losses = update()
+        seen.append(look(algorithm))
+        return losses
+
+    algorithm.update = watched_update
     actor, _ = train_ppo(env, algorithm, cfg, folder, RunLogger(folder, "none"))
-    return {k: v.clone() for k, v in actor.state_dict().items()}
+    return seen, weights_of(actor)
+
+
+def own_weights(algorithm: TrackingPPO) -> Weights:
+    return weights_of(algorithm.actor)
 
 
 def test_resumed_run_equals_one_that_was_not_stopped(tmp_path: Path) -> None:
@@ -81,41 +109,52 @@ def test_resumed_run_equals_one_that_was_not_stopped(tmp_path: Path) -> None:
     assert all(torch.equal(resumed[k], whole[k]) for k in whole)
 
 
-def test_only_the_critic_learns_while_it_warms_up(tmp_path: Path) -> None:
-    weights = train(tmp_path, PPOConfig(**{**vars(CFG), "critic_warmup": 4}))
-    start = prior().state_dict()
-    assert all(torch.equal(weights[k], v) for k, v in start.items() if k in weights)
+@pytest.mark.parametrize(
+    ("told", "steps", "warmup"),
+    [(3, 6, 3), (None, 6, 2), (None, 5, 3), (0, 6, 0)],
+    ids=["told", "an episode", "an episode begun", "none"],
+)
+def test_only_the_critic_learns_while_it_warms_up(tmp_path: Path, told: int | None, steps: int, warmup: int) -> None:
+    cfg = PPOConfig(**{**vars(CFG), "critic_warmup": told, "steps": steps})
+    critics, _ = watched(tmp_path / "critic", cfg, lambda a: weights_of(a.critic), PointEnv())
+    actors, _ = watched(tmp_path / "actor", cfg, own_weights, PointEnv())
+    assert [differs(before, after) for before, after in pairwise(critics)] == [True] * 4
+    assert [differs(before, after) for before, after in pairwise(actors)] == [False] * warmup + [True] * (4 - warmup)
 
 
-def test_warm_up_lasts_for_an_episode_unless_it_is_told(tmp_path: Path) -> None:
-    start, changed = prior().state_dict(), {}
-    for iterations in (EPISODE // CFG.steps, EPISODE // CFG.steps + 1):
-        changes = {"iterations": iterations, "critic_warmup": None}
-        weights = train(tmp_path / str(iterations), PPOConfig(**{**vars(CFG), **changes}))
-        changed[iterations] = any(not torch.equal(weights[k], v) for k, v in start.items() if k in weights)
-    assert changed == {2: False, 3: True}
+def differs(before: Weights, after: Weights) -> bool:
+    return any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_warm_up_that_leaves_the_actor_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="iterations = 4, but in the first 4 of them only the critic learns"):
+        PPOConfig(**{**vars(CFG), "critic_warmup": 4})
+    with pytest.raises(ValueError, match="iterations = 2, but in the first 2 of them only the critic learns"):
+        train(tmp_path, PPOConfig(**{**vars(CFG), "iterations": 2, "critic_warmup": None}))
+
+
+def test_no_iterations_leave_the_prior_as_it_was(tmp_path: Path) -> None:
+    weights, start = train(tmp_path, PPOConfig(**{**vars(CFG), "iterations": 0})), prior().state_dict()
+    assert start.keys() - weights.keys() == {"torque_limit"}, "which no learner has a part in"
+    assert all(torch.equal(weights[name], value) for name, value in start.items() if name != "torque_limit")
 
 
 def test_what_comes_out_is_the_average_over_iterations(tmp_path: Path) -> None:
-    cfg, env, seen = PPOConfig(**{**vars(CFG), "ema_decay": 0.3}), PointEnv(), []
-    algorithm = make_ppo(env, prior(), cfg, "cpu")
-    begin = {k: v.detach().clone() for k, v in algorithm.actor.state_dict().items()}
-    update = algorithm.update
-
-    def recorded():
-        losses = update()
-        seen.append({k: v.detach().clone() for k, v in algorithm.actor.state_dict().items()})
-        return losses
-
-    algorithm.update = recorded
-    actor, _ = train_ppo(env, algorithm, cfg, tmp_path, RunLogger(tmp_path, "none"))
-    for name, weight in actor.state_dict().items():
-        expected = begin[name]
-        for step, own in enumerate(seen[CFG.critic_warmup :]):
-            decay = min(0.3, (1 + step) / (10 + step))
+    # The decay binds from the second update on: the ramp is at 1/10, 2/11, 3/12.
+    cfg = PPOConfig(**{**vars(CFG), "ema_decay": 0.15})
+    seen, averaged = watched(tmp_path, cfg, own_weights, PointEnv())
+    assert CFG.critic_warmup == 1
+    for name, weight in averaged.items():
+        expected = seen[0][name]
+        for decay, own in zip((0.1, 0.15, 0.15), seen[2:], strict=True):
             expected = decay * expected + (1 - decay) * own[name]
         assert torch.allclose(weight, expected, atol=1e-6)
-    assert any(not torch.allclose(weight, seen[-1][name], atol=1e-6) for name, weight in actor.state_dict().items())
+    assert any(not torch.allclose(weight, seen[-1][name], atol=1e-6) for name, weight in averaged.items())
+
+
+def test_last_weights_come_out_where_nothing_is_averaged(tmp_path: Path) -> None:
+    seen, last = watched(tmp_path, PPOConfig(**{**vars(CFG), "ema_decay": 0.0}), own_weights, PointEnv())
+    assert not differs(seen[-1], last)
 
 
 class SteadyEnv(PointEnv):
@@ -129,12 +168,15 @@ class SteadyEnv(PointEnv):
 def test_critic_learns_the_whole_future_in_one_warm_up(tmp_path: Path) -> None:
     truth, missing = 0.01 / (1 - CFG.gamma), {}
     for rounds in (1, 60):
-        changes = {"iterations": 1, "warmup_rounds": rounds, "critic_epochs": 8, "critic_learning_rate": 3e-3}
+        changes = {"iterations": 2, "warmup_rounds": rounds, "critic_epochs": 8, "critic_learning_rate": 3e-3}
         env, cfg = SteadyEnv(), PPOConfig(**{**vars(CFG), **changes})
-        algorithm = make_ppo(env, prior(), cfg, "cpu")
-        train_ppo(env, algorithm, cfg, tmp_path / str(rounds), RunLogger(tmp_path, "none"))
-        with torch.no_grad():
-            missing[rounds] = float((algorithm.critic(env.get_observations()) - truth).abs().mean()) / truth
+
+        @torch.no_grad()
+        def error(algorithm: TrackingPPO, env: SteadyEnv = env) -> float:
+            return float((algorithm.critic(env.get_observations()) - truth).abs().mean())  # pyright: ignore
+
+        errors, _ = watched(tmp_path / str(rounds), cfg, error, env)
+        missing[rounds] = errors[CFG.critic_warmup] / truth
     assert missing[60] < 0.2 < 0.5 < missing[1]
 
 
@@ -155,11 +197,10 @@ def test_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
 
 def test_nan_stops_training_in_one_sentence(tmp_path: Path) -> None:
     env = PointEnv()
-    cfg = PPOConfig(**{**vars(CFG), "iterations": 1})
-    algorithm = make_ppo(env, prior(), cfg, "cpu")
+    algorithm = make_ppo(env, prior(), CFG, "cpu")
     env.spoiled = True
     with pytest.raises(FloatingPointError, match="The proprio of 1 environments is not finite"):
-        train_ppo(env, algorithm, cfg, tmp_path, RunLogger(tmp_path, "none"))
+        train_ppo(env, algorithm, CFG, tmp_path, RunLogger(tmp_path, "none"))
 
 
 @pytest.mark.parametrize(("count", "plans"), [(64, 3), (1000, 3), (256, 6)])

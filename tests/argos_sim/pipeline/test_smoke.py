@@ -179,9 +179,10 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path, script: str, arguments: li
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["demo.py", "report.py"])
+@pytest.mark.parametrize("script", ["demo.py", "train_controller.py", "report.py"])
 def test_help_is_the_words_of_the_script_and_the_settings_once(script: str) -> None:
     done = subprocess.run([sys.executable, f"scripts/{script}", "--help"], cwd=ROOT, capture_output=True, text=True)
     words = ast.get_docstring(ast.parse((ROOT / "scripts" / script).read_text()))
     assert done.returncode == 0 and words and done.stdout.startswith(words)
     assert done.stdout.count("\nplanner:\n") == 1
+    assert "took" not in done.stdout.splitlines()[-1]

@@ -35,8 +35,9 @@ class BlocksPPOCfg(RslRlOnPolicyRunnerCfg):
     """The recipe's numbers, as far as rsl_rl's own runner has them."""
 
     num_steps_per_env = PPO.steps
-    max_iterations = PPO.iterations
-    save_interval = PPO.checkpoint_every
+    # The runner has no warm-up that would count among its iterations, and a checkpoint of its does not end episodes.
+    max_iterations = 100
+    save_interval = 25
     clip_actions = 1.0
     obs_groups = {"actor": [PROPRIO, VISION, TARGET_VISION], "critic": ["critic"]}
     actor = ControllerModelCfg()
@@ -48,8 +49,8 @@ class BlocksPPOCfg(RslRlOnPolicyRunnerCfg):
         entropy_coef=PPO.entropy,
         num_learning_epochs=PPO.epochs,
         num_mini_batches=PPO.minibatches,
-        # rsl_rl's runner has one rate for actor and critic, and is used with thousands of environments.
-        learning_rate=1e-4,
+        # One rate for actor and critic, adapted from where the recipe's actor begins, for the same reason.
+        learning_rate=PPO.learning_rate,
         schedule="adaptive",
         gamma=PPO.gamma,
         lam=PPO.gae_lambda,

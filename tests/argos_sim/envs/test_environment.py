@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -103,17 +104,31 @@ def test_what_is_done_is_rewarded_where_it_is_done(env: LatentTrackingEnv) -> No
     assert env.reward_manager._step_reward[:, term].tolist() == pytest.approx([weight, 0.0] * (N // 2))
 
 
-def test_only_the_critic_is_told_what_was_touched_first(env: LatentTrackingEnv) -> None:
-    """It decides what is paid for until the episode ends, and does not show in the present state."""
+def test_only_the_critic_is_told_what_was_touched_first_and_what_is_done(
+    env: LatentTrackingEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was touched decides what is paid for until the episode ends, and does not show in the present state."""
     env.reset()
-    instruction, seen = env.instruction, {}
+    instruction = env.instruction
+
+    def observed() -> dict[str, torch.Tensor]:
+        return {k: v.clone() for k, v in env.observation_manager.compute().items()}  # pyright: ignore
+
+    seen = {}
     for what, touched in (("nothing", -1), ("named", instruction.named), ("other", (instruction.named + 1) % 3)):
         instruction.first_touched[:] = touched
-        seen[what] = {k: v.clone() for k, v in env.observation_manager.compute().items()}  # pyright: ignore
-    for group in ("proprio", "vision", "target_vision"):
-        assert torch.equal(seen["nothing"][group], seen["named"][group])
-    for one, other in (("nothing", "named"), ("named", "other"), ("nothing", "other")):
-        assert (seen[one]["critic"] != seen[other]["critic"]).any(1).all()
+        seen[what] = observed()
+    for one, other in combinations(seen.values(), 2):
+        assert all(torch.equal(one[group], other[group]) for group in ("proprio", "vision", "target_vision"))
+        assert (one["critic"] != other["critic"]).any(1).all()
+
+    told = []
+    for done in (False, True):
+        every = torch.full((N,), done)
+        monkeypatch.setattr(type(instruction), "success", property(lambda _, every=every: every))
+        told.append(observed())
+    assert all(torch.equal(told[0][group], told[1][group]) for group in ("proprio", "vision", "target_vision"))
+    assert (told[1]["critic"] - told[0]["critic"]).abs().sum(1).tolist() == [1.0] * N
 
 
 def test_broken_physics_end_one_episode_and_never_spread(env: LatentTrackingEnv) -> None:

@@ -14,6 +14,7 @@ from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage
 from argos_sim.reporting.curves import charts
 from argos_sim.reporting.figures import (
+    CONTROLLERS,
     all_figures,
     controller_table,
     goals_table,
@@ -142,6 +143,12 @@ def _what_ran(settings: Settings, metrics: dict[str, Any]) -> Html:
     ]
     if "env_steps_per_s" in metrics:
         rows.append(("environment steps a second in PPO", f"{metrics['env_steps_per_s']:,.0f}"))
+    if "ppo.kept" in metrics:
+        low, high = metrics["ppo.trial_gain_ci"]
+        lead = f"{100 * metrics['ppo.trial_gain']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+        episodes = f"{metrics['ppo.trial_episodes']} episodes of their own"
+        kept = CONTROLLERS[metrics["ppo.kept"]]
+        rows.append((f"kept as PPO's: {kept}", f"PPO did {lead} more than what it began with in {episodes}"))
     return table(("", ""), rows, text_columns=2)
 
 

@@ -129,6 +129,9 @@ class ControllerSettings:
     0.33 of repeating, 100 episodes) and cost a quarter."""
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     """Ranges that widen while PPO trains, beginning with those of ``randomization``."""
+    trial_episodes: int = 256
+    """Episodes, at least, in which what PPO made and what it began with are compared afterwards; the better of the two
+    is kept. 0 keeps what PPO made."""
     demonstration_share: float = 0.1
     """Share of environments in PPO whose targets are a demonstration's own future."""
     perturbed_share: float = 0.0

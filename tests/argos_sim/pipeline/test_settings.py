@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import argos_sim.pipeline.command_line  # noqa: F401  tells Hydra the settings
+import tasks  # noqa: F401
 from argos_sim.pipeline.footprint import ppo_footprint
 from argos_sim.pipeline.settings import Settings, SettingsError, settings_from
 

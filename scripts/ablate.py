@@ -1,6 +1,7 @@
 """Leave out parts of a run's controller, one at a time, and tabulate what each is worth.
 
 ablate.py preset=demo runs all; names before the settings choose: ablate.py no_history vision_only preset=demo
+ablation_seeds=3 trains each, and the whole, three times from other seeds; encoder and planner stay those of the run.
 """
 
 import sys
@@ -9,7 +10,14 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from argos_sim.pipeline.ablations import PROCESSES, ablation_names, overrides, prepare_ablation, tabulate
+from argos_sim.pipeline.ablations import (
+    ablation_names,
+    overrides,
+    prepare_ablation,
+    processes,
+    tabulate,
+    trainings,
+)
 from argos_sim.pipeline.command_line import run, run_processes
 from argos_sim.pipeline.settings import Settings
 
@@ -24,10 +32,10 @@ def work(settings: Settings) -> None:
     names = CHOSEN or ablation_names()
     # What the run itself came to is first: every ablation is compared with it.
     run_processes(DEMO, [("evaluate_controllers",)])
-    for name in names:
-        folder = prepare_ablation(settings, name)
+    for name, number in trainings(settings, names):
+        folder = prepare_ablation(settings, name, number)
         print(f"ablation {name}: {folder}", flush=True)
-        run_processes(DEMO, PROCESSES, [*sys.argv[1:], *overrides(name), f"run_dir={folder}"])
+        run_processes(DEMO, processes(name), [*sys.argv[1:], *overrides(settings, name, number), f"run_dir={folder}"])
     path = tabulate(settings, names)
     print(path.read_text())
     print(f"The table is {path}")

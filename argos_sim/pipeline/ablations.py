@@ -2,7 +2,8 @@
 
 An ablation is a preset in ``scripts/config/ablation/``: the run's settings but for what it names. Encoder and planner
 are those of the run; demonstrations, too, unless the ablation records others. Each has a folder of its own beside the
-run's, where the usual stages do their work.
+run's, where the usual stages do their work. What two trainings of the same recipe differ by can be more than what a
+part is worth: ``ablation_seeds`` trains each, and the whole, as often.
 """
 
 from __future__ import annotations
@@ -11,23 +12,26 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from torch import Tensor
 
-from argos_sim.evaluation import paired_difference
+from argos_sim.evaluation import cluster_bootstrap, paired_difference
 from argos_sim.paths import ROOT
 from argos_sim.pipeline.evaluate import OUTCOMES
-from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.pipeline.stage import RECORD, require_stage
 from argos_sim.reporting.provenance import flattened
-from argos_wm.checkpoint import load_json, save_json
+from argos_wm.checkpoint import save_json
+from argos_wm.evaluation import wilson_interval
 
 PRESETS = ROOT / "scripts" / "config" / "ablation"
+WHOLE = "whole"
+"""The run's own recipe, trained once more with another seed."""
 SHARED = ("encoder", "planner")
 DEMONSTRATED = ("demos", "latents")
-PROCESSES = (("demos",), ("latents",), ("dagger",), ("controller",), ("evaluate_controllers",))
-"""Stages of an ablation by process; those that nothing changes are reused."""
+TRAINED = ("dagger", "controller", "evaluate_controllers")
 CELLS = ("train", "unseen")
 
 
@@ -36,9 +40,21 @@ def ablation_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
-def ablation_folder(settings: Settings, name: str) -> Path:
-    """Where the stages of an ablation of the run ``settings`` are."""
-    return settings.folder.with_name(f"{settings.folder.name}-ablations") / name
+def ablation_folder(settings: Settings, name: str, number: int = 0) -> Path:
+    """Where the stages of training ``number`` of an ablation of the run ``settings`` are; the whole's first training is
+    the run."""
+    if name == WHOLE and number == 0:
+        return settings.folder
+    beside = settings.folder.with_name(f"{settings.folder.name}-ablations")
+    return beside / (f"{name}-{number}" if number else name)
+
+
+def trainings(settings: Settings, names: Iterable[str]) -> list[tuple[str, int]]:
+    """All that is to be trained, as ablation and number: the whole's further trainings first, which all others need."""
+    if settings.ablation_seeds < 1:
+        raise SettingsError(f"ablation_seeds is {settings.ablation_seeds}; every ablation is trained once at least.")
+    numbers = range(settings.ablation_seeds)
+    return [(WHOLE, n) for n in numbers[1:]] + [(name, n) for name in names for n in numbers]
 
 
 def describe(name: str) -> str:
@@ -47,15 +63,22 @@ def describe(name: str) -> str:
     return next(line.removeprefix("# ") for line in lines if line.startswith("# ") and "@package" not in line)
 
 
-def overrides(name: str) -> list[str]:
-    """An ablation's settings as words of a command line; there, at the end, they win over what else was given."""
-    return [f"{key}={value}" for key, value in flattened(_preset(name)).items()]
+def overrides(settings: Settings, name: str, number: int = 0) -> list[str]:
+    """What differs from the run in training ``number`` of an ablation, as words of a command line; there, at the end,
+    they win over what else was given."""
+    words = [f"{key}={value}" for key, value in flattened(_preset(name)).items()]
+    return [*words, f"seed={settings.seed + number}"] if number else words
 
 
-def prepare_ablation(settings: Settings, name: str) -> Path:
-    """Make an ablation's folder, with links to what it shares with the run; one sentence if the run lacks that."""
-    folder, changed = ablation_folder(settings, name), _preset(name)
-    shared = SHARED if "randomization" in changed or "demos" in changed else SHARED + DEMONSTRATED
+def processes(name: str) -> list[tuple[str, ...]]:
+    """Stages of an ablation by process."""
+    return [(stage,) for stage in (*(() if _shares_demos(name) else DEMONSTRATED), *TRAINED)]
+
+
+def prepare_ablation(settings: Settings, name: str, number: int = 0) -> Path:
+    """Make a training's folder, with links to what it shares with the run; one sentence if the run lacks that."""
+    folder = ablation_folder(settings, name, number)
+    shared = SHARED + DEMONSTRATED if _shares_demos(name) else SHARED
     for stage in shared:
         require_stage(settings.folder / stage, stage, f"demo.py preset={settings.preset}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,8 +89,12 @@ def prepare_ablation(settings: Settings, name: str) -> Path:
     return folder
 
 
+def _shares_demos(name: str) -> bool:
+    return not {"randomization", "demos"} & set(_preset(name))
+
+
 def _preset(name: str) -> dict[str, Any]:
-    values = OmegaConf.to_container(OmegaConf.load(PRESETS / f"{name}.yaml"))
+    values = {} if name == WHOLE else OmegaConf.to_container(OmegaConf.load(PRESETS / f"{name}.yaml"))
     assert isinstance(values, dict)
     return {str(k): v for k, v in values.items()}
 
@@ -75,20 +102,19 @@ def _preset(name: str) -> dict[str, Any]:
 def tabulate(settings: Settings, names: Iterable[str]) -> Path:
     """Write ``ablations.md`` and ``ablations.json`` beside the ablations: each one's figures and the whole's above it.
 
-    Figures of the run itself come first: its controller, and what that was before PPO.
+    Figures of the run itself come first: its controller, and what that was before PPO. Trainings are paired by seed,
+    whose episodes are the same.
     """
-    whole = settings.folder / "evaluation" / "controllers"
-    require_stage(whole, "evaluation/controllers", "evaluate.py")
-    full = load_file(whole / OUTCOMES)
-    rows = [_row("the whole", "", load_json(whole / RECORD)["figures"], full, full, "ppo")]
+    require_stage(_judged(settings, WHOLE, 0), "evaluation/controllers", "evaluate.py")
+    full = _outcomes(settings, WHOLE)
+    rows = [_row("the whole", "", full, full, "ppo")]
     for prior in dict.fromkeys((settings.prior, "imitation")):
         text = "what PPO began with" if prior == settings.prior else "imitation alone"
-        rows.append(_row(prior, text, load_json(whole / RECORD)["figures"], full, full, prior))
+        rows.append(_row(prior, text, full, full, prior))
     for name in names:
-        judged = ablation_folder(settings, name) / "evaluation" / "controllers"
-        if (judged / RECORD).is_file():
-            own, figures = load_file(judged / OUTCOMES), load_json(judged / RECORD)["figures"]
-            rows.append(_row(name, describe(name), figures, own, full, "ppo"))
+        own = _outcomes(settings, name)
+        if own:
+            rows.append(_row(name, describe(name), own, full, "ppo"))
     folder = ablation_folder(settings, "ablations.md").parent
     folder.mkdir(parents=True, exist_ok=True)
     save_json(folder / "ablations.json", {"preset": settings.preset, "task": settings.task, "rows": rows})
@@ -97,17 +123,39 @@ def tabulate(settings: Settings, names: Iterable[str]) -> Path:
     return path
 
 
+def _judged(settings: Settings, name: str, number: int) -> Path:
+    return ablation_folder(settings, name, number) / "evaluation" / "controllers"
+
+
+def _outcomes(settings: Settings, name: str) -> dict[int, dict[str, Tensor]]:
+    """Outcomes of each training of an ablation that was judged, by its number."""
+    folders = {number: _judged(settings, name, number) for number in range(settings.ablation_seeds)}
+    return {number: load_file(path / OUTCOMES) for number, path in folders.items() if (path / RECORD).is_file()}
+
+
 def _row(
-    name: str, text: str, figures: dict[str, Any], own: dict[str, Tensor], full: dict[str, Tensor], policy: str
+    name: str,
+    text: str,
+    own: dict[int, dict[str, Tensor]],
+    full: dict[int, dict[str, Tensor]],
+    policy: str,
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": name, "what": text}
+    row: dict[str, Any] = {"name": name, "what": text, "trainings": len(own)}
     for cell in CELLS:
-        known = {k: figures[f"controller.{policy}.{cell}.{k}"] for k in ("episodes", "reached", "success")}
-        intervals = {f"{k}_ci": figures[f"controller.{policy}.{cell}.{k}_ci"] for k in ("reached", "success")}
-        row[cell] = known | intervals
-        if own is not full or policy != "ppo":
-            mine, whole = own[f"{policy}.{cell}.success"], full[f"ppo.{cell}.success"]
-            row[cell]["below"], row[cell]["below_ci"] = paired_difference(whole, mine)
+        reached, done = (torch.cat([o[f"{policy}.{cell}.{k}"] for o in own.values()]) for k in ("reached", "success"))
+        row[cell] = {
+            "episodes": len(done),
+            "reached": float(reached.mean()),
+            "reached_ci": cluster_bootstrap(reached, torch.arange(len(reached))),
+            "success": float(done.mean()),
+            "success_ci": wilson_interval(int(done.sum()), len(done)),
+        }
+        paired = [n for n in own if n in full]
+        if paired and (own is not full or policy != "ppo"):
+            mine = [own[n][f"{policy}.{cell}.success"] for n in paired]
+            whole = [full[n][f"ppo.{cell}.success"] for n in paired]
+            row[cell]["below"], row[cell]["below_ci"] = paired_difference(torch.cat(whole), torch.cat(mine))
+            row[cell]["below_by_training"] = [float((w - m).mean()) for w, m in zip(whole, mine, strict=True)]
     return row
 
 
@@ -121,15 +169,21 @@ def _markdown(rows: list[dict[str, Any]]) -> str:
             for key in ("reached", "success"):
                 low, high = known[f"{key}_ci"]
                 cells.append(f"{100 * known[key]:.0f} % [{100 * low:.0f}, {100 * high:.0f}]")
-            if "below" in known:
-                low, high = known["below_ci"]
-                cells.append(f"{100 * known['below']:+.0f} [{100 * low:+.0f}, {100 * high:+.0f}]")
-            else:
-                cells.append("")
+            cells.append(_lead(known))
         lines.append(f"| {row['name'].replace('_', ' ')} | {' | '.join(cells)} |")
-    episodes = rows[0][CELLS[0]]["episodes"]
+    episodes, number = rows[0][CELLS[0]]["episodes"], rows[0]["trainings"]
+    of_each = "" if number == 1 else f" of {number} trainings; in round brackets the lead of each"
     lines += [
         "",
-        f"{episodes} episodes a figure, the same for all; leads in points of what was done, with 95 % intervals.",
+        f"{episodes} episodes a figure{of_each}, the same for all; leads in points of what was done, with 95 % "
+        "intervals over episodes.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _lead(known: dict[str, Any]) -> str:
+    if "below" not in known:
+        return ""
+    low, high = known["below_ci"]
+    lead, each = f"{100 * known['below']:+.0f} [{100 * low:+.0f}, {100 * high:+.0f}]", known["below_by_training"]
+    return lead if len(each) == 1 else f"{lead} ({', '.join(f'{100 * one:+.0f}' for one in each)})"

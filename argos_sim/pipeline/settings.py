@@ -239,6 +239,8 @@ class Settings:
     """A folder of pictures, one family of backgrounds more in ``train`` and ``complete``."""
     seed: int = 0
     """Of every random choice; the seeds of single stages (``…loop.seed``) are counted from it."""
+    ablation_seeds: int = 1
+    """Trainings of each ablation and of the whole beside it: the run's seed and those that follow it."""
     logger: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     overwrite: bool = False
     """Do every stage anew instead of reusing what an earlier run left."""

@@ -79,8 +79,10 @@ def test_controller_is_measured_at_its_smallest(tmp_path: Path) -> None:
     done = subprocess.run([*command, *small, *few], cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     figures = json.loads((tmp_path / "throughput.json").read_text())
-    for name in ("cost_without_perception", "share_of_bound", "ppo_learning_share", "memory_mib_per_env.host"):
+    for name in ("cost_without_perception", "share_of_bound", "ppo_learning_share"):
         assert figures[name] > 0, name
+    # Eight environments more are lost in what an allocator happens to hold: the growth is told, of either sign.
+    assert figures["memory_mib.host.8"] > 100 and abs(figures["memory_mib_per_env.host"]) < 100
     assert figures["ppo_learning_share"] < 1
     assert (tmp_path / "throughput.png").stat().st_size > 10_000
     assert "step" in (tmp_path / "throughput_profile.txt").read_text()

@@ -84,7 +84,7 @@ class PPOConfig:
     ema_decay: float = 0.9
     """Of the average, over iterations, of the actor's weights, which is what comes out; 0 for the last ones. What
     thousands of samples say of a gradient is mostly chance. It is ramped (``argos_wm.training.loop.ramped``): 0.1 at
-    the first update, 0.64 at the 16th, the last of the default, and never above 0.82 in `desk`'s 39."""
+    the first update, 0.64 at the 16th, the last of the default, and never above 0.83 in `desk`'s 42."""
     critic_hidden: tuple[int, ...] = (256, 128)
     checkpoint_every: int = 50
     """Iterations; episodes begin anew at each checkpoint, so that a resumed run equals one that was not stopped. Not
@@ -104,6 +104,14 @@ def require_updates(iterations: int, warmup: int) -> None:
             f"controller.ppo.iterations = {iterations}, but in the first {warmup} of them only the critic learns "
             "(controller.ppo.critic_warmup, an episode by default): set more, or 0 to leave PPO out."
         )
+
+
+def warmup_iterations(cfg: PPOConfig, episode: int) -> int:
+    """Iterations in which only the critic learns, where an episode has ``episode`` control steps; refused if no others
+    follow."""
+    warmup = math.ceil(episode / cfg.steps) if cfg.critic_warmup is None else cfg.critic_warmup
+    require_updates(cfg.iterations, warmup)
+    return warmup
 
 
 class ImitationPull:
@@ -155,8 +163,7 @@ class TrackingPPO(PPO):
     def configure(self, prior: Controller, cfg: PPOConfig, parallel: Parallel, episode: int) -> None:
         """Start the actor from ``prior``; ``episode`` is an episode's length in control steps."""
         self.parallel = parallel
-        self.critic_warmup = math.ceil(episode / cfg.steps) if cfg.critic_warmup is None else cfg.critic_warmup
-        require_updates(cfg.iterations, self.critic_warmup)
+        self.critic_warmup = warmup_iterations(cfg, episode)
         actor, critic = list(self._raw_actor.parameters()), list(self._raw_critic.parameters())
         self.optimizer = TwoRates(actor, critic, cfg.learning_rate, cfg.critic_learning_rate)
         self._raw_actor.load_controller(prior)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
@@ -312,7 +319,8 @@ def train_ppo(
         actor.load_state_dict(algorithm.average.tensors)
     steps = (cfg.iterations - start) * cfg.steps * env.num_envs * parallel.ranks
     seconds = max(time.monotonic() - begin, 1e-9)
-    return actor, {"env_steps_per_s": steps / seconds, "learning_share": learning / seconds}
+    # Nothing was timed where nothing was left to do.
+    return actor, {"env_steps_per_s": steps / seconds, "learning_share": learning / seconds} if steps else {}
 
 
 def _pooled(figures: dict[str, float], parallel: Parallel) -> dict[str, float]:

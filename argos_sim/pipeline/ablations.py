@@ -20,8 +20,8 @@ from torch import Tensor
 from argos_sim.evaluation import cluster_bootstrap, paired_difference
 from argos_sim.paths import ROOT
 from argos_sim.pipeline.evaluate import OUTCOMES
-from argos_sim.pipeline.settings import Settings, SettingsError
-from argos_sim.pipeline.stage import RECORD, require_stage
+from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.stage import require_stage
 from argos_sim.reporting.provenance import flattened
 from argos_wm.checkpoint import save_json
 from argos_wm.evaluation import wilson_interval
@@ -51,8 +51,6 @@ def ablation_folder(settings: Settings, name: str, number: int = 0) -> Path:
 
 def trainings(settings: Settings, names: Iterable[str]) -> list[tuple[str, int]]:
     """All that is to be trained, as ablation and number: the whole's further trainings first, which all others need."""
-    if settings.ablation_seeds < 1:
-        raise SettingsError(f"ablation_seeds is {settings.ablation_seeds}; every ablation is trained once at least.")
     numbers = range(settings.ablation_seeds)
     return [(WHOLE, n) for n in numbers[1:]] + [(name, n) for name in names for n in numbers]
 
@@ -107,14 +105,12 @@ def tabulate(settings: Settings, names: Iterable[str]) -> Path:
     """
     require_stage(_judged(settings, WHOLE, 0), "evaluation/controllers", "evaluate.py")
     full = _outcomes(settings, WHOLE)
-    rows = [_row("the whole", "", full, full, "ppo")]
+    rows = [_row("the whole", "", full, None, "ppo")]
     for prior in dict.fromkeys((settings.prior, "imitation")):
         text = "what PPO began with" if prior == settings.prior else "imitation alone"
         rows.append(_row(prior, text, full, full, prior))
     for name in names:
-        own = _outcomes(settings, name)
-        if own:
-            rows.append(_row(name, describe(name), own, full, "ppo"))
+        rows.append(_row(name, describe(name), _outcomes(settings, name), full, "ppo"))
     folder = ablation_folder(settings, "ablations.md").parent
     folder.mkdir(parents=True, exist_ok=True)
     save_json(folder / "ablations.json", {"preset": settings.preset, "task": settings.task, "rows": rows})
@@ -127,35 +123,36 @@ def _judged(settings: Settings, name: str, number: int) -> Path:
     return ablation_folder(settings, name, number) / "evaluation" / "controllers"
 
 
-def _outcomes(settings: Settings, name: str) -> dict[int, dict[str, Tensor]]:
-    """Outcomes of each training of an ablation that was judged, by its number."""
-    folders = {number: _judged(settings, name, number) for number in range(settings.ablation_seeds)}
-    return {number: load_file(path / OUTCOMES) for number, path in folders.items() if (path / RECORD).is_file()}
+def _outcomes(settings: Settings, name: str) -> list[dict[str, Tensor]]:
+    """What each episode came to, for each training of an ablation."""
+    return [load_file(_judged(settings, name, number) / OUTCOMES) for number in range(settings.ablation_seeds)]
 
 
 def _row(
-    name: str,
-    text: str,
-    own: dict[int, dict[str, Tensor]],
-    full: dict[int, dict[str, Tensor]],
-    policy: str,
+    name: str, text: str, own: list[dict[str, Tensor]], full: list[dict[str, Tensor]] | None, policy: str
 ) -> dict[str, Any]:
+    """Figures of all trainings together and of each; their intervals are of the episodes of one training, and say
+    nothing of how far trainings lie apart, so that there are none of several."""
     row: dict[str, Any] = {"name": name, "what": text, "trainings": len(own)}
     for cell in CELLS:
-        reached, done = (torch.cat([o[f"{policy}.{cell}.{k}"] for o in own.values()]) for k in ("reached", "success"))
+        reached, done = ([one[f"{policy}.{cell}.{k}"] for one in own] for k in ("reached", "success"))
         row[cell] = {
-            "episodes": len(done),
-            "reached": float(reached.mean()),
-            "reached_ci": cluster_bootstrap(reached, torch.arange(len(reached))),
-            "success": float(done.mean()),
-            "success_ci": wilson_interval(int(done.sum()), len(done)),
+            "episodes": sum(map(len, done)),
+            "reached": float(torch.cat(reached).mean()),
+            "success": float(torch.cat(done).mean()),
+            "reached_of_each": [float(r.mean()) for r in reached],
+            "success_of_each": [float(d.mean()) for d in done],
         }
-        paired = [n for n in own if n in full]
-        if paired and (own is not full or policy != "ppo"):
-            mine = [own[n][f"{policy}.{cell}.success"] for n in paired]
-            whole = [full[n][f"ppo.{cell}.success"] for n in paired]
-            row[cell]["below"], row[cell]["below_ci"] = paired_difference(torch.cat(whole), torch.cat(mine))
-            row[cell]["below_by_training"] = [float((w - m).mean()) for w, m in zip(whole, mine, strict=True)]
+        known = row[cell]
+        if len(own) == 1:
+            known["reached_ci"] = cluster_bootstrap(reached[0], torch.arange(len(reached[0])))
+            known["success_ci"] = wilson_interval(int(done[0].sum()), len(done[0]))
+        if full is not None:
+            leads = [paired_difference(f[f"ppo.{cell}.success"], d) for f, d in zip(full, done, strict=True)]
+            known["below_of_each"] = [lead for lead, _ in leads]
+            known["below"] = sum(known["below_of_each"]) / len(leads)
+            if len(own) == 1:
+                known["below_ci"] = leads[0][1]
     return row
 
 
@@ -163,27 +160,21 @@ def _markdown(rows: list[dict[str, Any]]) -> str:
     heads = [f"{what}, {cell}" for cell in CELLS for what in ("targets reached", "done", "the whole's lead")]
     lines = [f"| | {' | '.join(heads)} |", f"|---{'|---:' * len(heads)}|"]
     for row in rows:
-        cells = []
-        for cell in CELLS:
-            known = row[cell]
-            for key in ("reached", "success"):
-                low, high = known[f"{key}_ci"]
-                cells.append(f"{100 * known[key]:.0f} % [{100 * low:.0f}, {100 * high:.0f}]")
-            cells.append(_lead(known))
-        lines.append(f"| {row['name'].replace('_', ' ')} | {' | '.join(cells)} |")
+        figures = [_figure(row[cell], key) for cell in CELLS for key in ("reached", "success", "below")]
+        lines.append(f"| {row['name'].replace('_', ' ')} | {' | '.join(figures)} |")
     episodes, number = rows[0][CELLS[0]]["episodes"], rows[0]["trainings"]
-    of_each = "" if number == 1 else f" of {number} trainings; in round brackets the lead of each"
-    lines += [
-        "",
-        f"{episodes} episodes a figure{of_each}, the same for all; leads in points of what was done, with 95 % "
-        "intervals over episodes.",
-    ]
+    how = "in square brackets 95 % intervals" if number == 1 else f"of {number} trainings, in round brackets of each"
+    lines += ["", f"{episodes} episodes a figure, the same for all, {how}; leads in points of what was done."]
     return "\n".join(lines) + "\n"
 
 
-def _lead(known: dict[str, Any]) -> str:
-    if "below" not in known:
+def _figure(known: dict[str, Any], key: str) -> str:
+    """A share in per cent or a lead in points, with its interval or that of each training; nothing if there is none."""
+    if key not in known:
         return ""
-    low, high = known["below_ci"]
-    lead, each = f"{100 * known['below']:+.0f} [{100 * low:+.0f}, {100 * high:+.0f}]", known["below_by_training"]
-    return lead if len(each) == 1 else f"{lead} ({', '.join(f'{100 * one:+.0f}' for one in each)})"
+    sign, unit = ("+", "") if key == "below" else ("", " %")
+    text = f"{100 * known[key]:{sign}.0f}{unit}"
+    if f"{key}_ci" in known:
+        low, high = known[f"{key}_ci"]
+        return f"{text} [{100 * low:{sign}.0f}, {100 * high:{sign}.0f}]"
+    return f"{text} ({', '.join(f'{100 * one:{sign}.0f}' for one in known[f'{key}_of_each'])})"

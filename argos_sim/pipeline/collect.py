@@ -13,6 +13,7 @@ from argos_sim.pipeline.environment import (
     make_expert,
     physics_identity,
     require_fitting_encoder,
+    require_learning,
 )
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
@@ -23,7 +24,9 @@ VIEW_SPREAD = 0.25
 
 def collect_demos(settings: Settings) -> dict[str, Any]:
     """Record demonstrations into ``<run>/demos/dataset``."""
-    require_fitting_encoder(settings)  # all that follows would be recorded for nothing
+    # All that follows would be recorded for nothing.
+    require_fitting_encoder(settings)
+    require_learning(settings)
     inputs = {
         "task": settings.task,
         "demos": dataclasses.asdict(settings.demos),

@@ -6,7 +6,6 @@ Of several processes that ``torchrun`` started, the first imitates while the oth
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,14 @@ from argos_sim.controller.imitation import ImitationData, imitate
 from argos_sim.controller.network import Controller, ControllerConfig, load_controller, save_controller
 from argos_sim.controller.ppo import RANKS_APART, make_ppo, train_ppo
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
-from argos_sim.evaluation import ControllerPolicy, judge, paired_gain
 from argos_sim.pipeline.encoder import load_encoder
-from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, physics_identity
+from argos_sim.pipeline.environment import (
+    environment_cfg,
+    make_environment,
+    make_expert,
+    physics_identity,
+    require_learning,
+)
 from argos_sim.pipeline.planner import load_cache, torque_limits
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage, run_stage
@@ -37,10 +41,6 @@ from argos_wm.training.planner import VALIDATION_SHARE
 
 VISITS = 10_000
 """Apart from each other and from other seeds: those of DAgger's rounds."""
-TRIAL_SEED = 2000
-"""Of the episodes in which PPO is compared with what it began with; apart from those of training and evaluation."""
-PPO_REFUSED = "refused"
-"""Where in the stage's folder the weights are that PPO came to, if those it began with did better."""
 AFTER_IMITATION = (
     "ppo",
     "dagger",
@@ -56,6 +56,7 @@ AFTER_IMITATION = (
 
 def train_imitation(settings: Settings) -> dict[str, Any]:
     """Imitate the demonstrations into ``<run>/imitation``."""
+    require_learning(settings)
     latents = require_stage(settings.folder / "latents", "latents", "train_planner.py")
     cfg = settings.controller
     sizes = {k: v for k, v in deciding(cfg).items() if k not in AFTER_IMITATION}
@@ -149,7 +150,8 @@ def planner_targets(settings: Settings, seed: int) -> PlannerTargets:
 def train_controller_stages(settings: Settings) -> None:
     """Imitate, then reinforce."""
     parallel = Parallel.launched(settings.resolved_device().split(":")[0])
-    share_of(settings.controller.ppo.num_envs, parallel)  # refused before any long work
+    # Refused before any long work.
+    share_of(settings.controller.ppo.num_envs, parallel)
     if parallel.main:
         train_imitation(settings)
     parallel.wait()
@@ -169,7 +171,6 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
         "sampling": dataclasses.asdict(cfg.sampling),
         "shares": [cfg.demonstration_share, cfg.perturbed_share, *([cfg.bank_share] if cfg.bank_share else [])],
         "curriculum": dataclasses.asdict(cfg.curriculum),
-        "trial": cfg.trial_episodes,
         "ranges": settings.drawn_from(),
         "physics": physics_identity(settings),
     }
@@ -193,44 +194,12 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
             logger = RunLogger(folder, kind, f"{settings.preset}-ppo", settings.to_dict())
             actor, figures = train_ppo(wrapped, algorithm, cfg.ppo, folder, logger)
             logger.close()
-            kept = trained = actor.to_controller(prior.torque_limit).to(device)
-            if parallel.main and cfg.trial_episodes > 0:
-                kept, compared = better_of(trained, prior, lambda controller: _trial(env, controller, settings))
-                figures |= compared | {"kept": "ppo" if kept is trained else settings.prior}
-                print(
-                    f"  PPO above {settings.prior}: {100 * compared['trial_gain']:+.1f} points of what was asked "
-                    f"[{100 * compared['trial_gain_ci'][0]:+.1f}, {100 * compared['trial_gain_ci'][1]:+.1f}] "
-                    f"({compared['trial_episodes']} episodes); kept: {figures['kept']}",
-                    flush=True,
-                )
         if parallel.main:
-            save_controller(kept.cpu(), spec, folder, {"settings": settings.to_dict()})
-            if kept is not trained:
-                save_controller(trained.cpu(), spec, folder / PPO_REFUSED, {"settings": settings.to_dict()})
+            trained = actor.to_controller(prior.torque_limit)
+            save_controller(trained.cpu(), spec, folder, {"settings": settings.to_dict()})
         return dict(figures)
 
     return run_stage(settings.folder / "ppo", "ppo", inputs, work, settings.overwrite, parallel)
-
-
-def better_of(
-    trained: Controller, prior: Controller, judged: Callable[[Controller], dict[str, Tensor]]
-) -> tuple[Controller, dict[str, Any]]:
-    """What PPO made, unless what it began with did more of what was asked; of equals, the one that reached more.
-
-    ``judged`` gives the records of a controller's episodes, the same for both. Also returns how many, and PPO's lead.
-    """
-    records = judged(trained)
-    gain = paired_gain(records, judged(prior))
-    kept = trained if (gain["success_gain"], gain["gain"]) >= (0.0, 0.0) else prior
-    figures = {"trial_episodes": len(records["success"]), "trial_gain": gain["success_gain"]}
-    return kept, figures | {"trial_gain_ci": gain["success_gain_ci"], "trial_reached_gain": gain["gain"]}
-
-
-def _trial(env: LatentTrackingEnv, controller: Controller, settings: Settings) -> dict[str, Tensor]:
-    """Records of a controller that follows the live planner, as it would be used."""
-    env.target.source = planner_targets(settings, TRIAL_SEED)
-    seed, count = settings.seed + TRIAL_SEED, settings.controller.trial_episodes
-    return judge(env, ControllerPolicy(controller), count, seed, "PPO and what it began with")
 
 
 def share_of(num_envs: int, parallel: Parallel) -> int:

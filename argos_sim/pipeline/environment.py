@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from argos_sim.controller.ppo import warmup_iterations
 from argos_sim.envs.latent_tracking import CameraPresets, LatentTrackingEnvCfg, PhysicsPresets
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv, wrong_encoder
 from argos_sim.experts import ExpertCfg
@@ -40,6 +41,12 @@ def require_fitting_encoder(settings: Settings) -> None:
     encoded, joints = StateEncoder.load(folder).joint_names, environment_cfg(settings, 1).joint_names
     if encoded != tuple(joints):
         raise SettingsError(wrong_encoder(folder, encoded, joints))
+
+
+def require_learning(settings: Settings) -> None:
+    """Refuse a PPO that would end before its actor has learnt anything, before any work stands on it."""
+    cfg = environment_cfg(settings, 1)
+    warmup_iterations(settings.controller.ppo, round(cfg.episode_length_s / cfg.rates.control_dt))
 
 
 def _load(entry_point: str) -> Any:

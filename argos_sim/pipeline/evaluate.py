@@ -140,11 +140,11 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
 
 
 def judge_planned(
-    env: LatentTrackingEnv, policy: Policy, settings: Settings, count: int, label: str
+    env: LatentTrackingEnv, policy: Policy, settings: Settings, count: int, label: str, seed: int = EVALUATION_SEED
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Records and figures of a policy that follows the run's live planner; the same episodes for every policy."""
-    env.target.source = planner_targets(settings, EVALUATION_SEED)
-    records = judge(env, policy, count, settings.seed + EVALUATION_SEED, label)
+    """Records and figures of a policy that follows the run's live planner; of one seed, the same episodes for all."""
+    env.target.source = planner_targets(settings, seed)
+    records = judge(env, policy, count, settings.seed + seed, label)
     figures = controller_figures(records)
     print_result(label, figures)
     return records, figures
@@ -175,8 +175,11 @@ def write_metrics(settings: Settings) -> Path:
             metrics |= figures
         else:
             metrics |= {f"{record['name']}.{k}": v for k, v in figures.items()}
-    closed = f"controller.ppo.{settings.randomization}."
-    metrics |= {f"closed_loop.{k}": metrics[closed + k] for k in CLOSED_LOOP if closed + k in metrics}
+    # What is deployed: the controller that the trial kept.
+    kept = f"controller.{metrics.get('trial.kept', 'ppo')}."
+    for prefix, cell in {"": settings.randomization, "unseen.": "unseen", "other_engine.": "other_engine"}.items():
+        known = {k: f"{kept}{cell}.{k}" for k in CLOSED_LOOP}
+        metrics |= {f"closed_loop.{prefix}{k}": metrics[name] for k, name in known.items() if name in metrics}
     if "ppo.env_steps_per_s" in metrics:
         metrics["env_steps_per_s"] = metrics.pop("ppo.env_steps_per_s")
     timings = {k: v for k, v in metrics.items() if k.startswith("timing.") and not k.startswith(APART)}

@@ -26,11 +26,11 @@ OBSERVATIONS = 1000
 
 def export_stage(settings: Settings) -> dict[str, Any]:
     """Write ``<run>/export``: controller.onnx and controller.json."""
-    ppo = require_stage(settings.folder / "ppo", "ppo", "train_controller.py")
+    trial = require_stage(settings.folder / "controller", "trial", "train_controller.py")
 
     def work(folder: Path) -> dict[str, Any]:
         encoder, cfg = load_encoder(settings), environment_cfg(settings, 1)
-        controller = export_trained(settings, "ppo", folder)
+        controller = export_trained(settings, "controller", folder)
         data = ImitationData(
             load_cache(settings), controller, lambda raw: encoder.encode_proprio(raw).cpu(),
             cfg.rates.frames_per_plan, ImitationConfig(),
@@ -48,7 +48,7 @@ def export_stage(settings: Settings) -> dict[str, Any]:
             "bytes": sum(f.stat().st_size for f in folder.iterdir() if f.is_file()),
         }
 
-    inputs = {"ppo": ppo["fingerprint"], "calls": settings.evaluation.inference_calls}
+    inputs = {"controller": trial["fingerprint"], "calls": settings.evaluation.inference_calls}
     return run_stage(settings.folder / "export", "export", inputs, work, settings.overwrite)
 
 

@@ -45,8 +45,10 @@ class Weights:
 
     @staticmethod
     def of(folder: Path) -> Weights:
-        """The weights in a run's folder (its PPO controller), or in one laid out like ``assets/pretrained``."""
-        controller = folder / ("controller" if (folder / "controller").is_dir() else "ppo")
+        """The weights in a run's folder (the controller that its trial kept, or else PPO's), or in one laid out like
+        ``assets/pretrained``."""
+        kept = folder / "controller"
+        controller = kept if (kept / "controller.safetensors").is_file() else folder / "ppo"
         weights = Weights(folder / "encoder", folder / "planner", controller, str(folder))
         files = (
             weights.encoder / "encoder.json",

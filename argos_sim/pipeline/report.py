@@ -35,6 +35,7 @@ STAGES = {
     "planner": "train_planner.py",
     "imitation": "train_controller.py",
     "ppo": "train_controller.py",
+    "controller": "train_controller.py",
     "evaluation/planner": "evaluate.py",
     "evaluation/controllers": "evaluate.py",
     "evaluation/other_engine": "evaluate.py",
@@ -143,12 +144,12 @@ def _what_ran(settings: Settings, metrics: dict[str, Any]) -> Html:
     ]
     if "env_steps_per_s" in metrics:
         rows.append(("environment steps a second in PPO", f"{metrics['env_steps_per_s']:,.0f}"))
-    if "ppo.kept" in metrics:
-        low, high = metrics["ppo.trial_gain_ci"]
-        lead = f"{100 * metrics['ppo.trial_gain']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
-        episodes = f"{metrics['ppo.trial_episodes']} episodes of their own"
-        kept = CONTROLLERS[metrics["ppo.kept"]]
-        rows.append((f"kept as PPO's: {kept}", f"PPO did {lead} more than what it began with in {episodes}"))
+    if "trial.gain" in metrics:
+        low, high = metrics["trial.gain_ci"]
+        lead = f"{100 * metrics['trial.gain']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+        episodes = f"{metrics['trial.episodes']} episodes of their own"
+        kept = CONTROLLERS[metrics["trial.kept"]]
+        rows.append((f"the controller: {kept}", f"PPO did {lead} more than what it began with in {episodes}"))
     return table(("", ""), rows, text_columns=2)
 
 

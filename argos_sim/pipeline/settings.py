@@ -130,8 +130,8 @@ class ControllerSettings:
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     """Ranges that widen while PPO trains, beginning with those of ``randomization``."""
     trial_episodes: int = 256
-    """Episodes, at least, in which what PPO made and what it began with are compared afterwards; the better of the two
-    is kept. 0 keeps what PPO made."""
+    """Episodes, at least, in which what PPO made and what it began with are compared; the better of the two leaves the
+    run (``argos_sim/pipeline/trial.py``). 0 takes what PPO made."""
     demonstration_share: float = 0.1
     """Share of environments in PPO whose targets are a demonstration's own future."""
     perturbed_share: float = 0.0
@@ -139,6 +139,10 @@ class ControllerSettings:
     bank_share: float = 0.0
     """Share of environments in PPO whose episodes follow plans drawn beforehand (``argos_sim/plan_bank.py``); for where
     planning is most of the time."""
+
+    def __post_init__(self) -> None:
+        if self.trial_episodes < 0:
+            raise ValueError(f"controller.trial_episodes is {self.trial_episodes}; 0 leaves the trial out.")
 
 
 @dataclass(frozen=True)
@@ -253,6 +257,10 @@ class Settings:
     play: PlaySettings = field(default_factory=PlaySettings)
     worlds: WorldsSettings = field(default_factory=WorldsSettings)
     throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
+
+    def __post_init__(self) -> None:
+        if self.ablation_seeds < 1:
+            raise ValueError(f"ablation_seeds is {self.ablation_seeds}; every ablation is trained once at least.")
 
     def drawn_from(self, preset: str | None = None) -> dict[str, Any]:
         """What decides the draws of a preset, for fingerprints: its ranges, and which photographs there are."""

@@ -10,7 +10,7 @@ from argos_sim.pipeline.evaluate import write_metrics
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage
 
-PARTS = {"encoder": "encoder", "planner": "planner", "ppo": "controller"}
+PARTS = {"encoder": "encoder", "planner": "planner", "controller": "controller"}
 """Stage → folder in ``assets/pretrained``."""
 WEIGHTS = ("*.safetensors", "*.json")
 RUN_FILES = ("stage.json", "started.json", "checkpoint.json", "checkpoint.safetensors")

@@ -39,6 +39,14 @@ def _controller(settings: Settings) -> None:
     train_controller_stages(settings)
 
 
+def _trial(settings: Settings) -> None:
+    if os.environ.get("RANK", "0") != "0":
+        return
+    from argos_sim.pipeline.trial import trial_stage
+
+    trial_stage(settings)
+
+
 def _dagger(settings: Settings) -> None:
     # Of several processes the first does it, while the others wait for it in the next stage.
     if settings.controller.dagger.rounds == 0 or os.environ.get("RANK", "0") != "0":
@@ -124,6 +132,7 @@ STAGES: dict[str, Callable[[Settings], None]] = {
     "evaluate_planner": _evaluate_planner,
     "dagger": _dagger,
     "controller": _controller,
+    "trial": _trial,
     "evaluate_controllers": _evaluate_controllers,
     "export": _export,
     "evaluate_other_engine": _evaluate_other_engine,
@@ -131,13 +140,14 @@ STAGES: dict[str, Callable[[Settings], None]] = {
     "report": _report,
 }
 
-MANY_PROCESSES = ("planner", "dagger", "controller")
+MANY_PROCESSES = ("planner", "dagger", "controller", "trial")
 """Stages that ``torchrun`` may start several times at once."""
 PROCESSES = (
     ("demos",),
     ("encoder", "latents", "planner", "evaluate_planner"),
     ("dagger",),
     ("controller",),
+    ("trial",),
     ("evaluate_controllers", "export"),
     ("evaluate_other_engine",),
     ("play", "report"),

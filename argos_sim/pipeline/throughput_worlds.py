@@ -252,6 +252,5 @@ class Measured:
 
 def _weights(settings: Settings, name: str) -> Path:
     """The run's own weights where it has all of them, or else the shipped ones."""
-    stages = {"encoder": "encoder", "planner": "planner", "controller": "ppo"}
-    own = all((settings.folder / stage / "stage.json").is_file() for stage in stages.values())
-    return settings.folder / stages[name] if own else PRETRAINED / name
+    own = all((settings.folder / part / "stage.json").is_file() for part in ("encoder", "planner", "controller"))
+    return (settings.folder if own else PRETRAINED) / name

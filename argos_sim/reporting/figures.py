@@ -50,7 +50,7 @@ def _at_least(key: str, limit: float, text: str) -> Aim:
 RATIO, TEXT = "planner.error_ratio_0.8s", "planner.text_sensitivity"
 REACHED_TRAIN, REACHED_UNSEEN = "controller.ppo.train.reached", "controller.ppo.unseen.reached"
 GAIN, PERFECT = "controller.ppo.unseen.success_gain", "controller.perfect.unseen.reached"
-DONE_UNSEEN, DONE_ELSEWHERE = "controller.ppo.unseen.success", "controller.ppo.other_engine.success"
+DONE_UNSEEN, DONE_ELSEWHERE = "closed_loop.unseen.success", "closed_loop.other_engine.success"
 GOALS = (
     Goal(
         "encoder: same state before two backgrounds ÷ two states 0.8 s apart",
@@ -122,7 +122,7 @@ GOALS = (
         lambda m: percent(m, DONE_UNSEEN),
         None,
         _at_least(DONE_UNSEEN, 0.80, "≥ 80 %"),
-        "controller.ppo.unseen.episodes",
+        "closed_loop.unseen.episodes",
     ),
     Goal(
         "closed loop: done what was asked on the other engine",
@@ -130,7 +130,7 @@ GOALS = (
         lambda m: percent(m, DONE_ELSEWHERE),
         None,
         _at_least(DONE_ELSEWHERE, 0.80, "≥ 80 %"),
-        "controller.ppo.other_engine.episodes",
+        "closed_loop.other_engine.episodes",
     ),
     Goal(
         "export: one inference on one core, 99th percentile [ms]",

@@ -23,6 +23,7 @@ RECORDS = {
     "imitation": ("controller.json", IMITATION),
     "dagger": ("controller.json", (*PLANNER, *IMITATION, "controller.dagger.")),
     "ppo": ("controller.json", (*PLANNER, "controller.")),
+    "controller": ("controller.json", (*PLANNER, "controller.")),
 }
 """Stage → file that carries its settings, and the settings that matter to it beside the common ones."""
 COMMON = ("task", "physics", "renderer", "randomization", "seed")

@@ -19,9 +19,12 @@ def lay(folder: Path, *files: str) -> None:
         (folder / file).touch()
 
 
-def test_a_run_is_played_with_its_ppo_controller(tmp_path: Path) -> None:
+def test_a_run_is_played_with_the_controller_that_was_kept_or_else_with_ppos(tmp_path: Path) -> None:
     lay(tmp_path, *FILES, "ppo/controller.safetensors", "imitation/controller.safetensors")
+    (tmp_path / "controller").mkdir()  # a trial that was interrupted
     assert Weights.of(tmp_path).controller == tmp_path / "ppo"
+    lay(tmp_path, "controller/controller.safetensors")
+    assert Weights.of(tmp_path).controller == tmp_path / "controller"
 
 
 def test_shipped_weights_have_one_controller(tmp_path: Path) -> None:

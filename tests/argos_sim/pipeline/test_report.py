@@ -38,10 +38,10 @@ METRICS = {
     "env_steps_per_s": 1789.0,
     "timing.demos_s": 61.5,
     "timing.total_s": 1201.0,
-    "ppo.kept": "dagger",
-    "ppo.trial_episodes": 512,
-    "ppo.trial_gain": -0.031,
-    "ppo.trial_gain_ci": [-0.052, -0.011],
+    "trial.kept": "dagger",
+    "trial.episodes": 512,
+    "trial.gain": -0.031,
+    "trial.gain_ci": [-0.052, -0.011],
     "a.figure.nobody.foresaw": 0.0777,
 }
 
@@ -86,9 +86,9 @@ def test_an_aim_is_judged_by_its_figure(run: Settings) -> None:
     assert "≤ 0.75 ✓" in row and "≤ 0.55 ✗" in row
 
 
-def test_whose_weights_ppo_kept_is_told(run: Settings) -> None:
+def test_which_controller_leaves_the_run_is_told(run: Settings) -> None:
     text = unescape(write_report(run).read_text())
-    row = next(r for r in text.split("<tr>") if "kept as PPO's" in r)
+    row = next(r for r in text.split("<tr>") if "the controller: DAgger" in r)
     assert "DAgger" in row and "-3.1 points [-5.2, -1.1]" in row and "512 episodes" in row
 
 

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 import argos_sim.pipeline.command_line  # noqa: F401  tells Hydra the settings
 import tasks  # noqa: F401
+from argos_sim.pipeline.environment import require_learning
 from argos_sim.pipeline.footprint import ppo_footprint
 from argos_sim.pipeline.settings import Settings, SettingsError, settings_from
 
@@ -30,6 +31,19 @@ def test_every_preset_is_understood(preset: str) -> None:
     assert read.preset == preset and read.folder == Path("runs") / preset
     minibatch = read.controller.ppo.num_envs * read.controller.ppo.steps / read.controller.ppo.minibatches
     assert minibatch == int(minibatch)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_presets_ppo_outlasts_its_critics_warm_up(preset: str) -> None:
+    for task in ("Argos-Reach-SO100-v0", "Argos-Stack-SO100-v0") if preset != "smoke" else ("Argos-Reach-SO100-v0",):
+        require_learning(settings(f"preset={preset}", f"task={task}"))
+
+
+def test_a_ppo_that_ends_in_its_critics_warm_up_is_refused() -> None:
+    with pytest.raises(ValueError, match="iterations = 7, but in the first 7 of them only the critic learns"):
+        require_learning(settings("task=Argos-Push-SO100-v0", "controller.ppo.iterations=7"))
+    require_learning(settings("controller.ppo.iterations=7"))  # reach's episodes are shorter
+    require_learning(settings("task=Argos-Push-SO100-v0", "controller.ppo.iterations=0"))
 
 
 def test_the_defaults_are_the_demo() -> None:

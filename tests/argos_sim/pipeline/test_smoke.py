@@ -28,7 +28,7 @@ NAMES = (
     "closed_loop.success",
     "export.max_difference_nm",
     "export.inference_p99_ms",
-    "ppo.kept",
+    "trial.kept",
     "timing.planner_s",
     "env_steps_per_s",
 )
@@ -91,18 +91,6 @@ def weights(folder: Path) -> torch.Tensor:
     return torch.cat([v.flatten() for _, v in sorted(load_file(folder / "controller.safetensors").items())])
 
 
-def what_ppo_made(run: Path) -> torch.Tensor:
-    """All parameters of the controller that PPO came to, kept or not: which of two that do nothing well is chance."""
-    record = json.loads((run / "ppo" / "stage.json").read_text())
-    assert record["figures"]["trial_episodes"] == 16
-    refused = run / "ppo" / "refused"
-    assert refused.exists() == (record["figures"]["kept"] == "dagger")
-    if refused.exists():
-        assert torch.equal(weights(run / "ppo"), weights(run / "dagger"))
-        return weights(refused)
-    return weights(run / "ppo")
-
-
 def killed_ppo_ends_as_one_that_was_not(run: Path, settings: list[str]) -> None:
     """Train the run's controller again, kill it after its first checkpoint, start it once more.
 
@@ -110,10 +98,10 @@ def killed_ppo_ends_as_one_that_was_not(run: Path, settings: list[str]) -> None:
     blocks with the table beyond a reset: their heights differ by 5 µm, the critic sees it, and the rest is rounding,
     which pushes, leaning tables and distractors make grow (0.004 of the way; without them less than 0.001).
     """
-    whole, begin = what_ppo_made(run), weights(run / "imitation")
+    whole, begin = weights(run / "ppo"), weights(run / "dagger")
     before = iterations(run)
     shutil.rmtree(run / "ppo")
-    command = [sys.executable, "scripts/train_controller.py", *settings]
+    command = [sys.executable, "scripts/demo.py", "controller", *settings]
     quiet = subprocess.DEVNULL
     first = subprocess.Popen(command, cwd=ROOT, stdout=quiet, stderr=quiet, start_new_session=True)
     while not (run / "ppo" / "checkpoint.safetensors").exists():
@@ -131,7 +119,7 @@ def killed_ppo_ends_as_one_that_was_not(run: Path, settings: list[str]) -> None:
         surrogate, other = (r.pop("ppo/loss_surrogate", 0.0) for r in (row, same))
         assert surrogate == pytest.approx(other, abs=5e-3)
         assert row == pytest.approx(same, rel=1e-2, abs=1e-4)
-    moved, apart = (whole - begin).norm(), (what_ppo_made(run) - whole).norm()
+    moved, apart = (whole - begin).norm(), (weights(run / "ppo") - whole).norm()
     assert moved > 0 and apart < 1e-2 * moved, (
         f"the resumed run ended {apart / moved:.3f} of the way from the whole one"
     )
@@ -160,7 +148,7 @@ def two_processes_do_the_stage_of_one(run: Path, settings: list[str]) -> None:
     done = subprocess.run([*launch, *script], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     assert [row["step"] for row in iterations(run)] == [0, 1]
-    assert not torch.equal(what_ppo_made(run), begin)
+    assert not torch.equal(weights(run / "ppo"), begin)
     again = subprocess.run([sys.executable, *script], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert "[ppo] reused" in again.stdout
 

@@ -144,7 +144,8 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
     def step(self, action: Tensor) -> Any:
         """As in Isaac Lab, with pushes. Where physics broke, the episode ends and begins anew; its last reward, which
         may be anything or not a number, is zero, so that nothing of it reaches a trainer."""
-        self.disturbances.step(self.common_step_counter)
+        # Counted from where all began together, so that what is judged twice is pushed alike.
+        self.disturbances.step(self.common_step_counter - self._frames_from)
         observations, reward, terminated, truncated, extras = super().step(action)
         reward.masked_fill_(terminated, 0.0)
         return observations, reward, terminated, truncated, extras

@@ -145,6 +145,16 @@ def test_a_range_changes_what_it_should_and_nothing_else(trial: Trial, name: str
         assert change["blocks"].max() > 5e-4 or name == "push_force", "the arm pushes the block otherwise"
 
 
+def test_the_same_episodes_are_pushed_alike_whenever_they_are_played(trial: Trial) -> None:
+    env = trial.env
+    trial.run("push_force")
+    pushes = env.disturbances.pushes.clone()
+    for _ in range(3):  # so that no turn falls where it fell before
+        env.step(torch.zeros(N, 6))
+    trial.run("push_force")
+    assert pushes.abs().max() > 0 and torch.equal(env.disturbances.pushes, pushes)
+
+
 def test_a_leaning_table_accelerates_everything_sideways_and_a_level_one_does_not(trial: Trial) -> None:
     env = trial.env
     angle, seconds = 0.1, 0.1

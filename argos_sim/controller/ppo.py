@@ -92,25 +92,16 @@ class PPOConfig:
     iterations than this: what is killed of their ten minutes begins anew."""
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        if self.critic_warmup is not None:
-            require_updates(self.iterations, self.critic_warmup)
-
-
-def require_updates(iterations: int, warmup: int) -> None:
-    """Refuse a PPO that would end before its actor has learnt anything."""
-    if 0 < iterations <= warmup:
-        raise ValueError(
-            f"controller.ppo.iterations = {iterations}, but in the first {warmup} of them only the critic learns "
-            "(controller.ppo.critic_warmup, an episode by default): set more, or 0 to leave PPO out."
-        )
-
 
 def warmup_iterations(cfg: PPOConfig, episode: int) -> int:
     """Iterations in which only the critic learns, where an episode has ``episode`` control steps; refused if no others
     follow."""
     warmup = math.ceil(episode / cfg.steps) if cfg.critic_warmup is None else cfg.critic_warmup
-    require_updates(cfg.iterations, warmup)
+    if 0 < cfg.iterations <= warmup:
+        raise ValueError(
+            f"controller.ppo.iterations = {cfg.iterations}, but in the first {warmup} of them only the critic learns "
+            "(controller.ppo.critic_warmup, an episode by default): set more, or 0 to leave PPO out."
+        )
     return warmup
 
 

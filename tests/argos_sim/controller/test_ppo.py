@@ -128,7 +128,7 @@ def differs(before: Weights, after: Weights) -> bool:
 
 def test_warm_up_that_leaves_the_actor_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="iterations = 4, but in the first 4 of them only the critic learns"):
-        PPOConfig(**{**vars(CFG), "critic_warmup": 4})
+        train(tmp_path, PPOConfig(**{**vars(CFG), "critic_warmup": 4}))
     with pytest.raises(ValueError, match="iterations = 2, but in the first 2 of them only the critic learns"):
         train(tmp_path, PPOConfig(**{**vars(CFG), "iterations": 2, "critic_warmup": None}))
 

@@ -6,6 +6,7 @@ Of several processes that ``torchrun`` started, the first imitates while the oth
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,8 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
     }
 
     def work(folder: Path) -> dict[str, Any]:
+        if parallel.main:  # what an earlier PPO's trial kept must not pass for this one's
+            shutil.rmtree(settings.folder / "controller", ignore_errors=True)
         spec = load_encoder(settings).spec
         prior = load_controller(settings.folder / settings.prior, spec, "the encoder")
         env_cfg = environment_cfg(

@@ -24,9 +24,8 @@ from argos_sim.pipeline.environment import environment_cfg, make_environment, ph
 from argos_sim.pipeline.evaluate import EVALUATION_SEED, judge_planned, print_result
 from argos_sim.pipeline.export import export_trained
 from argos_sim.pipeline.settings import Settings, SettingsError
-from argos_sim.pipeline.stage import RECORD, require_stage, run_stage
+from argos_sim.pipeline.stage import require_stage, run_stage
 from argos_sim.randomization.ranges import GROUPS, RandomizationRanges, with_group
-from argos_wm.checkpoint import load_json
 from argos_wm.planner import Planner
 
 MUJOCO = "mujoco"
@@ -63,7 +62,6 @@ def transfer_stage(settings: Settings, engine: str) -> None:
     records = {name: require_stage(settings.folder / name, name, "train_controller.py") for name in stages}
     if engine == MUJOCO:
         records["export"] = require_stage(settings.folder / "export", "export", "export.py")
-        require_stage(settings.folder / "controller", "trial", "train_controller.py")
         ControllerRuntime(settings.folder / "export")  # what is missing or broken is said before any long work
     planner = require_stage(settings.folder / "planner", "planner", "train_planner.py")
     with ExitStack() as stack:
@@ -132,7 +130,8 @@ def _mujoco(settings: Settings, engine: str, stages: tuple[str, ...], stack: Exi
         require_known(ranges)
     world, encoder = World.of(environment_cfg(settings, 1)), load_encoder(settings)
     planner = Planner.load(settings.folder / "planner", settings.controller.sampling, settings.resolved_device())
-    arms, kept = min(ARMS, count), load_json(settings.folder / "controller" / RECORD)["figures"]["kept"]
+    arms = min(ARMS, count)
+    kept = require_stage(settings.folder / "controller", "trial", "train_controller.py")["figures"]["kept"]
     drives: dict[str, Drive] = {}
 
     def drives_once() -> dict[str, Drive]:

@@ -112,6 +112,7 @@ def killed_ppo_ends_as_one_that_was_not(run: Path, settings: list[str]) -> None:
     assert not (run / "ppo" / "stage.json").exists(), "training ended before it could be killed"
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert not (run / "controller").exists(), "what was kept of another PPO"
     after = iterations(run)
     assert [row["step"] for row in after] == [0, 1]
     for row, same in zip(after, before, strict=True):
@@ -149,6 +150,7 @@ def two_processes_do_the_stage_of_one(run: Path, settings: list[str]) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert [row["step"] for row in iterations(run)] == [0, 1]
     assert not torch.equal(weights(run / "ppo"), begin)
+    assert (run / "controller" / "controller.safetensors").is_file()
     again = subprocess.run([sys.executable, *script], cwd=ROOT, capture_output=True, text=True, timeout=1200)
     assert "[ppo] reused" in again.stdout
 

@@ -49,7 +49,7 @@ def test_an_unknown_condition_is_answered_with_the_known_ones() -> None:
 
 
 def test_a_missing_or_broken_export_ends_in_a_sentence(tmp_path: Path) -> None:
-    settings = finished(tmp_path, "imitation", "dagger", "ppo", "controller", "planner")
+    settings = finished(tmp_path, "imitation", "dagger", "ppo", "planner")
     with pytest.raises(
         CheckpointError, match=r"The stage 'export' has not finished in .* Run scripts/export.py first."
     ):
@@ -63,7 +63,7 @@ def test_a_missing_or_broken_export_ends_in_a_sentence(tmp_path: Path) -> None:
 def test_ranges_that_mujocos_loop_lacks_are_refused_before_any_cell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = finished(tmp_path, "imitation", "dagger", "ppo", "controller", "planner", "export")
+    settings = finished(tmp_path, "imitation", "dagger", "ppo", "planner", "export")
     monkeypatch.setattr(transfer, "ControllerRuntime", lambda folder: None)
     with pytest.raises(ValueError, match="MuJoCo's loop cannot randomize .*tilt.*transfer_own"):
         transfer_stage(dataclasses.replace(settings, randomization="complete"), MUJOCO)

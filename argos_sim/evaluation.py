@@ -98,7 +98,8 @@ def run_episodes(env: LatentTrackingEnv, policy: Policy, label: str) -> dict[str
             squares[env.reset_buf] = float("nan")
     joined = {k: torch.cat([r[k] for r in target.records]).float().cpu() for k in target.records[0]}
     joined["torque"] = (squares / (env.max_episode_length - 1)).sqrt().cpu()
-    joined["success"] = instruction.success.float().cpu()
+    # Where physics broke another episode has begun since, of which this one's success is no part.
+    joined["success"] = (instruction.success & ~squares.isnan()).float().cpu()
     return joined
 
 
@@ -113,7 +114,7 @@ def controller_figures(records: dict[str, Tensor]) -> dict[str, Any]:
         "episodes": episodes,
         "targets": len(reached),
         "reached": float(reached.mean()),
-        "reached_ci": cluster_bootstrap(reached, episode),
+        "reached_ci": _share_interval(reached, episode, episodes),
         "joint_error_rad": float(records["joint_error"].square().mean().sqrt()),
         "joint_within_tolerance": float((records["joint_error"] <= 0.10).float().mean()),
         "vision_error": float(records["vision_error"].square().mean().sqrt()),
@@ -127,9 +128,16 @@ def controller_figures(records: dict[str, Tensor]) -> dict[str, Any]:
         figures |= {
             "moving_targets": int(moving.sum()),
             "reached_moving": float(reached[moving].mean()),
-            "reached_moving_ci": cluster_bootstrap(reached[moving], episode[moving]),
+            "reached_moving_ci": _share_interval(reached[moving], episode[moving], len(episode[moving].unique())),
         }
     return figures
+
+
+def _share_interval(value: Tensor, cluster: Tensor, episodes: int) -> tuple[float, float]:
+    """95 % interval of a share of targets; where all or none were reached, whole episodes are all that is known."""
+    if bool((value == value[0]).all()):
+        return wilson_interval(episodes * int(value[0]), episodes)
+    return cluster_bootstrap(value, cluster)
 
 
 def judge(env: LatentTrackingEnv, policy: Policy, episodes: int, seed: int, label: str) -> dict[str, Tensor]:

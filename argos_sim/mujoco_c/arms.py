@@ -85,7 +85,7 @@ class Arms:
             efforts = self.motors.efforts(command, velocity)
             for model, data, effort in zip(self.models, self.data, efforts, strict=True):
                 data.qfrc_applied[self._dofs] = effort
-                mujoco.mj_step(model, data, scene.SUBSTEPS)
+                mujoco.mj_step(model, data, self.world.substeps)
         for i, data in enumerate(self.data):
             warned = any(data.warning[k].number for k in BROKEN)
             self.broken[i] |= warned or bool(np.abs(data.qvel[self._dofs]).max() > MAX_JOINT_SPEED)

@@ -192,7 +192,7 @@ class Loop:
         horizon = torch.full((len(self.arms),), self.time_to_go, device=device)
         wanted = self.planner.next_state(history.to(device), mask.to(device), text, horizon, self.generator)
         self.target: LatentState = wanted.to("cpu")
-        self.target_raw = self.encoder.decode_proprio(self.target.proprio).cpu()
+        self.target_raw = self.encoder.decode_proprio(self.target.proprio.to(self.encoder.device)).cpu()
         self.start_raw = torch.from_numpy(self.arms.joints()).float()
         self.given_vision, self.given_joints = self._vision_error(), self._joint_error()
 

@@ -13,9 +13,6 @@ import numpy as np
 from argos_sim.mujoco_c.world import World
 from argos_sim.randomization.ranges import RandomizationRanges
 
-SUBSTEPS = 2
-"""Steps of the solver in one physics step, as on Newton: with one, held blocks slip."""
-
 HIDDEN = 4
 """Group of geoms that are not to be seen; the table is behind everything, where backgrounds are put."""
 
@@ -23,7 +20,7 @@ HIDDEN = 4
 def build(world: World) -> Any:
     """The nominal model."""
     spec = mujoco.MjSpec.from_file(str(world.mjcf))
-    spec.option.timestep = world.rates.physics_dt / SUBSTEPS
+    spec.option.timestep = world.rates.physics_dt / world.substeps
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
     spec.option.impratio = 5.0  # as on Newton; with 1, held blocks slip out of the jaws
@@ -66,7 +63,7 @@ def vary(model: Any, nominal: Any, world: World, ranges: RandomizationRanges, rn
     scale[objects] = rng.uniform(*ranges.object_mass_scale, len(objects))
     model.body_mass[:] = nominal.body_mass * scale
     model.body_inertia[:] = nominal.body_inertia * scale[:, None]
-    model.body_ipos[robot] = nominal.body_ipos[robot] + rng.uniform(*ranges.com_offset, (len(robot), 3))
+    model.body_ipos[robot] = nominal.body_ipos[robot] + rng.uniform(*ranges.com_offset, 3)
     model.dof_frictionloss[dofs] = rng.uniform(*ranges.joint_friction, len(dofs))
     model.dof_armature[dofs] = rng.uniform(*ranges.joint_armature, len(dofs))
     for bodies, limits in ((robot, ranges.contact_friction), (objects, ranges.object_friction)):

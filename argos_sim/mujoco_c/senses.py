@@ -70,7 +70,8 @@ class Senses:
         self.photometrics.resample(torch.arange(count), Draws(ranges, count), self.generator)
         self.shift = rng.uniform(*ranges.camera_position, (count, 3))
         self.turn = rng.uniform(*ranges.camera_rotation, (count, 3))
-        self.lights = [unseen_light(rng) if self.light else TRAINED for _ in range(count)]
+        lamps = np.random.default_rng((seed, 1))  # of their own, so that all else is as without them
+        self.lights = [unseen_light(lamps) if self.light else TRAINED for _ in range(count)]
         self.bias = rng.uniform(*ranges.encoder_bias, (count, joints))
         self.noise = rng.uniform(*ranges.encoder_noise, (count, 1))
         low, high = ranges.observation_delay

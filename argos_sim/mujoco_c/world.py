@@ -69,6 +69,8 @@ class World:
     aperture: float
     """Width of the camera's sensor, in the units of its focal length."""
     rates: Rates
+    substeps: int
+    """Steps of the solver in one physics step, as on Newton: with too few, held blocks slip."""
     plans: int
     """Targets of an episode."""
 
@@ -115,6 +117,7 @@ class World:
             camera=cfg.camera_pose,
             aperture=cfg.scene.camera.spawn.horizontal_aperture,
             rates=cfg.rates,
+            substeps=cfg.newton_substeps,
             plans=cfg.plans_per_episode,
         )
 

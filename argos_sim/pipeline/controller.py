@@ -200,7 +200,7 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
         if parallel.main:
             trained = actor.to_controller(prior.torque_limit)
             save_controller(trained.cpu(), spec, folder, {"settings": settings.to_dict()})
-        return dict(figures)
+        return dict(figures) | {"physics": settings.resolved_physics()}
 
     return run_stage(settings.folder / "ppo", "ppo", inputs, work, settings.overwrite, parallel)
 

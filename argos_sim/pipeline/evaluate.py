@@ -26,6 +26,7 @@ from argos_sim.pipeline.environment import environment_cfg, make_environment, ph
 from argos_sim.pipeline.planner import instruction_groups, load_cache, load_planner
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD, require_stage, run_stage
+from argos_sim.randomization.shifts import SHIFTS, set_world
 from argos_wm.checkpoint import load_json, save_json, save_tensors
 from argos_wm.data.instructions import Instructions
 from argos_wm.encoders.text import load_text_encoder
@@ -113,7 +114,8 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
                 policies["perfect"] = PerfectTracking(env)
             begin, steps = time.monotonic(), 0
             for cell, preset in cells.items():
-                env.set_ranges(settings.ranges(preset))
+                # The same bodies and backgrounds whoever was judged before, so that runs can be compared in pairs.
+                set_world(env, settings.ranges(preset), SHIFTS["none"], settings.seed + EVALUATION_SEED)
                 records = {}
                 for policy_name, policy in policies.items():
                     label = f"{policy_name} on {cell}"
@@ -134,7 +136,7 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
         "ranges": {preset: settings.drawn_from(preset) for preset in cells.values()},
         "episodes": count,
         "physics": physics_identity(settings, physics),
-        "figures": "outcomes of each episode",
+        "figures": "outcomes of each episode, worlds of one seed",
     }
     return run_stage(settings.folder / "evaluation" / name, f"evaluate_{name}", inputs, work, settings.overwrite)
 

@@ -2,18 +2,19 @@
 
 A cell is an engine and a condition; each is a stage of its own in ``<run>/transfer/<engine>/<condition>``, so that a
 killed run goes on with the cell that it was in. Its figures are ``transfer.<policy>.<engine>.<condition>.<figure>``.
+Cells of other weights than the present ones are taken away, so that one table shows one run.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from argos_sim.controller.network import load_controller
-from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.evaluation import ControllerPolicy, PerfectTracking, controller_figures
 from argos_sim.mujoco_c.loop import Drive, ExportedController, Loop, NoTorque, require_known
@@ -24,8 +25,10 @@ from argos_sim.pipeline.environment import environment_cfg, make_environment, ph
 from argos_sim.pipeline.evaluate import EVALUATION_SEED, judge_planned, print_result
 from argos_sim.pipeline.export import export_trained
 from argos_sim.pipeline.settings import Settings, SettingsError
-from argos_sim.pipeline.stage import require_stage, run_stage
+from argos_sim.pipeline.stage import RECORD, fingerprint, require_stage, run_stage
 from argos_sim.randomization.ranges import GROUPS, RandomizationRanges, with_group
+from argos_sim.randomization.shifts import SHIFTS, set_world
+from argos_wm.checkpoint import load_json
 from argos_wm.planner import Planner
 
 MUJOCO = "mujoco"
@@ -60,32 +63,61 @@ def transfer_stage(settings: Settings, engine: str) -> None:
     cells = conditions(settings, engine)
     stages = tuple(dict.fromkeys(("imitation", settings.prior, "ppo")))
     records = {name: require_stage(settings.folder / name, name, "train_controller.py") for name in stages}
-    if engine == MUJOCO:
-        records["export"] = require_stage(settings.folder / "export", "export", "export.py")
-        ControllerRuntime(settings.folder / "export")  # what is missing or broken is said before any long work
     planner = require_stage(settings.folder / "planner", "planner", "train_planner.py")
+    policies = {
+        "controllers": {name: record["fingerprint"] for name, record in records.items()},
+        "planner": planner["fingerprint"],
+        "sampling": dataclasses.asdict(settings.controller.sampling),
+        "task": settings.task,
+        "seed": settings.seed,
+    }
+    made_from = fingerprint(policies)
+    _take_away_others(settings, made_from)
+    common: dict[str, Any] = {
+        "transfer.made_from": made_from,
+        "transfer.trained_on": records["ppo"]["figures"].get("physics", settings.resolved_physics()),
+        "transfer.unseen_was_seen": _unseen_was_seen(settings),
+    }
     with ExitStack() as stack:
         judge_cell = (_mujoco if engine == MUJOCO else _isaac_lab)(settings, engine, stages, stack)
         for condition, ranges in cells.items():
-            inputs = {
-                "controllers": {name: record["fingerprint"] for name, record in records.items()},
-                "planner": planner["fingerprint"],
-                "sampling": dataclasses.asdict(settings.controller.sampling),
-                "task": settings.task,
-                "physics": None if engine == MUJOCO else physics_identity(settings, engine),
+            inputs = policies | {
+                "world": _world_identity(settings, engine),
                 "ranges": dataclasses.asdict(ranges),
+                "photographs": settings.drawn_from().get("photographs"),
                 "episodes": settings.evaluation.transfer_episodes,
-                "seed": settings.seed,
             }
 
             def work(folder: Path, condition: str = condition, ranges: RandomizationRanges = ranges) -> dict[str, Any]:
-                figures: dict[str, Any] = {"transfer.trained_on": settings.resolved_physics()}
+                figures = dict(common)
                 for policy, found in judge_cell(condition, ranges).items():
                     figures |= {f"transfer.{policy}.{engine}.{condition}.{k}": v for k, v in found.items()}
                 return figures
 
             folder = settings.folder / "transfer" / engine / condition
             run_stage(folder, f"evaluate_transfer_{engine}_{condition}", inputs, work, settings.overwrite)
+
+
+def _take_away_others(settings: Settings, made_from: str) -> None:
+    """Remove the cells, of all engines, that were measured with other policies."""
+    for path in sorted((settings.folder / "transfer").glob(f"*/*/{RECORD}")):
+        if load_json(path)["figures"].get("transfer.made_from") != made_from:
+            print(f"[transfer] {path.parent} is of other weights or another seed: taken away", flush=True)
+            shutil.rmtree(path.parent)
+
+
+def _unseen_was_seen(settings: Settings) -> bool:
+    """Whether training may have drawn all that ``unseen`` has, so that its columns are no test."""
+    unseen, trained = settings.ranges("unseen"), (settings.randomization, settings.controller.curriculum.widest)
+    return any(settings.ranges(preset).contains(unseen) for preset in trained if preset)
+
+
+def _world_identity(settings: Settings, engine: str) -> dict[str, Any]:
+    """What decides how bodies move and look on ``engine``."""
+    if engine != MUJOCO:
+        return physics_identity(settings, engine) | {"renderer": settings.renderer}
+    world = World.of(environment_cfg(settings, 1))
+    return dataclasses.asdict(world) | {"mjcf": world.mjcf.name}
 
 
 JudgeCell = Callable[[str, RandomizationRanges], dict[str, dict[str, Any]]]
@@ -114,7 +146,7 @@ def _isaac_lab(settings: Settings, engine: str, stages: tuple[str, ...], stack: 
 
     def judge_cell(condition: str, ranges: RandomizationRanges) -> dict[str, dict[str, Any]]:
         env, policies = open_once()
-        env.set_ranges(ranges)
+        set_world(env, ranges, SHIFTS["none"], settings.seed + EVALUATION_SEED)  # whichever cells came before
         return {
             name: judge_planned(env, policy, settings, count, f"{name}, {engine}, {condition}")[1]
             for name, policy in policies.items()
@@ -131,16 +163,13 @@ def _mujoco(settings: Settings, engine: str, stages: tuple[str, ...], stack: Exi
     world, encoder = World.of(environment_cfg(settings, 1)), load_encoder(settings)
     planner = Planner.load(settings.folder / "planner", settings.controller.sampling, settings.resolved_device())
     arms = min(ARMS, count)
-    kept = require_stage(settings.folder / "controller", "trial", "train_controller.py")["figures"]["kept"]
     drives: dict[str, Drive] = {}
 
     def drives_once() -> dict[str, Drive]:
         if not drives:
             for name in stages:
-                folder = settings.folder / "export"
-                if name != kept:
-                    folder = settings.folder / "transfer" / "exports" / name
-                    export_trained(settings, name, folder)
+                folder = settings.folder / "transfer" / "exports" / name
+                export_trained(settings, name, folder)
                 drives[name] = ExportedController(folder, arms, encoder.spec)
             drives.update(perfect=PerfectTrackingInMujoco(), limp=NoTorque())
         return drives

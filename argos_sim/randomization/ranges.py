@@ -72,7 +72,7 @@ class RandomizationRanges:
     inertia_scale: Range = (1.0, 1.0)
     """Further factor on each link's moments of inertia: where in the link the mass is."""
     com_offset: Range = (0.0, 0.0)
-    """Offset of each link's centre of mass along each axis [m]."""
+    """Offset of the links' centres of mass along each axis [m], in an environment the same for all links."""
     joint_friction: Range = (0.052, 0.052)
     """Dry friction of a joint [N·m]; 0.052 was identified on the real servo, and wear and load change it."""
     joint_armature: Range = (0.028, 0.028)

@@ -14,7 +14,8 @@ from argos_sim.reporting.page import Html, table
 from argos_wm.checkpoint import load_json, save_json, write_text
 
 PREFIX = "transfer."
-TRAINED_ON = "transfer.trained_on"
+TRAINED_ON, UNSEEN_WAS_SEEN = "transfer.trained_on", "transfer.unseen_was_seen"
+NO_TEST = "Training's own ranges contained those of `unseen`: what is called unseen here was not."
 POLICIES = CONTROLLERS | {"limp": "no torque"}
 ENGINES = {
     "ovphysx": "OvPhysX",
@@ -77,6 +78,8 @@ def markdown(metrics: Metrics) -> str:
         parts.append(
             f"**{title[0].upper()}{title[1:]}**, 95 % intervals, episodes in round brackets:\n\n" + "\n".join(lines)
         )
+    if metrics.get(UNSEEN_WAS_SEEN):
+        parts.append(NO_TEST)
     return "\n\n".join(parts) + "\n"
 
 
@@ -85,6 +88,8 @@ def transfer_tables(metrics: Metrics) -> Html:
     if not cells(metrics):
         return Html()
     parts = [Html(f"<h3>{title}</h3>") + table(*rows(metrics, m), text_columns=2) for m, title in MEASURES.items()]
+    if metrics.get(UNSEEN_WAS_SEEN):
+        parts.append(Html(f"<p>{NO_TEST}</p>"))
     return Html("".join(parts))
 
 
@@ -97,6 +102,8 @@ def draw(metrics: Metrics, path: Path) -> None:
 
     found = cells(metrics)
     engines = list(dict.fromkeys(engine for engine, _, _ in found))
+    if not engines:
+        return
     shown = [name for name in CONDITIONS if any(name == condition for _, _, condition in found)]
     figure, axes = pyplot.subplots(1, len(engines), figsize=(4.2 * len(engines), 3.6), sharey=True, squeeze=False)
     for axis, engine in zip(axes[0], engines, strict=True):

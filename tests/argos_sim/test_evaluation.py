@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
-from argos_sim.evaluation import cluster_bootstrap, controller_figures, paired_gain, wilson_interval
+from argos_sim.evaluation import cluster_bootstrap, controller_figures, paired_gain, run_episodes, wilson_interval
 
 
 def test_wilson_interval_holds_the_truth_about_19_times_in_20() -> None:
@@ -46,6 +49,48 @@ def test_figures_separate_targets_that_ask_for_a_movement() -> None:
     assert figures["success"] == pytest.approx(0.5)
     low, high = figures["success_ci"]
     assert low < 0.5 < high
+
+
+@pytest.mark.parametrize("reached", [0.0, 1.0])
+def test_a_few_episodes_that_all_end_alike_leave_doubt(reached: float) -> None:
+    some = torch.full((6,), 0.5)
+    records = {
+        "env": torch.arange(6) // 3,
+        "reached": torch.full((6,), reached),
+        **dict.fromkeys(("joint_error", "joint_error_given", "vision_error", "vision_error_given"), some),
+        **dict.fromkeys(("torque", "success"), torch.ones(2)),
+    }
+    figures = controller_figures(records)
+    assert figures["reached_ci"] == figures["reached_moving_ci"] == wilson_interval(2 * int(reached), 2)
+
+
+class ThreeRooms:
+    """Three environments in which all is done at once; in one physics breaks, so that its episode begins anew."""
+
+    num_envs, max_episode_length, device = 3, 6, "cpu"
+
+    def __init__(self, breaks_at: int) -> None:
+        self.breaks_at, self.steps = breaks_at, 0
+        self.instruction = SimpleNamespace(success=torch.ones(3, dtype=torch.bool))
+        self.target = SimpleNamespace(cfg=SimpleNamespace(record=False), records=[])
+        self.reset_buf = torch.zeros(3, dtype=torch.bool)
+
+    def reset(self) -> tuple[dict, dict]:
+        return {}, {}
+
+    def step(self, action: torch.Tensor) -> tuple[dict]:
+        self.reset_buf[1] = self.steps == self.breaks_at
+        self.steps += 1
+        self.target.records.append({"env": torch.arange(3), "reached": torch.ones(3)})
+        return ({},)
+
+
+def test_what_is_done_after_broken_physics_is_not_counted() -> None:
+    policy: Any = SimpleNamespace(torque_limit=torch.ones(2), act=lambda obs: torch.full((3, 2), 0.5))
+    env: Any = ThreeRooms(breaks_at=2)
+    records = run_episodes(env, policy, "")
+    assert records["success"].tolist() == [1, 0, 1]
+    assert records["torque"].isnan().tolist() == [False, True, False]
 
 
 def test_paired_gain_forgets_what_makes_episodes_hard() -> None:

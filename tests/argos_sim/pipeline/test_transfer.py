@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import tasks  # noqa: F401
-from argos_sim.deploy.manifest import DeployError
 from argos_sim.pipeline import transfer
 from argos_sim.pipeline.settings import EvaluationSettings, Settings, SettingsError
 from argos_sim.pipeline.stage import RECORD
@@ -48,23 +47,17 @@ def test_an_unknown_condition_is_answered_with_the_known_ones() -> None:
         conditions(settings, "ovphysx")
 
 
-def test_a_missing_or_broken_export_ends_in_a_sentence(tmp_path: Path) -> None:
-    settings = finished(tmp_path, "imitation", "dagger", "ppo", "planner")
+def test_a_run_without_a_controller_ends_in_a_sentence(tmp_path: Path) -> None:
+    settings = finished(tmp_path, "imitation", "dagger", "planner")
     with pytest.raises(
-        CheckpointError, match=r"The stage 'export' has not finished in .* Run scripts/export.py first."
+        CheckpointError, match=r"The stage 'ppo' has not finished in .* Run scripts/train_controller.py"
     ):
-        transfer_stage(settings, MUJOCO)
-    finished(tmp_path, "export")
-    with pytest.raises(DeployError, match="There is no exported controller"):
         transfer_stage(settings, MUJOCO)
     assert not (tmp_path / "transfer").exists()
 
 
-def test_ranges_that_mujocos_loop_lacks_are_refused_before_any_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = finished(tmp_path, "imitation", "dagger", "ppo", "planner", "export")
-    monkeypatch.setattr(transfer, "ControllerRuntime", lambda folder: None)
+def test_ranges_that_mujocos_loop_lacks_are_refused_before_any_cell(tmp_path: Path) -> None:
+    settings = finished(tmp_path, "imitation", "dagger", "ppo", "planner")
     with pytest.raises(ValueError, match="MuJoCo's loop cannot randomize .*tilt.*transfer_own"):
         transfer_stage(dataclasses.replace(settings, randomization="complete"), MUJOCO)
     assert not (tmp_path / "transfer").exists()
@@ -92,6 +85,34 @@ def test_a_killed_run_goes_on_with_the_cell_that_it_was_in(tmp_path: Path, monke
     assert (
         load_json(tmp_path / "transfer/ovphysx/train" / RECORD)["figures"]["transfer.ppo.ovphysx.train.success"] == 0.5
     )
+
+
+def test_cells_of_other_weights_leave_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = finished(tmp_path, "imitation", "dagger", "ppo", "planner")
+    both, one = (EvaluationSettings(transfer_conditions=names) for names in (("nominal", "train"), ("train",)))
+    monkeypatch.setattr(transfer, "_isaac_lab", lambda *_: lambda condition, ranges: {"ppo": cell(0.5)})
+    transfer_stage(dataclasses.replace(settings, evaluation=both), "ovphysx")
+    transfer_stage(dataclasses.replace(settings, evaluation=one), "newton_mjwarp")
+    kept = tmp_path / "transfer" / "ovphysx"
+    assert {path.name for path in kept.iterdir()} == {"nominal", "train"}
+    save_json(tmp_path / "ppo" / RECORD, {"name": "ppo", "fingerprint": "again", "seconds": 1.0, "figures": {}})
+    transfer_stage(dataclasses.replace(settings, evaluation=one), "newton_mjwarp")
+    assert not list(kept.iterdir())
+    figures = load_json(tmp_path / "transfer/newton_mjwarp/train" / RECORD)["figures"]
+    assert figures["transfer.trained_on"] == settings.resolved_physics() and not figures["transfer.unseen_was_seen"]
+
+
+@pytest.mark.parametrize(("words", "seen"), [({}, False), ({"randomization": "complete"}, True)])
+def test_what_training_saw_is_not_called_unseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: dict[str, Any], seen: bool
+) -> None:
+    finished(tmp_path, "imitation", "dagger", "ppo", "planner")
+    monkeypatch.setattr(transfer, "_isaac_lab", lambda *_: lambda condition, ranges: {"ppo": cell(0.5)})
+    wanted = EvaluationSettings(transfer_conditions=("unseen",))
+    transfer_stage(Settings(run_dir=str(tmp_path), evaluation=wanted, **words), "ovphysx")
+    figures = load_json(tmp_path / "transfer/ovphysx/unseen" / RECORD)["figures"]
+    assert figures["transfer.unseen_was_seen"] is seen
+    assert ("was not" in markdown(figures)) is seen
 
 
 def cell(share: float) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The whole pipeline, from nothing to a report.  Example: python scripts/demo.py preset=smoke
 
 With names before the settings it does only those stages: python scripts/demo.py evaluate_planner export preset=smoke
+In order: demos, encoder, latents, planner, evaluate_planner, dagger (imitation first), controller (PPO, into ppo/),
+trial (into controller/), evaluate_controllers, export, evaluate_other_engine, play, report.
 """
 
 import sys

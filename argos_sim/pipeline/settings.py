@@ -32,6 +32,7 @@ from argos_wm.worlds.curtain import CurtainConfig
 from argos_wm.worlds.forecasting import ForecastConfig
 from argos_wm.worlds.goal_reaching import GoalConfig
 
+DEFAULT_TASK = "Argos-Reach-SO100-v0"
 WITH_PHOTOGRAPHS = ("train", "complete")
 """Presets that the user's photographs belong to; ``unseen`` keeps to what nobody chose."""
 
@@ -229,9 +230,10 @@ class Settings:
     """One run."""
 
     preset: str = "demo"
-    task: str = "Argos-Reach-SO100-v0"
+    task: str = DEFAULT_TASK
     run_dir: str | None = None
-    """Where everything goes; ``runs/<preset>`` by default."""
+    """Where everything goes; by default ``runs/<preset>``, for other tasks than the default one with the task's name
+    behind it, such as ``runs/desk-push-so100``, so that one task's run does not take another's place."""
     device: Literal["auto", "cpu", "cuda:0"] = "auto"
     """Of several processes (``torchrun``) each takes a GPU of its own."""
     physics: Literal["auto", "ovphysx", "newton_mjwarp", "isaacsim_physx"] = "auto"
@@ -280,7 +282,10 @@ class Settings:
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        return Path(self.run_dir or f"runs/{self.preset}")
+        if self.run_dir is not None:
+            return Path(self.run_dir)
+        other = "" if self.task == DEFAULT_TASK else f"-{self.task.removeprefix('Argos-').removesuffix('-v0').lower()}"
+        return Path(f"runs/{self.preset}{other}")
 
     def ranges(self, preset: str | None = None) -> RandomizationRanges:
         """The ranges of a preset, by default the run's own, with the user's photographs in them."""

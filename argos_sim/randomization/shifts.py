@@ -52,6 +52,12 @@ def set_world(env, ranges: RandomizationRanges, shift: Shift, seed: int) -> None
 
     The same seed draws the same bodies whatever the shift, so that figures with and without it can be paired.
     """
+    unknown = set(shift.strength) - set(env.motors.joint_names)
+    if unknown:
+        raise ValueError(
+            f"This shift weakens {', '.join(sorted(unknown))}, and the robot's joints are "
+            f"{', '.join(env.motors.joint_names)}. Choose another shift, or name a joint of this robot in shifts.py."
+        )
     env.generator.manual_seed(seed)
     env.perception.generator.manual_seed(seed + 1)
     torch.manual_seed(seed + 2)  # Isaac Lab's own events draw masses from there

@@ -50,6 +50,12 @@ def test_the_defaults_are_the_demo() -> None:
     assert settings("preset=demo") == Settings() == settings()
 
 
+def test_each_task_has_a_folder_of_its_own() -> None:
+    assert Settings(preset="desk").folder == Path("runs/desk")
+    assert Settings(preset="desk", task="Argos-Push-SO100-v0").folder == Path("runs/desk-push-so100")
+    assert Settings(task="Argos-Push-SO100-v0", run_dir="runs/mine").folder == Path("runs/mine")
+
+
 def test_the_presets_grow() -> None:
     smoke, demo, desk, gpu = (settings(f"preset={name}") for name in ("smoke", "demo", "desk", "gpu"))
     for read in (

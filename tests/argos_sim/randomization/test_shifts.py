@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -75,3 +76,9 @@ def test_a_shift_changes_what_it_should_and_is_gone_without_a_trace(env: LatentT
             assert torch.allclose(ratio.sum(1), torch.full((N,), 5 + factor))
     again = trial(env, "none")
     assert changed(before, again) == set()
+
+
+def test_a_shift_of_a_joint_that_the_robot_lacks_is_refused() -> None:
+    other = SimpleNamespace(motors=SimpleNamespace(joint_names=("panda_joint1",)))
+    with pytest.raises(ValueError, match="weakens elbow_flex, and the robot's joints are panda_joint1"):
+        set_world(other, get_ranges("train"), SHIFTS["weak_motor"], 0)

@@ -13,6 +13,8 @@ import numpy as np
 from argos_sim.mujoco_c.world import World
 from argos_sim.randomization.ranges import RandomizationRanges
 
+TABLE, TABLE_FRICTION = "table", 0.5
+"""Isaac Lab's tables have this Coulomb coefficient, too."""
 HIDDEN = 4
 """Group of geoms that are not to be seen; the table is behind everything, where backgrounds are put."""
 
@@ -24,7 +26,14 @@ def build(world: World) -> Any:
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_PYRAMIDAL
     spec.option.impratio = 5.0  # as on Newton; with 1, held blocks slip out of the jaws
-    spec.worldbody.add_geom(name="table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=(0.6, 0.6, 0.1), group=HIDDEN)
+    surface = (TABLE_FRICTION, 0.005, 1e-4)
+    plane = mujoco.mjtGeom.mjGEOM_PLANE
+    spec.worldbody.add_geom(name=TABLE, type=plane, size=(0.6, 0.6, 0.1), group=HIDDEN, friction=surface)
+    touching = [TABLE]
+    for i, geom in enumerate(spec.geoms):
+        if geom.name != TABLE and (geom.contype or geom.conaffinity):
+            geom.name = geom.name or f"robot{i}"
+            touching.append(geom.name)
     edge = 2 * world.half_size
     for name, colour in world.objects.items():
         body = spec.worldbody.add_body(name=name, pos=(0.0, -0.25, world.half_size))
@@ -33,6 +42,10 @@ def build(world: World) -> Any:
         body.add_freejoint(name=name)
         cube, rgba = [world.half_size] * 3, (*colour, 1)
         body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_BOX, size=cube, rgba=rgba, friction=(0.8, 0.005, 1e-4))
+        # By itself MuJoCo takes the greater coefficient of two, so that nothing would be slipperier than the cube.
+        for other in touching:
+            spec.add_pair(geomname1=other, geomname2=name)
+        touching.append(name)
     return spec.compile()
 
 
@@ -69,4 +82,7 @@ def vary(model: Any, nominal: Any, world: World, ranges: RandomizationRanges, rn
     for bodies, limits in ((robot, ranges.contact_friction), (objects, ranges.object_friction)):
         for body in bodies:
             model.geom_friction[model.geom_bodyid == body, 0] = rng.uniform(*limits)
+    # The mean of the two, as PhysX has it.
+    both = model.geom_friction[model.pair_geom1, 0] + model.geom_friction[model.pair_geom2, 0]
+    model.pair_friction[:, :2] = both[:, None] / 2
     mujoco.mj_setConst(model, mujoco.MjData(model))

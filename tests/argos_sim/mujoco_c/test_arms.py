@@ -55,6 +55,23 @@ def test_cubes_rest_where_they_are_laid(arms: Arms) -> None:
         assert np.abs(arms._centres(i) - before[i]).max() < 1e-3
 
 
+def test_a_cube_slides_by_the_mean_of_both_frictions(arms: Arms) -> None:
+    speed, way = 0.5, []
+    for friction in (0.2, 0.6, 1.0):
+        arms.reset(RandomizationRanges(object_friction=(friction, friction)), np.random.default_rng(1))
+        name = next(iter(arms.world.objects))
+        for data in arms.data:
+            data.joint(name).qpos[3:] = (1, 0, 0, 0)
+            data.joint(name).qvel[0] = speed
+        before = arms._centres(0)[0].copy()
+        for _ in range(25):
+            arms.put_joints(np.tile(np.r_[arms.world.ready, np.zeros(6)], (2, 1)))
+            arms.step(np.zeros((2, 6)))
+        way.append(np.linalg.norm(arms._centres(0)[0] - before))
+        assert way[-1] == pytest.approx(speed**2 / (2 * 9.81 * (friction + 0.5) / 2), rel=0.15)
+    assert way[0] > way[1] > way[2]
+
+
 def test_a_torque_moves_its_joint_with_its_sign(arms: Arms) -> None:
     for joint in range(6):
         moved = []

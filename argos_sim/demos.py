@@ -70,7 +70,7 @@ def expert_rollout(env: LatentTrackingEnv, expert: TaskExpert) -> Rollout:
     begins = expert.redirections(env.generator)
     expert.begin(every)
     images, states, actions, environments = [], [], [], []
-    steps = env.max_episode_length
+    steps, broken = env.max_episode_length, torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
     for step in range(steps):
         perception.sense(env.common_step_counter)
         perception.look(env.common_step_counter, env.episode_length_buf)
@@ -89,6 +89,11 @@ def expert_rollout(env: LatentTrackingEnv, expert: TaskExpert) -> Rollout:
             named, texts = instruction.named.clone(), instruction.text(every)
         executed = torque + expert.motion.disturbance(rates.control_dt)
         env.step(executed / expert.motion.torque_limit)
+        if step < steps - 1:
+            broken |= env.reset_buf
+    if bool(broken.any()):  # where physics broke another episode has begun, which would end amid the next rollout
+        success &= ~broken
+        env.reset()
     frames = (steps // rates.control_per_frame, rates.control_per_frame)
     return Rollout(
         torch.stack(images),

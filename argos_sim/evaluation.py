@@ -15,6 +15,7 @@ from tqdm import tqdm
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.mdp.events import write_joints
+from argos_sim.recovery import paired_loss
 from argos_wm.evaluation import wilson_interval
 
 MOVING = 0.10
@@ -90,12 +91,11 @@ def run_episodes(env: LatentTrackingEnv, policy: Policy, label: str) -> dict[str
     obs, _ = env.reset()
     target.records.clear()
     squares = torch.zeros(env.num_envs, device=env.device)
-    for step in tqdm(range(env.max_episode_length - 1), desc=label, leave=False):
+    for _ in tqdm(range(env.max_episode_length - 1), desc=label, leave=False):
         action = policy.act(cast("dict[str, Tensor]", obs))
         squares += (action * policy.torque_limit).square().mean(-1)
         obs = env.step(action)[0]
-        if bool(env.reset_buf.any()) and step < env.max_episode_length - 2:
-            squares[env.reset_buf] = float("nan")
+        squares[env.reset_buf] = float("nan")  # none is at its end yet
     joined = {k: torch.cat([r[k] for r in target.records]).float().cpu() for k in target.records[0]}
     joined["torque"] = (squares / (env.max_episode_length - 1)).sqrt().cpu()
     # Where physics broke another episode has begun since, of which this one's success is no part.
@@ -178,8 +178,11 @@ def paired_gain(records: dict[str, Tensor], baseline: dict[str, Tensor]) -> dict
 def paired_difference(values: Tensor, others: Tensor) -> tuple[float, tuple[float, float]]:
     """Mean of ``values (N,)`` − ``others (N,)``, of the same N episodes, and its 95 % interval.
 
-    The interval resamples episodes, each with both values: what makes an episode hard is in both.
+    The interval resamples episodes, each with both values: what makes an episode hard is in both. Of values that are 0
+    or 1 it is Agresti and Min's, see ``recovery.paired_loss``.
     """
+    if all(bool(((x == 0) | (x == 1)).all()) for x in (values, others)):
+        return paired_loss(values, others)
     difference = values - others
     return float(difference.mean()), cluster_bootstrap(difference, torch.arange(len(difference)))
 

@@ -144,6 +144,10 @@ class TorqueExpert:
         self._disturbed = torch.zeros(num_envs, 1, device=device)
         self._generator = torch.Generator(device=device).manual_seed(seed)
 
+    def reseed(self, seed: int) -> None:
+        """Draw from here on as a movement of this seed would."""
+        self._generator.manual_seed(seed)
+
     @property
     def goal(self) -> Tensor:
         """Joints at the end of the movement (N, J) [rad]."""

@@ -43,7 +43,7 @@ class PerceptionCfg:
     encoder: str | None = str(PRETRAINED / "encoder")
     """Folder of a saved ``StateEncoder``; None records images without encoding them."""
     backgrounds: int = 512
-    """Procedural backgrounds drawn once, at the start."""
+    """Procedural backgrounds drawn at the start, and whenever other ranges are set."""
     history_s: float = 0.8
     """Seconds of past frames kept for the planner."""
     control_history: int = 4
@@ -138,18 +138,22 @@ class Perception:
 
     def draw_backgrounds(self) -> None:
         """Draw backgrounds anew, of the families in ``draws``."""
-        self.require_timely_frames(self.draws.widest)
         families = self.draws.ranges.background_families
         size, count = self.cfg.image_size, self.cfg.backgrounds
         self.bank = make_background_bank(families, count, size, self.generator, self.device)
 
-    def require_timely_frames(self, ranges: RandomizationRanges) -> None:
-        """Refuse ranges in which a frame could be overtaken by the next."""
+    def require_timely(self, ranges: RandomizationRanges) -> None:
+        """Refuse ranges in which a frame could be overtaken by the next, or a read-out is older than what is kept."""
         longest, period = ranges.frame_delay[1], self.rates.control_per_frame
         if longest >= period:
             raise ValueError(
                 f"A frame_delay of up to {longest} control steps is no less than the camera's period of {period}: a "
                 "frame would arrive after the next one was taken."
+            )
+        late, kept = ranges.observation_delay[1], (SENSED_STEPS - 1) * self.rates.decimation
+        if late > kept:
+            raise ValueError(
+                f"An observation_delay of up to {late} physics steps is more than the {kept} of which joints are kept."
             )
 
     # -- joints ------------------------------------------------------------------------------------------------------

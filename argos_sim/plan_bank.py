@@ -20,7 +20,7 @@ from torch import Tensor
 from argos_sim.envs import distractors
 from argos_sim.mdp import events
 from argos_sim.randomization import dynamics
-from argos_sim.targets import PlannerTargets
+from argos_sim.targets import GIVEN, PlannerTargets
 from argos_wm.latents import LatentState
 
 
@@ -83,6 +83,12 @@ class BankTargets:
         self._entry[ids] = (draw[1] * self.held).long().clamp(max=max(self.held - 1, 0))
         known = ids[~self._fresh[ids]]
         if len(known):
+            assert self.entries is not None, "an empty bank restores nothing"
+            # New plans take the places of the ring while these episodes last.
+            own = self.capacity + known
+            for kept in vars(self.entries).values():
+                kept[own] = kept[self._entry[known]]
+            self._entry[known] = own
             self._restore(env, known)
 
     def _restore(self, env, ids: Tensor) -> None:
@@ -93,6 +99,8 @@ class BankTargets:
         dynamics.set_table(env, ids, kept.table[entry])
         if env.cfg.distractors:
             distractors.set_aside(env, ids)
+        if env.widening is not None:
+            env.widening.leave_out(ids, GIVEN)
         for i, name in enumerate(env.instruction.objects):
             poses = kept.objects[entry, i]
             events.write_object(env, name, ids, poses[:, :3], poses[:, 3:])
@@ -116,7 +124,7 @@ class BankTargets:
             empty = {k: v.new_zeros(self.capacity + env.num_envs, *v.shape[1:]) for k, v in vars(made).items()}
             self.entries = Entries(**empty)
         # Beyond the ring of entries every environment has a place of its own, which nobody overwrites during its
-        # episode; what the ring keeps is a copy.
+        # episode, be it new or begun as an entry did; what the ring keeps is a copy.
         own = self.capacity + ids
         ring = (self.drawn + torch.arange(len(ids), device=self.device)) % self.capacity
         for name, value in vars(made).items():

@@ -46,18 +46,19 @@ def recovery(old: Tensor, shifted: Tensor, after: Tensor, after_old: Tensor) -> 
         after_old: and in the old conditions again.
 
     Returns:
-        ``lost``, ``forgotten``, and ``recovered``, a share of what was lost; it is left out where nothing was.
+        ``lost``, ``forgotten``, and ``recovered``, a share of what was lost, which is left out where it is not certain
+        that anything was.
     """
     n = min(len(x) for x in (old, shifted, after, after_old))
     old, shifted, after, after_old = (x[:n].float() for x in (old, shifted, after, after_old))
     figures: dict[str, Any] = {}
     for name, later in (("lost", shifted), ("forgotten", after_old)):
         figures[name], figures[f"{name}_ci"] = paired_loss(old, later)
-    if figures["lost"] == 0:
+    if figures["lost_ci"][0] <= 0:
         return figures
     index = torch.randint(n, (DRAWS, n), generator=torch.Generator().manual_seed(0))
     lost, gained = (x[index].mean(1) for x in (old - shifted, after - shifted))
-    drawn = (gained / lost)[lost != 0]  # a resample may have lost nothing
+    drawn = (gained / lost)[lost > 0]  # a resample may have lost nothing
     figures["recovered"] = float((after - shifted).mean() / (old - shifted).mean())
     figures["recovered_ci"] = torch.quantile(drawn, torch.tensor([0.025, 0.975])).tolist()
     return figures

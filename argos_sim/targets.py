@@ -17,6 +17,8 @@ from argos_wm.latents import LatentSpec, LatentState
 from argos_wm.planner import Planner
 from argos_wm.sampler import SamplerConfig
 
+GIVEN = ("table_height", "distractors")
+"""Ranges of which an episode that begins as another one did has the other's draw."""
 BATCHES = {"cpu": 256, "cuda": 1024}
 """Targets drawn at once. On an H100, 1,300 of the shipped planner's took 75 ms by 256 and 16 ms in one."""
 
@@ -95,13 +97,18 @@ class DemonstrationTargets:
         instruction.phrase[ids] = torch.tensor(numbers, device=env.device)
         first = self.cache.starts[episode]
         joints = self.cache.positions[first].to(env.device)
-        events.write_joints(env, ids, joints, torch.zeros_like(joints))
+        velocity = torch.zeros_like(joints)
+        if self.cache.control_state is not None:  # a redirected demonstration begins in full motion
+            velocity = self.cache.control_state[first, 0, joints.shape[1] :].to(joints)
+        events.write_joints(env, ids, joints, velocity)
         assert self.cache.environment_state is not None
         poses = self.cache.environment_state[first].to(env.device).unflatten(-1, (-1, 7))
         # The table of the recording, not the one that was drawn.
         dynamics.set_table(env, ids, 0.0)
         if env.cfg.distractors:
             distractors.set_aside(env, ids)
+        if env.widening is not None:
+            env.widening.leave_out(ids, GIVEN)
         for i, name in enumerate(instruction.objects):
             events.write_object(env, name, ids, poses[:, i, :3], poses[:, i, 3:])
 

@@ -60,6 +60,7 @@ def visit(
     taught = torch.rand(env.num_envs, 1, generator=generator) < cfg.expert_share
     taught = taught.to(env.device)
     obs, _ = env.reset_from(seed)
+    expert.motion.reseed(seed)  # whichever rounds were visited by this process
     expert.begin(torch.arange(env.num_envs, device=env.device))
     policy = ControllerPolicy(controller)
     kept: dict[str, list[Tensor]] = {name: [] for name in (*GROUPS, LABEL)}

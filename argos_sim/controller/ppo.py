@@ -172,17 +172,28 @@ class TrackingPPO(PPO):
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
 
+    def process_env_step(self, obs: TensorDict, rewards: Tensor, dones: Tensor, extras: dict[str, Tensor]) -> None:
+        """rsl_rl's, which adds γ V to the reward where an episode ran out of time; where that was is kept."""
+        step = self.storage.step
+        if step == 0:
+            self.ran_out = torch.zeros_like(self.storage.rewards)
+        if "time_outs" in extras:
+            self.ran_out[step, :, 0] = extras["time_outs"].to(self.ran_out)
+        super().process_env_step(obs, rewards, dones, extras)
+
     def compute_returns(self, obs: TensorDict) -> None:
         """Returns and advantages (generalised advantage estimation); a critic that warms up is fitted to them first."""
         self._returns(obs)
         if not self.warming_up:
             return
         self.critic.update_normalization(self.storage.observations.flatten(0, 1))  # pyright: ignore
+        paid = self.storage.rewards - self.gamma * self.storage.values * self.ran_out
         for _ in range(self.settings.warmup_rounds):
             self.fit_critic()
             with torch.no_grad():
                 for step, seen in enumerate(self.storage.observations):
                     self.storage.values[step] = self.critic(seen)
+            self.storage.rewards = paid + self.gamma * self.storage.values * self.ran_out
             self._returns(obs)
 
     def _returns(self, obs: TensorDict) -> None:
@@ -200,7 +211,9 @@ class TrackingPPO(PPO):
         """Move the critic toward the stored returns, ``critic_epochs`` times over them; the mean squared error."""
         total, batches = 0.0, 0
         with torch.enable_grad():
-            for batch in self.storage.mini_batch_generator(self.num_mini_batches, self.settings.critic_epochs):
+            # rsl_rl's own batches: the critic takes no latents, which ``LatentRollouts`` would gather.
+            epochs = self.settings.critic_epochs
+            for batch in RolloutStorage.mini_batch_generator(self.storage, self.num_mini_batches, epochs):
                 loss = F.mse_loss(self.critic(batch.observations), batch.returns)  # pyright: ignore[reportArgumentType]
                 self.optimizer.zero_grad()
                 loss.backward()
@@ -272,7 +285,7 @@ def train_ppo(
     if parallel.ranks > 1:
         algorithm.broadcast_parameters()  # the critic's first weights
     if parallel.main:
-        logger.drop_after(start, "ppo/")
+        logger.drop_after(start - 1, "ppo/")  # a row has the number of its iteration, from 0
     obs = None
     bar = tqdm(
         range(start, cfg.iterations),
@@ -287,6 +300,8 @@ def train_ppo(
     for iteration in bar:
         if obs is None or iteration % cfg.checkpoint_every == 0:
             obs = _begin(env, cfg.seed, iteration, parallel.rank)
+            if iteration == start:  # what a training begins with, once, is no part of its iterations
+                begin = time.monotonic()
         algorithm.begin_iteration(iteration)
         obs, figures = _rollout(env, algorithm, obs, cfg.steps)
         before = time.monotonic()

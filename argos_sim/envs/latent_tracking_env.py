@@ -86,6 +86,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         )
         others = tuple(SHAPES) if cfg.distractors else ()
         self.disturbances = Disturbances(self, (*cfg.object_names(), *others))
+        self.require_timely(self.draws.widest)
         self.widening: WidenRanges | None = None
         self._frames_from = 0  # a control step, counted from the start, at which all cameras took a frame
         super().load_managers()
@@ -125,6 +126,8 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         self._episode_length_buf = value - value % self.cfg.rates.control_per_frame if rounding else value
         if rounding:
             self._frames_from = self.common_step_counter
+            if "target" in self.command_manager.active_terms:
+                self.target.forget()  # it was planned for another age
 
     def reset_from(self, seed: int) -> Any:
         """``reset`` with all that is drawn, there and from there on, depending on ``seed`` alone."""
@@ -181,11 +184,22 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         """Put the cameras of environments ``ids`` at ``poses``."""
         self.scene["camera"].set_world_poses(*poses, env_ids=ids.int(), convention="ros")
 
+    def require_timely(self, ranges: RandomizationRanges) -> None:
+        """Refuse delays that are longer than what is kept: they would be cut short, or fail at whichever reset draws
+        them."""
+        self.perception.require_timely(ranges)
+        longest, kept = ranges.action_delay[1] + ranges.action_jitter[1], self.motors.cfg.max_delay
+        if longest > kept:
+            raise ValueError(
+                f"An action_delay that with its action_jitter is up to {longest} physics steps is more than the {kept} "
+                "that the motors keep."
+            )
+
     def set_ranges(self, ranges: RandomizationRanges) -> None:
         """Randomize by other ranges from now on: draws dynamics and backgrounds anew; call ``reset`` afterwards."""
         if self.widening is not None:
             raise ValueError("The ranges of this environment belong to its curriculum, which widens them by itself.")
-        self.perception.require_timely_frames(ranges)
+        self.require_timely(ranges)
         if ranges.distractors[1] > 0 and not self.cfg.distractors:
             raise ValueError(
                 "These ranges lay distractors on the table, and the scene has none; make the environment with "

@@ -68,6 +68,7 @@ class LatentTargetCommand(CommandTerm):
         self.just = {name: torch.zeros(n, device=self.device) for name in OUTCOMES}
         self.records: list[dict[str, Tensor]] = []
         self._ready_at = -1
+        self._wanting = True  # known without asking a GPU
         for name in ("reached", "judged"):
             self.metrics[name] = torch.zeros(n, device=self.device)
 
@@ -117,9 +118,10 @@ class LatentTargetCommand(CommandTerm):
     def ensure_ready(self) -> None:
         """See, judge and plan for the present control step, once; also outside ``compute``, as after a reset."""
         env = self._env
-        fresh = self._given_at < 0
-        if self._ready_at == env.common_step_counter and not bool(fresh.any()):
+        if self._ready_at == env.common_step_counter and not self._wanting:
             return
+        fresh = self._given_at < 0
+        self._wanting = False
         first_call = self._ready_at != env.common_step_counter
         self._ready_at = env.common_step_counter
         self.perception.sense(env.common_step_counter)
@@ -191,7 +193,7 @@ class LatentTargetCommand(CommandTerm):
         pass
 
     def _resample_command(self, env_ids: Sequence[int] | slice) -> None:
-        self._given_at[env_ids] = -1
+        self._given_at[env_ids], self._wanting = -1, True
         for outcome in self.just.values():  # a new episode is not rewarded for the last one's target
             outcome[env_ids] = 0.0
 

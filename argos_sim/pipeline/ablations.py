@@ -20,9 +20,9 @@ from torch import Tensor
 from argos_sim.evaluation import cluster_bootstrap, paired_difference
 from argos_sim.paths import ROOT
 from argos_sim.pipeline.evaluate import OUTCOMES
-from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.pipeline.stage import require_stage
-from argos_sim.reporting.provenance import flattened
+from argos_sim.reporting.provenance import flattened, made_otherwise
 from argos_wm.checkpoint import save_json
 from argos_wm.evaluation import wilson_interval
 
@@ -71,6 +71,20 @@ def overrides(settings: Settings, name: str, number: int = 0) -> list[str]:
 def processes(name: str) -> list[tuple[str, ...]]:
     """Stages of an ablation by process."""
     return [(stage,) for stage in (*(() if _shares_demos(name) else DEMONSTRATED), *TRAINED)]
+
+
+def require_same_recipe(settings: Settings) -> None:
+    """Refuse a run whose controller was trained with other settings than those given: its lead over an ablation would
+    be theirs, too."""
+    trained = ("imitation", "dagger", "ppo")
+    other = [row for row in made_otherwise(settings.folder, settings.to_dict()) if row[0] in trained]
+    if other:
+        stage, name, then, now = other[0]
+        more = f", and {len(other) - 1} more differ" if len(other) > 1 else ""
+        raise SettingsError(
+            f"The {stage} in {settings.folder} was trained with {name}={then}, not {now}{more}. Give the run's "
+            "settings, or train it again."
+        )
 
 
 def prepare_ablation(settings: Settings, name: str, number: int = 0) -> Path:

@@ -55,7 +55,11 @@ def in_turns(*works: Callable[[], Any], turns: int = TURNS) -> list[float]:
 
 
 def benchmark_planner(settings: Settings) -> dict[str, float]:
-    """All figures of the planner's speed, also into ``<run>/benchmark.json``; the run needs its latents."""
+    """All figures of the planner's speed on the CPU, also into ``<run>/benchmark.json``; the run needs its latents.
+
+    A GPU's limits, and how near them encoder and planner come, are what ``benchmark_device`` measures.
+    """
+    settings = dataclasses.replace(settings, device="cpu")
     require_stage(settings.folder / "latents", "latents", "train_planner.py")
     cache = load_cache(settings)
     text_encoder = load_text_encoder(settings.planner.text_encoder)

@@ -57,6 +57,7 @@ def collect_views(settings: Settings) -> dict[str, Any]:
         "movements": movements,
         "scattered": scattered,
         "num_envs": num_envs,
+        "expert": dataclasses.asdict(settings.demos.expert),
         "image_size": encoder.image_size,
         "renderer": settings.renderer,
         "ranges": settings.drawn_from(),

@@ -40,7 +40,7 @@ from argos_wm.training.loop import deciding
 from argos_wm.training.parallel import Parallel
 from argos_wm.training.planner import VALIDATION_SHARE
 
-VISITS = 10_000
+VISITS = 1_000_000
 """Apart from each other and from other seeds: those of DAgger's rounds."""
 AFTER_IMITATION = (
     "ppo",
@@ -177,8 +177,9 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
     }
 
     def work(folder: Path) -> dict[str, Any]:
-        if parallel.main:  # what an earlier PPO's trial kept must not pass for this one's
-            shutil.rmtree(settings.folder / "controller", ignore_errors=True)
+        if parallel.main:  # what is of an earlier PPO must not pass for this one's
+            for name in ("controller", "evaluation/controllers", "evaluation/other_engine", "adapt"):
+                shutil.rmtree(settings.folder / name, ignore_errors=True)
         spec = load_encoder(settings).spec
         prior = load_controller(settings.folder / settings.prior, spec, "the encoder")
         env_cfg = environment_cfg(

@@ -136,6 +136,8 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
         "ranges": {preset: settings.drawn_from(preset) for preset in cells.values()},
         "episodes": count,
         "physics": physics_identity(settings, physics),
+        "renderer": settings.renderer,
+        "seed": settings.seed,
         "figures": "outcomes of each episode, worlds of one seed",
     }
     return run_stage(settings.folder / "evaluation" / name, f"evaluate_{name}", inputs, work, settings.overwrite)

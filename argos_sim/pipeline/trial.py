@@ -63,6 +63,7 @@ def trial_stage(settings: Settings) -> dict[str, Any]:
         "sampling": dataclasses.asdict(cfg.sampling),
         "ranges": settings.drawn_from(),
         "physics": physics_identity(settings),
+        "renderer": settings.renderer,
         "seed": settings.seed,
     }
     return run_stage(settings.folder / "controller", "trial", inputs, work, settings.overwrite)

@@ -94,7 +94,7 @@ class WidenRanges(ManagerTermBase):
         """Targets tried and reached since the last decision, in this process alone."""
         self._edge = torch.full((env.num_envs,), -1, dtype=torch.long, device=device)
         env.draws.set(env.cfg.ranges, outer)
-        env.perception.require_timely_frames(outer)
+        env.require_timely(outer)
         env.widening = self
 
     def value(self, edge: Tensor, level: Tensor) -> Tensor:
@@ -133,6 +133,9 @@ class WidenRanges(ManagerTermBase):
         self.level = (self.level + self.settings.step * (out.float() - back.float())).clamp(0, 1)
         self.tried.masked_fill_(decided, 0)
         self.reached.masked_fill_(decided, 0)
+        # Episodes under way tried where these edges were; they say nothing of where they are now.
+        moved = out | back
+        self._edge.masked_fill_((self._edge >= 0) & moved[self._edge.clamp_min(0)], -1)
 
     def choose(self, ids: Tensor) -> None:
         """Set the limits of the next episodes of ``ids``, and which of them try which edge."""
@@ -148,6 +151,15 @@ class WidenRanges(ManagerTermBase):
         probing = edge >= 0
         beyond = self.value(edge[probing], (self.level[edge[probing]] + self.settings.step).clamp(max=1))
         env.draws.limit(ids[probing], self.edges[edge[probing], 0], beyond, beyond)
+
+    def leave_out(self, ids: Tensor, ranges: tuple[str, ...]) -> None:
+        """Count no target at the edges of ``ranges`` in the present episodes of ``ids``, which were given other values
+        than those drawn."""
+        names = range_names()
+        given = torch.zeros(len(names), dtype=torch.bool, device=self.level.device)
+        given[[names.index(name) for name in ranges]] = True
+        edge = self._edge[ids]
+        self._edge[ids] = torch.where(given[self.edges[edge.clamp_min(0), 0]], -1, edge)
 
     def forget_episodes(self) -> None:
         """Leave the episodes under way out of account, as where they are cut off."""

@@ -168,6 +168,8 @@ class Disturbances:
         """Of every body (N, 1, 3), beside gravity [m/s²]."""
         self.pushes = torch.zeros(env.num_envs, self.bodies[0].num_bodies, 3, device=env.device)
         """On the robot's links (N, B, 3), in the world's frame [N]."""
+        self._at_origins = type(self.bodies[0]).__module__.startswith("isaaclab_ov.")
+        """Whether the engine's writer lets forces act at links' origins: Isaac Lab's OvPhysX does."""
         every = torch.arange(env.num_envs, device=env.device)
         count = max(1, round(PUSH_TURN_S / env.cfg.rates.control_dt))
         self._turns = [every[first::count] for first in range(count)]
@@ -189,9 +191,11 @@ class Disturbances:
 
         Isaac Lab's events at intervals ask the GPU at every step whose time has come; turns are known without asking.
         """
-        ids = self._turns[number % len(self._turns)]
-        if self.env.draws.may("push_force") and len(ids) > 0:
+        ids, draws = self._turns[number % len(self._turns)], self.env.draws
+        if draws.may("push_force") and len(ids) > 0:
             self.push(ids)
+        if self._at_origins and (draws.may("push_force") or draws.may("tilt")):
+            self._apply(torch.arange(self.env.num_envs, device=self.env.device))  # links have turned
 
     def push(self, ids: Tensor) -> None:
         """Push a link of each robot of ``ids``, or let go of it, or leave it as it was."""
@@ -212,9 +216,13 @@ class Disturbances:
             forces = self.acceleration[ids] * body.data.body_mass.torch[ids].flatten(1)[..., None]
             if i == 0:
                 forces = forces + self.pushes[ids]
-            # At the centres of mass, so that no torques are needed.
+            # At the centres of mass, which torques see to where forces act elsewhere.
+            torques = torch.zeros_like(forces)
+            if self._at_origins and i == 0:
+                arm = body.data.body_com_pos_w.torch[ids] - body.data.body_link_pos_w.torch[ids]
+                torques = torch.linalg.cross(arm, forces)
             body.permanent_wrench_composer.set_forces_and_torques_index(
-                forces=forces, torques=torch.zeros_like(forces), env_ids=ids.int(), is_global=True
+                forces=forces, torques=torques, env_ids=ids.int(), is_global=True
             )
 
 

@@ -40,7 +40,7 @@ class Scene(dict):
 class Env:
     """Joints that differ from episode to episode, and what a bank reads and writes of an environment."""
 
-    num_envs, device = N, "cpu"
+    num_envs, device, widening = N, "cpu", None
 
     def __init__(self) -> None:
         self.cfg = SimpleNamespace(
@@ -112,6 +112,15 @@ def begun(env: Env) -> Tensor:
 
 def make(planner: Planner, **settings) -> BankTargets:
     return BankTargets(SimpleNamespace(planner=planner, batch=5), **settings)  # pyright: ignore[reportArgumentType]
+
+
+def test_an_episode_keeps_its_plan_while_others_renew_the_bank(env: Env) -> None:
+    bank, every, horizon = make(Planner(), capacity=4, refresh=0.25), torch.arange(N), torch.full((N,), 0.8)
+    env.reset(bank, every)
+    bank.targets(env, every, horizon)
+    for _ in range(50):
+        env.reset(bank, (torch.rand(N) < 0.5).nonzero().squeeze(-1))
+        assert torch.equal(bank.targets(env, every, horizon).proprio[:, 0], env.phrase.float())
 
 
 def test_an_episode_from_the_bank_begins_as_its_plan_did_and_asks_for_all_of_it(env: Env) -> None:

@@ -31,4 +31,7 @@ def test_fewer_episodes_are_compared_with_the_same_of_the_others_and_nothing_los
     found = recovery(old, torch.zeros(100), torch.ones(10), torch.ones(10))
     assert found["lost"] == 1 and found["recovered"] == 1
     assert "recovered" not in recovery(old, old, old, old)
+    # Two more were done under the shift than before: what then falls is no recovery.
+    better, worse = (torch.cat([torch.ones(n), torch.zeros(100 - n)]) for n in (12, 4))
+    assert "recovered" not in recovery(old, better, worse, old)
     assert rate(old)["success"] == 0.1 and rate(old)["episodes"] == 100

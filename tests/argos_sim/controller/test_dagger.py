@@ -63,7 +63,8 @@ class HomeExpert:
     """Pushes toward the origin; the second joint is always pushed by a tenth."""
 
     def __init__(self, env: LineEnv) -> None:
-        self.env, self.motion = env, SimpleNamespace(torque_limit=torch.full((2,), 2.0))
+        self.env, self.seeds = env, []
+        self.motion = SimpleNamespace(torque_limit=torch.full((2,), 2.0), reseed=self.seeds.append)
 
     def begin(self, ids: torch.Tensor) -> None:
         """Nothing is planned."""

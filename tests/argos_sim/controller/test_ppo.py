@@ -157,18 +157,24 @@ def test_last_weights_come_out_where_nothing_is_averaged(tmp_path: Path) -> None
 
 
 class SteadyEnv(PointEnv):
-    """Pays 0.01 for ever, whatever is done: every state is worth 0.01 / (1 − γ)."""
+    """Pays 0.01 for ever, whatever is done: every state is worth 0.01 / (1 − γ), also where time runs ``out``."""
+
+    out, steps = False, 0
 
     def step(self, action: torch.Tensor):
         obs, reward, done, _ = super().step(action)
-        return obs, torch.full_like(reward, 0.01), torch.zeros_like(done), {}
+        self.steps += 1
+        done = torch.full_like(done, self.out and self.steps % 4 == 0)
+        return obs, torch.full_like(reward, 0.01), done, {"time_outs": done}
 
 
-def test_critic_learns_the_whole_future_in_one_warm_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("out", [False, True])
+def test_critic_learns_the_whole_future_in_one_warm_up(tmp_path: Path, out: bool) -> None:
     truth, missing = 0.01 / (1 - CFG.gamma), {}
     for rounds in (1, 60):
         changes = {"iterations": 2, "warmup_rounds": rounds, "critic_epochs": 8, "critic_learning_rate": 3e-3}
         env, cfg = SteadyEnv(), PPOConfig(**{**vars(CFG), **changes})
+        env.out = out
 
         @torch.no_grad()
         def error(algorithm: TrackingPPO, env: SteadyEnv = env) -> float:

@@ -193,8 +193,13 @@ def test_a_late_frame_is_seen_when_it_arrives_and_a_lost_one_never(env: LatentTr
     assert seen_at(env) == [period, 2 * period]
     assert seen_at(env, frame_delay=(2, 2)) == [period + 2, 2 * period + 2]
     assert seen_at(env, frame_loss=(1.0, 1.0)) == []
-    with pytest.raises(ValueError, match=f"no less than the camera's period of {period}"):
-        env.set_ranges(replace(get_ranges("nominal"), frame_delay=(0, period)))
+    for name, most, words in (
+        ("frame_delay", period, f"no less than the camera's period of {period}"),
+        ("observation_delay", 9, "more than the 8 of which joints are kept"),
+        ("action_delay", 17, "more than the 16 that the motors keep"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            env.set_ranges(replace(get_ranges("nominal"), **{name: (0, most)}))
     assert env.cfg.ranges == env.draws.ranges == get_ranges("train"), "what is refused changes nothing"
 
 

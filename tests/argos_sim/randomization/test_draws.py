@@ -40,7 +40,8 @@ def test_one_environment_may_draw_otherwise() -> None:
 
 def curriculum(**changed) -> tuple[SimpleNamespace, WidenRanges]:
     env = SimpleNamespace(num_envs=N, device="cpu", generator=seeded(), cfg=SimpleNamespace(ranges=get_ranges("train")))
-    env.draws, env.perception = Draws(env.cfg.ranges, N), SimpleNamespace(require_timely_frames=lambda ranges: None)
+    env.draws, env.perception = Draws(env.cfg.ranges, N), SimpleNamespace()
+    env.require_timely = lambda ranges: None
     settings = CurriculumConfig(**({"widest": "complete", "window": 10} | changed))
     return env, WidenRanges(CurriculumTermCfg(func=WidenRanges, params={"settings": settings}), env)  # pyright: ignore
 
@@ -93,6 +94,36 @@ def test_a_curriculum_goes_on_from_its_state_and_not_from_episodes_that_were_cut
     whole.judge(torch.arange(N), torch.full((N,), 3.0), torch.ones(N))
     whole.decide(Parallel())
     assert all(torch.equal(v, before[k]) for k, v in whole.state().items())
+
+
+def test_an_edge_is_judged_by_episodes_that_tried_it_where_it_is() -> None:
+    _, term = curriculum(window=1, probing=1.0)
+    every = torch.arange(N)
+    term.choose(every)
+    first, rest = every[: N // 2], every[N // 2 :]
+    term.judge(first, torch.full((len(first),), 3.0), torch.ones(len(first)))
+    tried = term._edge[first].unique()
+    term.decide(Parallel())
+    assert (term.level[tried] > 0).all()
+    level = term.level.clone()
+    term.judge(rest, torch.full((len(rest),), 3.0), torch.ones(len(rest)))  # begun before the edges moved
+    term.decide(Parallel())
+    assert torch.equal(term.level[tried], level[tried])
+
+
+def test_an_episode_that_was_given_another_table_says_nothing_of_tables() -> None:
+    _, term = curriculum(probing=1.0)
+    every = torch.arange(N)
+    term.choose(every)
+    before = term._edge.clone()
+    term.leave_out(every, ("table_height", "distractors"))
+    names = range_names()
+    given = [
+        int(i) for i, (axis, _) in enumerate(term.edges.tolist()) if names[axis] in ("table_height", "distractors")
+    ]
+    others = torch.tensor([edge not in given for edge in before.tolist()])
+    assert len(given) >= 2 and not others.all()
+    assert torch.equal(term._edge[others], before[others]) and (term._edge[~others] == -1).all()
 
 
 def test_a_checkpoint_of_another_curriculum_is_refused() -> None:

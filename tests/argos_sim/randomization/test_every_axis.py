@@ -155,6 +155,20 @@ def test_the_same_episodes_are_pushed_alike_whenever_they_are_played(trial: Tria
     assert pushes.abs().max() > 0 and torch.equal(env.disturbances.pushes, pushes)
 
 
+def test_a_push_acts_at_the_centre_of_mass_on_every_engine(trial: Trial) -> None:
+    """The first link's frame lies on its axis, where a push would turn nothing; its mass lies ahead of it."""
+    env, every = trial.env, torch.arange(N)
+    env.set_ranges(replace(get_ranges("nominal"), tilt=(1e-6, 1e-6)))  # so that disturbances are reckoned with
+    env.reset()
+    before = env.perception.true_proprio()[:, 0].clone()
+    env.disturbances.pushes[:, 1] = torch.tensor([20.0, 0.0, 0.0])
+    env.disturbances._apply(every)
+    for _ in range(4):
+        env.step(torch.zeros(N, 6))
+    turned = env.perception.true_proprio()[:, 0] - before
+    assert turned.tolist() == pytest.approx([0.038] * N, rel=0.25)
+
+
 def test_a_leaning_table_accelerates_everything_sideways_and_a_level_one_does_not(trial: Trial) -> None:
     env = trial.env
     angle, seconds = 0.1, 0.1

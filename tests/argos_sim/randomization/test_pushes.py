@@ -29,6 +29,7 @@ def world() -> SimpleNamespace:
 
     mass = SimpleNamespace(torch=torch.ones(N, BODIES))
     composer = SimpleNamespace(set_forces_and_torques_index=apply)
+    # No engine's own: forces act at centres of mass.
     robot = SimpleNamespace(num_bodies=BODIES, data=SimpleNamespace(body_mass=mass), permanent_wrench_composer=composer)
     env.scene = {"robot": robot}
     return env

@@ -1,6 +1,6 @@
 """Leave out parts of a run's controller, one at a time, and tabulate what each is worth.
 
-ablate.py preset=demo runs all; names before the settings choose: ablate.py no_history vision_only preset=demo
+ablate.py preset=demo runs all; names before the settings choose: ablate.py no_prior vision_only preset=demo
 ablation_seeds=3 trains each, and the whole, three times from other seeds; encoder and planner stay those of the run.
 """
 
@@ -15,6 +15,7 @@ from argos_sim.pipeline.ablations import (
     overrides,
     prepare_ablation,
     processes,
+    require_same_recipe,
     tabulate,
     trainings,
 )
@@ -30,6 +31,7 @@ DEMO = str(Path(__file__).with_name("demo.py"))
 def work(settings: Settings) -> None:
     """Run the chosen ablations, each process of each after the other, and write the table."""
     names = CHOSEN or ablation_names()
+    require_same_recipe(settings)
     # What the run itself came to is first: every ablation is compared with it.
     run_processes(DEMO, [("evaluate_controllers",)])
     for name, number in trainings(settings, names):

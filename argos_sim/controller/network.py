@@ -50,9 +50,19 @@ class ControllerConfig:
     senses: Senses = "both"
 
     def split(self, proprio: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Take the flat proprio group (N, …) apart: history (N, K+1, D), target (N, D), last action, time to go."""
+        """Take the flat proprio group (N, …) apart: history (N, K+1, D), target (N, D), last action, time to go.
+
+        The oldest comes first, so that of an environment that remembers more than K steps it takes the end.
+
+        Raises:
+            ValueError: the environment remembers less.
+        """
         sizes = ((self.history + 1) * self.proprio_dim, self.proprio_dim, self.joints, 1)
-        history, target, action, time = proprio.split(sizes, -1)
+        if proprio.shape[-1] < sum(sizes):
+            raise ValueError(
+                f"The controller sees {self.history} past steps (controller.history), more than this environment keeps."
+            )
+        history, target, action, time = proprio[..., -sum(sizes) :].split(sizes, -1)
         return history.unflatten(-1, (self.history + 1, self.proprio_dim)), target, action, time
 
 
@@ -268,7 +278,8 @@ class _FlatController(nn.Module):
         """(N, proprio + 2 P C) to (N, J)."""
         image = self.patches * self.channels
         sizes = [self.steps * self.dim, self.dim, self.joints, 1, image, image]
-        history, wanted, action, time, vision, target = obs.split(sizes, dim=-1)
+        newest = obs[:, obs.shape[1] - sum(sizes) :]  # see ControllerConfig.split
+        history, wanted, action, time, vision, target = newest.split(sizes, dim=-1)
         shape = [-1, self.patches, self.channels]
         past = history.reshape([-1, self.steps, self.dim])
         return self.mlp(self.features(vision.reshape(shape), target.reshape(shape), past, wanted, action, time))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,9 @@ from argos_sim.pipeline.deployment import (
     SHIFT_SEED,
     Deployment,
     Learner,
-    WithoutHistory,
     deployment,
     fleet_size,
-    without_history,
+    history_only,
 )
 from argos_sim.pipeline.environment import environment_cfg, physics_identity
 from argos_sim.pipeline.play import Weights
@@ -56,9 +56,9 @@ def _inputs_before(settings: Settings) -> dict[str, Any]:
     """What decides the figures of the old conditions, whatever is learned later."""
     weights, cfg = Weights.find(settings), settings.adaptation
     encoder = StateEncoder.load(weights.encoder)
-    compared = without_history(settings, encoder)
+    remembering = history_only(settings, encoder)
     return {
-        "without_history": None if compared is None else weights_hash(compared),
+        "history_only": None if remembering is None else weights_hash(remembering),
         "controller": weights_hash(load_controller(weights.controller, encoder.spec, "the encoder")),
         "planner": weights_hash(WorldModel.load(weights.planner)),
         "practice": [
@@ -83,14 +83,17 @@ def adapt_before(settings: Settings) -> dict[str, Any]:
     cfg = settings.adaptation.learning
 
     def work(folder: Path) -> dict[str, Any]:
+        for other in folder.parent.iterdir():  # shifts were adapted to from another beginning
+            if other.is_dir() and other != folder:
+                shutil.rmtree(other)
         with deployment(settings) as deployed:
             seeds = (OLD_SEED + ROUND_SEEDS * k for k in range(cfg.old_rounds))
             rounds = [deployed.practise([deployed.controller], NONE, seed, "old conditions") for seed in seeds]
             episodes = settings.adaptation.episodes
             success = {"old": deployed.judge(FleetPolicy([deployed.controller]), NONE, episodes, "before")}
-            if deployed.compared is not None:
-                policy = WithoutHistory(deployed.compared)
-                success["without_history"] = deployed.judge(policy, NONE, episodes, "without history")
+            if deployed.remembering is not None:
+                policy = FleetPolicy([deployed.remembering])
+                success["history_only"] = deployed.judge(policy, NONE, episodes, "history only")
             sizes = deployed.controller.cfg
             experience = {name: torch.cat([r[name] for r in rounds], 1) for name in rounds[0]}
             views = views_of([experience], sizes, deployed.decode)
@@ -137,9 +140,9 @@ def adapt_to(settings: Settings, name: str) -> dict[str, Any]:
             fleet = Fleet(deployed, before)
             known = load_tensors(before / "success.safetensors")
             successes = {"old": known["old"], "shifted": fleet.baseline(shift, folder)}
-            if deployed.compared is not None:
-                successes["without_history_old"] = known["without_history"]
-                successes["without_history"] = fleet.without_history(deployed.compared, shift, folder)
+            if deployed.remembering is not None:
+                successes["history_only_old"] = known["history_only"]
+                successes["history_only"] = fleet.history_only(deployed.remembering, shift, folder)
             if shift.seen:
                 successes["perfect"] = fleet.perfect(shift, folder)
             for number in range(settings.adaptation.learning.rounds):
@@ -184,13 +187,12 @@ class Fleet:
         policy, episodes = FleetPolicy([self.deployed.controller]), self.deployed.settings.adaptation.episodes
         return _kept(folder / "baseline.safetensors", lambda: self.deployed.judge(policy, shift, episodes, "shifted"))
 
-    def without_history(self, controller: Controller, shift: Shift, folder: Path) -> Tensor:
-        """Successes of a controller that can't even remember what its last commands did."""
-        policy, episodes = WithoutHistory(controller), self.deployed.settings.adaptation.episodes
+    def history_only(self, controller: Controller, shift: Shift, folder: Path) -> Tensor:
+        """Successes of a controller that does not adapt, but sees what just happened."""
+        policy, episodes = FleetPolicy([controller]), self.deployed.settings.adaptation.episodes
         self.deployed.look_through([], None)
         return _kept(
-            folder / "without_history.safetensors",
-            lambda: self.deployed.judge(policy, shift, episodes, "without history"),
+            folder / "history_only.safetensors", lambda: self.deployed.judge(policy, shift, episodes, "history only")
         )
 
     def perfect(self, shift: Shift, folder: Path) -> Tensor:

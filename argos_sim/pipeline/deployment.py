@@ -13,10 +13,10 @@ from torch import Tensor
 
 from argos_sim.controller.adaptation import AdaptationConfig, FleetPolicy, practise
 from argos_sim.controller.alignment import Eyes, Posture
-from argos_sim.controller.network import PROPRIO, Controller, load_controller
+from argos_sim.controller.network import Controller, load_controller
 from argos_sim.controller.translation import Experience
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
-from argos_sim.evaluation import ControllerPolicy, Policy, judge
+from argos_sim.evaluation import Policy, judge
 from argos_sim.pipeline.environment import environment_cfg, make_environment
 from argos_sim.pipeline.evaluate import EVALUATION_SEED
 from argos_sim.pipeline.play import Weights
@@ -57,8 +57,8 @@ class Deployment:
     env: LatentTrackingEnv
     controller: Controller
     spec: LatentSpec
-    compared: Controller | None = None
-    """Without history."""
+    remembering: Controller | None = None
+    """With a history, to be compared."""
 
     @property
     def cfg(self) -> AdaptationConfig:
@@ -108,33 +108,25 @@ def deployment(settings: Settings) -> Iterator[Deployment]:
     encoder = StateEncoder.load(weights.encoder)
     controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
     env_cfg = environment_cfg(settings, fleet_size(cfg), encoder=str(weights.encoder))
-    env_cfg.perception.control_history = controller.cfg.history
+    remembering = history_only(settings, encoder)
+    histories = [c.cfg.history for c in (controller, remembering) if c is not None]
+    env_cfg.perception.control_history = max(histories)
     with make_environment(env_cfg) as env:
         sampling = settings.controller.sampling
         env.target.source = PlannerTargets.load(weights.planner, encoder.spec, sampling, "cpu")
-        yield Deployment(settings, env, controller, encoder.spec, without_history(settings, encoder))
+        yield Deployment(settings, env, controller, encoder.spec, remembering)
 
 
-class WithoutHistory(ControllerPolicy):
-    """A controller that knows the present alone, in an environment that remembers for others."""
-
-    def act(self, obs: dict[str, Tensor]) -> Tensor:
-        """See ``evaluation.Policy``; what is remembered comes first in its group, the present after it."""
-        cfg = self.controller.cfg
-        present = 2 * cfg.proprio_dim + cfg.joints + 1
-        return super().act({**obs, PROPRIO: obs[PROPRIO][:, -present:]})
-
-
-def without_history(settings: Settings, encoder: StateEncoder) -> Controller | None:
-    """The controller that ``adaptation.without_history`` names."""
-    if settings.adaptation.without_history is None:
+def history_only(settings: Settings, encoder: StateEncoder) -> Controller | None:
+    """The controller that ``adaptation.history_only`` names."""
+    if settings.adaptation.history_only is None:
         return None
-    folder = Path(settings.adaptation.without_history) / "ppo"
+    folder = Path(settings.adaptation.history_only) / "ppo"
     controller = load_controller(folder, encoder.spec, "the encoder of the run")
-    if controller.cfg.history != 0:
+    if controller.cfg.history == 0:
         raise SettingsError(
-            f"adaptation.without_history: the controller in {folder} has a history of {controller.cfg.history} steps; "
-            "name the folder of a run with controller.history=0, such as ablate.py no_history makes."
+            f"adaptation.history_only: the controller in {folder} has no history; name the folder of a run with "
+            "controller.history=4 or the like, such as ablate.py history makes."
         )
     return controller
 

@@ -64,7 +64,7 @@ def export_trained(settings: Settings, stage: str, folder: Path) -> Controller:
         torque_limits=tuple(controller.torque_limit.tolist()),
         velocity_limits=tuple(per_joint(motors.actuator_velocity_limit, cfg.joint_names)),
         rates=dataclasses.asdict(cfg.rates),
-        history=settings.controller.history,
+        history=controller.cfg.history,
         action_scale=tuple(controller.torque_limit.tolist()),
     )
     export_controller(controller, manifest, folder)

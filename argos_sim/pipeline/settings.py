@@ -114,8 +114,8 @@ class PlannerSettings:
 class ControllerSettings:
     """The torque controller."""
 
-    history: int = 4
-    """K, past control steps that it sees."""
+    history: int = 0
+    """K, past control steps that it sees beside the present one; four won nothing (``docs/controller.md``)."""
     attention_width: int = 64
     queries: int = 4
     hidden: tuple[int, ...] = (256, 256)
@@ -185,9 +185,9 @@ class AdaptationSettings:
     """Rounds after which all are judged, beside the last."""
     episodes: int = 192
     """Of a method, its learners together, at the end; half as many before."""
-    without_history: str | None = None
-    """Folder of a run with ``controller.history=0``, such as ``ablate.py no_history`` makes: what its controller does
-    is the yardstick of what history does by itself."""
+    history_only: str | None = None
+    """Folder of a run whose controller has a history, such as ``ablate.py history`` makes: what that does without
+    adapting is judged beside all others."""
 
     def __post_init__(self) -> None:
         last = self.learning.rounds

@@ -126,13 +126,15 @@ def one_size(settings: Settings, size: int, whole: bool) -> Figures:
         works |= {source: (lambda source=source: planned(source)) for source in ("planner", "bank")}
         if whole:
             works["parts"] = lambda: seeing.ask("parts")
+        seeing.ask("step", cfg.steps)
+        memory = seeing.ask("memory")  # before planner and bank are made, of which a training has its own number
         turns = BLIND_TURNS * cfg.turns if whole else cfg.turns
         times = in_turns(turns, **{kind: steps(kind) for kind in kinds if kind != "seeing"})
         times |= in_turns(cfg.turns, **works)
         parts = times.pop("parts", {})
         figures = {f"step_s.{kind}.{size}": seconds for kind, seconds in times.items()}
         figures |= {f"env_steps_per_s.{kind}.{size}": size / seconds for kind, seconds in times.items()}
-        figures |= {f"memory_mib.{kind}.{size}": mib for kind, mib in seeing.ask("memory").items()}
+        figures |= {f"memory_mib.{kind}.{size}": mib for kind, mib in memory.items()}
         if whole:
             figures |= comparisons(settings, times, parts) | staggered_cameras(seeing, cfg.turns, cfg.steps)
             settings.folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from isaaclab.actuators import IdealPDActuatorCfg
 from isaaclab.envs import ManagerBasedRLEnvCfg
 from isaaclab.envs import mdp as lab_mdp
@@ -75,7 +77,7 @@ def plain_cfg(cfg: LatentTrackingEnvCfg) -> ManagerBasedRLEnvCfg:
     """Isaac Lab's own environment of the scene, engine, rates and episode length of ``cfg``."""
     plain = ManagerBasedRLEnvCfg(
         scene=cfg.scene,
-        sim=cfg.sim,
+        sim=copy.deepcopy(cfg.sim),
         decimation=cfg.decimation,
         episode_length_s=cfg.episode_length_s,
         seed=cfg.seed,
@@ -85,6 +87,9 @@ def plain_cfg(cfg: LatentTrackingEnvCfg) -> ManagerBasedRLEnvCfg:
         terminations=PlainTerminationsCfg(),
         events=PlainEventsCfg(),
     )
+    # Isaac Lab's default, which on Newton takes motors and all physics steps of a control step into one graph. Our own
+    # motor model cannot have it (``argos_sim/actuators.py``).
+    plain.sim.use_newton_actuators = True
     motors = cfg.scene.robot.actuators["motors"]
     plain.scene.robot.actuators = {
         "motors": IdealPDActuatorCfg(

@@ -30,7 +30,7 @@ from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from argos_sim.controller.network import load_controller
+from argos_sim.controller.network import load_controller, load_weights
 from argos_sim.controller.ppo import make_ppo, train_ppo
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.paths import PRETRAINED
@@ -125,6 +125,7 @@ class Measured:
         prepare()
         self.settings, self.device = settings, torch.device(settings.resolved_device())
         cfg = environment_cfg(settings, num_envs, encoder=str(_weights(settings, "encoder")))
+        cfg.perception.control_history = load_weights(_weights(settings, "controller")).cfg.history
         launch(cfg).__enter__()  # for as long as the process lives
         with open(os.devnull, "w") as devnull, redirect_stdout(devnull):
             if kind == "plain":
@@ -206,7 +207,8 @@ class Measured:
         return times | {"physics": times["physics"] / self.frame}
 
     def memory(self) -> dict[str, float]:
-        """MiB that the process holds, and those of the device that are taken, if it is a GPU."""
+        """MiB that the process holds, and those of the device that are taken, if it is a GPU, whoever holds them: the
+        worlds beside this one do, too."""
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         figures = {"host": pages * os.sysconf("SC_PAGE_SIZE") / MIB}
         if self.device.type == "cuda":

@@ -37,10 +37,10 @@ def markdown(records: dict[str, dict[str, Any]]) -> str:
     lines = [head, "|" + "---|" * 8]
     for shift, f in records.items():
         last = last_round(f)
-        if "without_history.success" in f:
+        if "history_only.success" in f:
             lines.append(
-                f"| {shift} | without history | {_percent(f, 'without_history_old.success')} "
-                f"| {_percent(f, 'without_history.success')} | – | – | – | – |"
+                f"| {shift} | history only | {_percent(f, 'history_only_old.success')} "
+                f"| {_percent(f, 'history_only.success')} | – | – | – | – |"
             )
         for method in COLOURS:
             key = f"{method}.{last}"

@@ -30,7 +30,7 @@ from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.controller.translation import Experience, Translation, fit_inverse, terms
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.pipeline.adapt import Fleet, adaptation_figures, make_learners
-from argos_sim.pipeline.deployment import Learner, WithoutHistory
+from argos_sim.pipeline.deployment import Learner
 from argos_sim.pipeline.settings import AdaptationSettings, Settings
 from argos_sim.randomization.shifts import Shift
 from argos_wm.checkpoint import save_tensors
@@ -126,17 +126,6 @@ def test_what_follows_broken_physics_is_no_experience() -> None:
     made = practise(env, FleetPolicy([fresh()]), CFG, 5, "")  # pyright: ignore[reportArgumentType]
     assert made["alive"][:7].all() and not made["alive"][7:, 0].any() and made["alive"][:, 1:].all()
     assert len(States([made], fresh())) == N * STEPS - (STEPS - 7)
-
-
-def test_without_history_the_present_decides_and_nothing_else() -> None:
-    torch.manual_seed(0)
-    policy = WithoutHistory(Controller(replace(SIZES, history=0), torch.full((2,), 2.0)))
-    seen = {name: value + 0.1 for name, value in (LineEnv().reset()[0]).items()}
-    past, present = (dict(seen, proprio=seen["proprio"].clone()) for _ in range(2))
-    past["proprio"][:, :4] += 1.0
-    present["proprio"][:, 4:8] += 1.0
-    assert torch.equal(policy.act(past), policy.act(seen))
-    assert not torch.allclose(policy.act(present), policy.act(seen), atol=1e-4)
 
 
 def test_each_picture_is_kept_with_the_joints_of_its_moment() -> None:

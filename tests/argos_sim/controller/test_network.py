@@ -70,6 +70,16 @@ def test_a_controller_heeds_the_senses_that_it_has(senses, heeded: tuple[int, ..
         assert changed == (i not in ignored), i
 
 
+def test_of_a_longer_memory_a_controller_sees_the_newest() -> None:
+    x = inputs()
+    remembered = observation(x)["proprio"]
+    history, wanted, action, time = replace(CFG, history=0).split(remembered)
+    assert torch.equal(history, x[2][:, -1:])
+    assert all(torch.equal(*pair) for pair in zip((wanted, action, time), x[3:], strict=True))
+    with pytest.raises(ValueError, match=r"sees 3 past steps \(controller.history\), more than"):
+        replace(CFG, history=3).split(remembered)
+
+
 def test_a_patch_is_what_is_what_shall_be_and_the_difference() -> None:
     """Of the weights' three parts each reads its own, whichever way the product is taken."""
     features, (now, then, *rest) = Controller(CFG, LIMIT).features, inputs()

@@ -16,7 +16,7 @@ import torch
 import tasks  # noqa: F401
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, load_controller
 from argos_sim.deploy.export import export_controller
-from argos_sim.deploy.manifest import ControllerManifest
+from argos_sim.deploy.manifest import ControllerManifest, read_manifest
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.mdp.events import write_joints, write_object
 from argos_sim.mujoco_c.loop import ExportedController, Loop, PerfectTracking
@@ -100,6 +100,18 @@ def test_another_encoders_export_and_unknown_ranges_are_refused(
         Loop(world, RandomizationRanges(tilt=(0.0, 0.1), push_force=(0.0, 1.0)), encoder, planner, 1)
 
 
+def test_a_lamp_changes_nothing_but_the_light(world: World, encoder: StateEncoder, planner: Planner) -> None:
+    dark, lit = (Loop(world, get_ranges("train"), encoder, planner, ARMS, light, seed=3) for light in (False, True))
+    for loop in (dark, lit):
+        loop.begin()
+        loop.sense(0)
+    assert lit.senses.lights != dark.senses.lights
+    for name in ("shift", "turn", "bias", "noise", "delay"):
+        assert np.array_equal(getattr(lit.senses, name), getattr(dark.senses, name)), name
+    assert torch.equal(lit.senses.proprio, dark.senses.proprio)
+    assert not torch.equal(lit.senses.images, dark.senses.images)
+
+
 class Given:
     """Targets that are given beforehand."""
 
@@ -114,8 +126,9 @@ class Given:
 
 
 @pytest.fixture(scope="module")
-def env() -> Iterator[LatentTrackingEnv]:
+def env(export: Path) -> Iterator[LatentTrackingEnv]:
     cfg = environment_cfg(Settings(), ARMS, physics="ovphysx", encoder=str(PRETRAINED / "encoder"))
+    cfg.perception.control_history = read_manifest(export).history
     cfg.ranges = get_ranges("nominal")
     cfg.apply()
     with make_environment(cfg) as env:

@@ -13,7 +13,7 @@ from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
 
 import tasks  # noqa: F401
 from argos_sim.controller.dagger import DaggerConfig, visit
-from argos_sim.controller.network import load_controller
+from argos_sim.controller.network import load_controller, load_weights
 from argos_sim.controller.ppo import PPOConfig, make_ppo, train_ppo
 from argos_sim.demos import expert_rollout
 from argos_sim.experts import ExpertCfg
@@ -35,6 +35,7 @@ def digest(tensors: list[torch.Tensor]) -> str:
 
 def main(seed: int = 3) -> dict[str, str]:
     cfg = environment_cfg(Settings(task=TASK, seed=seed), N, "ovphysx", str(PRETRAINED / "encoder"))
+    cfg.perception.control_history = load_weights(PRETRAINED / "controller").cfg.history
     cfg.plans_per_episode = 1
     widen(cfg, CurriculumConfig(widest="complete", probing=0.5))
     found = {}

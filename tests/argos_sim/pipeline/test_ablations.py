@@ -19,6 +19,7 @@ from argos_sim.pipeline.ablations import (
     overrides,
     prepare_ablation,
     processes,
+    require_same_recipe,
     tabulate,
     trainings,
 )
@@ -55,14 +56,26 @@ def finished(folder: Path, figures: dict | None = None) -> None:
 def test_what_is_not_changed_is_shared(tmp_path: Path) -> None:
     run = Settings(run_dir=str(tmp_path / "run"))
     with pytest.raises(CheckpointError, match="The stage 'encoder' has not finished"):
-        prepare_ablation(run, "no_history")
+        prepare_ablation(run, "no_prior")
     for stage in ("demos", "latents", "encoder", "planner"):
         finished(run.folder / stage)
-    shared = {p.name for p in prepare_ablation(run, "no_history").iterdir()}
+    shared = {p.name for p in prepare_ablation(run, "no_prior").iterdir()}
     assert shared == {"demos", "latents", "encoder", "planner"}
     # Demonstrations of another world are recorded anew.
     assert {p.name for p in prepare_ablation(run, "no_randomization").iterdir()} == {"encoder", "planner"}
-    prepare_ablation(run, "no_history")  # as when it is begun again
+    prepare_ablation(run, "no_prior")  # as when it is begun again
+
+
+def test_a_run_of_another_recipe_is_not_what_ablations_are_compared_with(tmp_path: Path) -> None:
+    run = Settings(run_dir=str(tmp_path / "run"))
+    for stage in ("imitation", "dagger", "ppo"):
+        save_json(run.folder / stage / "controller.json", {"extra": {"settings": run.to_dict()}})
+    require_same_recipe(run)
+    longer = settings([f"run_dir={run.folder}", "controller.ppo.iterations=60"])
+    with pytest.raises(
+        SettingsError, match="The ppo in .* was trained with controller.ppo.iterations=20, not 60. Give"
+    ):
+        require_same_recipe(longer)
 
 
 def test_trainings_from_other_seeds_share_encoder_and_planner(tmp_path: Path) -> None:
@@ -100,16 +113,16 @@ def test_the_table_compares_in_pairs_of_episodes(tmp_path: Path) -> None:
     worse = whole * (torch.arange(200) % 20 != 0)  # loses 10 of the 150 that were done
     before = {"imitation": torch.zeros(200), "dagger": whole}
     judged(run.folder / "evaluation" / "controllers", before | {"ppo": whole})
-    judged(ablation_folder(run, "no_history") / "evaluation" / "controllers", {"imitation": whole, "ppo": worse})
-    text = tabulate(run, ["no_history"]).read_text()
+    judged(ablation_folder(run, "no_prior") / "evaluation" / "controllers", {"imitation": whole, "ppo": worse})
+    text = tabulate(run, ["no_prior"]).read_text()
     rows = {row["name"]: row for row in json.loads((tmp_path / "run-ablations" / "ablations.json").read_text())["rows"]}
-    assert list(rows) == ["the whole", "dagger", "imitation", "no_history"]
+    assert list(rows) == ["the whole", "dagger", "imitation", "no_prior"]
     assert rows["imitation"]["train"]["below"] == pytest.approx(0.75)
-    assert rows["no_history"]["unseen"]["below"] == pytest.approx(0.05)
+    assert rows["no_prior"]["unseen"]["below"] == pytest.approx(0.05)
     # The episodes differ in what makes them hard, which is in both: unpaired, ±8 points and more.
-    low, high = rows["no_history"]["unseen"]["below_ci"]
+    low, high = rows["no_prior"]["unseen"]["below_ci"]
     assert 0.01 < low < 0.05 < high < 0.09
-    assert "| no history | 70 % [64, 76] | 70 % [63, 76] | +5 [" in text
+    assert "| no prior | 70 % [64, 76] | 70 % [63, 76] | +5 [" in text
 
 
 def test_trainings_are_paired_by_seed(tmp_path: Path) -> None:

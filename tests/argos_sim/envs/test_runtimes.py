@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from isaaclab.app.sim_launcher import validate_launch
+from isaaclab.managers import EventTermCfg
 from pxr import Usd, UsdLux
 
 import tasks  # noqa: F401
@@ -18,8 +19,9 @@ from argos_sim.envs.latent_tracking import LatentTrackingSceneCfg
 from argos_sim.pipeline.environment import environment_cfg, make_environment, physics_identity
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import fingerprint
+from argos_sim.randomization import lights
 from argos_sim.randomization.draws import Draws
-from argos_sim.randomization.lights import INTENSITY, randomize_light
+from argos_sim.randomization.lights import INTENSITY, draw_light
 from argos_sim.randomization.ranges import get_ranges
 
 COMBINATIONS = [
@@ -74,15 +76,28 @@ def test_the_light_is_drawn_about_the_scenes_own_and_is_that_under_nominal() -> 
     env.scene, env.draws = SimpleNamespace(cfg=scene), Draws(get_ranges("train"), 1)
     drawn = []
     for _ in range(200):
-        randomize_light(env, None)
+        draw_light(env)
         drawn.append([light.GetIntensityAttr().Get() / scene.light.spawn.intensity, *light.GetColorAttr().Get()])
     drawn = torch.tensor(drawn)
     assert INTENSITY[0] <= drawn[:, 0].min() < 0.6 and 1.5 < drawn[:, 0].max() <= INTENSITY[1]
     assert drawn[:, 1:].max() <= 1.0 and (drawn[:, 1] - drawn[:, 3]).abs().max() > 0.15
     env.draws = Draws(get_ranges("nominal"), 1)
-    randomize_light(env, None)
+    draw_light(env)
     assert light.GetIntensityAttr().Get() == scene.light.spawn.intensity
     assert tuple(light.GetColorAttr().Get()) == pytest.approx(scene.light.spawn.color)
+
+
+def test_the_light_is_drawn_as_often_as_an_environment_begins_and_whenever_all_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    env, drawn = SimpleNamespace(num_envs=4, device="cpu"), []
+    monkeypatch.setattr(lights, "draw_light", drawn.append)
+    light = lights.RandomLight(EventTermCfg(func=lights.RandomLight, mode="reset"), env)  # pyright: ignore
+    counts = []
+    for ids in ([0, 1], [2], [0], [3], None, [1, 2, 3], None):
+        light(env, None if ids is None else torch.tensor(ids))
+        counts.append(len(drawn))
+    assert counts == [0, 0, 1, 1, 2, 2, 3]
 
 
 def test_what_decides_physics_is_in_the_fingerprint_and_where_caches_lie_is_not() -> None:

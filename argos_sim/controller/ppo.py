@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller, ControllerModel
 from argos_sim.controller.ppo_checkpoint import resume, save
+from argos_sim.controller.pull import ImitationPull
 from argos_sim.controller.rollouts import LatentRollouts
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.loop import Average, ramped
@@ -103,32 +104,6 @@ def warmup_iterations(cfg: PPOConfig, episode: int) -> int:
             "(controller.ppo.critic_warmup, an episode by default): set more, or 0 to leave PPO out."
         )
     return warmup
-
-
-class ImitationPull:
-    """The squared distance of the actor's mean to the imitated action, as rsl_rl's auxiliary actor loss.
-
-    rsl_rl's PPO has one place for a further loss on the actor, made for mirror symmetry; this fills that place.
-    """
-
-    use_mirror_loss = True
-
-    def __init__(self, prior: Controller, weight: float, scale: float) -> None:
-        self.prior, self.mirror_loss_coeff, self.scale = prior.eval().requires_grad_(False), weight, scale
-
-    def augment_batch(self, batch: RolloutStorage.Batch, original_batch_size: int) -> None:
-        """Nothing is mirrored."""
-
-    def compute_loss(self, actor: ControllerModel, batch: RolloutStorage.Batch, original_batch_size: int) -> Tensor:
-        """Mean over the batch and the joints of ((action − imitated action) / scale)²."""
-        obs, cfg = batch.observations, self.prior.cfg
-        assert obs is not None
-        shape = (cfg.patches, cfg.channels)
-        with torch.no_grad():
-            imitated = self.prior.action(
-                obs[VISION].unflatten(-1, shape), obs[TARGET_VISION].unflatten(-1, shape), *cfg.split(obs[PROPRIO])
-            )
-        return F.mse_loss(actor.output_mean / self.scale, imitated / self.scale)
 
 
 class TwoRates(torch.optim.Adam):

@@ -98,6 +98,7 @@ def test_the_controller_acts_the_expert_labels_and_shares_are_kept() -> None:
     env, controller = LineEnv(), fresh()
     expert = HomeExpert(env)
     visited = visit(env, controller, expert, CFG, 0)  # pyright: ignore[reportArgumentType]
+    assert expert.seeds == [0], "paces depend on the round, not on the rounds before it"
     assert visited["label"].shape == (N * STEPS, 2) and visited["proprio"].dtype == torch.float16
     position = visited["proprio"][:, 4].float()
     assert torch.allclose(visited["label"][:, 0].float(), (-0.5 * position).clamp(-1, 1), atol=2e-3)

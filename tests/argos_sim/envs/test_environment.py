@@ -17,14 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 import tasks  # noqa: F401
-from argos_sim.demos import environment_state, expert_rollout
+from argos_sim.demos import environment_state
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.evaluation import PerfectTracking, judge
-from argos_sim.experts import ExpertCfg
 from argos_sim.mdp.events import write_joints, write_object
 from argos_sim.mdp.terminations import MAX_JOINT_SPEED, physics_broke
 from argos_sim.paths import PRETRAINED
-from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, task_spec
+from argos_sim.pipeline.environment import environment_cfg, make_environment, task_spec
 from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.plan_bank import BankTargets
 from argos_sim.randomization.ranges import get_ranges
@@ -385,15 +384,6 @@ def test_same_seed_same_episode(env: LatentTrackingEnv) -> None:
         seen.append((environment_state(env), env.perception.images.clone(), env.perception.raw_proprio.clone()))
     for a, b in zip(*seen, strict=True):
         assert torch.allclose(a.float(), b.float(), atol=1e-5)
-
-
-def test_expert_touches_the_named_block_first(env: LatentTrackingEnv) -> None:
-    env.reset()
-    expert = make_expert(env, "Argos-Reach-SO100-v0", ExpertCfg(), 0)
-    rollout = expert_rollout(env, expert)
-    assert rollout.success.float().mean() >= 0.95
-    frames = env.max_episode_length // env.cfg.rates.control_per_frame
-    assert rollout.images.shape == (frames, N, 3, 64, 64)
 
 
 def test_action_of_the_wrong_size_is_refused(env: LatentTrackingEnv) -> None:

@@ -1,0 +1,56 @@
+"""Laws of recordings: the expert does what is asked, and what physics broke is not recorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+import tasks  # noqa: F401
+from argos_sim.demos import expert_rollout
+from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.experts import ExpertCfg
+from argos_sim.mdp.events import write_joints
+from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
+from argos_sim.pipeline.settings import Settings
+
+N, TASK = 8, "Argos-Reach-SO100-v0"
+
+
+@pytest.fixture(scope="module")
+def env() -> Iterator[LatentTrackingEnv]:
+    with make_environment(environment_cfg(Settings(task=TASK), N, physics="ovphysx")) as env:
+        yield env
+
+
+def test_expert_touches_the_named_block_first(env: LatentTrackingEnv) -> None:
+    env.reset()
+    rollout = expert_rollout(env, make_expert(env, TASK, ExpertCfg(), 0))
+    assert rollout.success.float().mean() >= 0.95
+    frames = env.max_episode_length // env.cfg.rates.control_per_frame
+    assert rollout.images.shape == (frames, N, 3, 64, 64)
+
+
+def test_an_episode_that_physics_broke_is_no_demonstration_and_leaves_the_next_whole(
+    env: LatentTrackingEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env.reset()
+    expert, step, ids = make_expert(env, TASK, ExpertCfg(), 0), env.step, torch.tensor([2])
+    steps: list[bool] = []
+
+    def breaks(action: torch.Tensor):
+        if len(steps) == 3:  # so early that its successor has time to do what is asked, though nobody plans it anew
+            joints = env.scene["robot"].data.joint_pos.torch[ids].clone()
+            write_joints(env, ids, joints * math.nan, torch.zeros_like(joints))
+        seen = step(action)
+        steps.append(bool(env.reset_buf[ids]))
+        return seen
+
+    monkeypatch.setattr(env, "step", breaks)
+    monkeypatch.setattr(type(env.instruction), "success", property(lambda _: torch.ones(N, dtype=torch.bool)))
+    rollout = expert_rollout(env, expert)
+    assert steps.index(True) == 3
+    assert rollout.success.tolist() == [i != 2 for i in range(N)]
+    assert env.episode_length_buf.tolist() == [0] * N

@@ -38,19 +38,22 @@ def use_pageable_memory_without_cuda() -> bool:
 
 
 def keep_ovphysx_from_polling() -> bool:
-    """Leave the cores to those who compute: no cache of cooked colliders, and no more of PhysX's threads than cores.
+    """Leave the cores to those who compute: no cache of cooked colliders, and no more of PhysX's threads than torch's.
 
     The cache's agent (UJITSO, the thread of ``libcarb.ujitsoagent``) wakes 14,000 times a second from the first scene
     to the end of the process, whatever this then does, and interrupts those who compute: on two cores a planner
     trained after a simulation took 1.5 times as long. Meshes are cooked anew in each process instead. ovphysx says
     ``resources.dataStoreConfigurator is false`` at the start, and means that. Isaac Lab asks for eight threads on any
-    machine. Does nothing where ovphysx is not installed; calling it again changes nothing.
+    machine; they are as many as torch has now (``OMP_NUM_THREADS``) and cores at most, and where that is one, none:
+    a thread beside the one that waits for it only adds the waiting, on a busy machine many times a step's own time.
+    Does nothing where ovphysx is not installed; calling it again changes nothing.
 
     Returns:
         True if it is kept from it.
     """
     if importlib.util.find_spec("ovphysx") is None:
         return False
+    import torch
     from ovphysx import PhysXConfig
 
     check = PhysXConfig.__post_init__
@@ -60,7 +63,8 @@ def keep_ovphysx_from_polling() -> bool:
     def quiet_check(self: Any) -> None:
         self.carbonite_overrides = {"/UJITSO/enabled": False} | (self.carbonite_overrides or {})
         if self.num_threads is not None:
-            self.num_threads = min(self.num_threads, len(os.sched_getaffinity(0)))
+            threads = min(self.num_threads, len(os.sched_getaffinity(0)), torch.get_num_threads())
+            self.num_threads = threads if threads > 1 else 0  # 0: the thread that asks for a step does it
         check(self)
 
     vars(quiet_check)["quiet"] = True

@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 LOUD_LOGGERS = ("isaaclab", "isaaclab_newton", "isaaclab_ov", "isaaclab_physx", "newton", "trimesh")
@@ -133,3 +135,15 @@ def require_runtime(cfg: Any) -> None:
         raise ValueError(
             "The renderer ovrtx is not installed; install it (docs/scale.md), or set renderer=newton_renderer."
         )
+
+
+def machine() -> str:
+    """Processor, cores, memory and accelerator of this machine."""
+    import torch
+
+    names = Path("/proc/cpuinfo")
+    lines = names.read_text().splitlines() if names.is_file() else []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    text = f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    return f"{text}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else f"{text}, no GPU"

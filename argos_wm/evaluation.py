@@ -280,7 +280,8 @@ def wilson_interval(successes: int, count: int, z: float = 1.96) -> tuple[float,
     share = successes / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Exact where nothing or all was a success: rounding would leave the share itself outside.
+    return 0.0 if successes == 0 else max(0.0, centre - half), 1.0 if successes == count else min(1.0, centre + half)
 
 
 def _rms(squared: Tensor, episode: Tensor, cfg: EvaluationConfig) -> tuple[float, list[float]]:

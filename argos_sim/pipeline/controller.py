@@ -26,11 +26,13 @@ from argos_sim.pipeline.environment import (
     make_expert,
     physics_identity,
     require_learning,
+    unseen_was_seen,
 )
 from argos_sim.pipeline.planner import load_cache, torque_limits
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import require_stage, run_stage
 from argos_sim.plan_bank import BankTargets
+from argos_sim.platform import machine
 from argos_sim.randomization.curriculum import widen
 from argos_sim.targets import DemonstrationTargets, MixedTargets, PerturbedTargets, PlannerTargets, TargetSource
 from argos_wm.data.latent_cache import LatentCache
@@ -178,7 +180,7 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
 
     def work(folder: Path) -> dict[str, Any]:
         if parallel.main:  # what is of an earlier PPO must not pass for this one's
-            for name in ("controller", "evaluation/controllers", "evaluation/other_engine", "adapt"):
+            for name in ("controller", "evaluation/controllers", "evaluation/other_engine", "adapt", "export"):
                 shutil.rmtree(settings.folder / name, ignore_errors=True)
         spec = load_encoder(settings).spec
         prior = load_controller(settings.folder / settings.prior, spec, "the encoder")
@@ -201,7 +203,8 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
         if parallel.main:
             trained = actor.to_controller(prior.torque_limit)
             save_controller(trained.cpu(), spec, folder, {"settings": settings.to_dict()})
-        return dict(figures) | {"physics": settings.resolved_physics()}
+        told = {"physics": settings.resolved_physics(), "machine": machine()}
+        return dict(figures) | told | {"unseen_was_seen": unseen_was_seen(settings)}
 
     return run_stage(settings.folder / "ppo", "ppo", inputs, work, settings.overwrite, parallel)
 

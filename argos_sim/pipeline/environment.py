@@ -81,6 +81,12 @@ def environment_cfg(
     return cfg
 
 
+def unseen_was_seen(settings: Settings) -> bool:
+    """Whether training may have drawn all that ``unseen`` has, so that being judged on it is no test."""
+    unseen, trained = settings.ranges("unseen"), (settings.randomization, settings.controller.curriculum.widest)
+    return any(settings.ranges(preset).contains(unseen) for preset in trained if preset)
+
+
 def physics_identity(settings: Settings, physics: str | None = None) -> dict[str, Any]:
     """What decides how the task's bodies move, for the fingerprints of stages that simulate: the engine (by default the
     run's own), its solver's settings, and the clocks."""

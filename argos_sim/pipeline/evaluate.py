@@ -77,7 +77,7 @@ def evaluate_planner_stage(settings: Settings) -> dict[str, Any]:
 
     inputs = {
         "planner": planner_record["fingerprint"],
-        "mean": baseline["fingerprint"],
+        "planner_mean": baseline["fingerprint"],
         "sampling": dataclasses.asdict(cfg.sampling),
         "windows": settings.evaluation.planner_windows,
     }
@@ -181,7 +181,7 @@ def write_metrics(settings: Settings) -> Path:
             metrics |= {f"{record['name']}.{k}": v for k, v in figures.items()}
     # What is deployed: the controller that the trial kept.
     kept = f"controller.{metrics.get('trial.kept', 'ppo')}."
-    for prefix, cell in {"": settings.randomization, "unseen.": "unseen", "other_engine.": "other_engine"}.items():
+    for prefix, cell in {"": "train", "unseen.": "unseen", "other_engine.": "other_engine"}.items():
         known = {k: f"{kept}{cell}.{k}" for k in CLOSED_LOOP}
         metrics |= {f"closed_loop.{prefix}{k}": metrics[name] for k, name in known.items() if name in metrics}
     if "ppo.env_steps_per_s" in metrics:

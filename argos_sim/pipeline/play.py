@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from argos_sim.viewing.painter import Painter, make_painter
 from argos_sim.viewing.recording import Recording, record_episodes
 from argos_sim.viewing.stills import plan_picture, strip_picture, typical_episodes
 from argos_sim.viewing.video import write_video
-from argos_wm.checkpoint import CheckpointError
+from argos_wm.checkpoint import CheckpointError, load_json, save_json
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.planner import Planner
 
@@ -63,11 +64,34 @@ class Weights:
             )
         return weights
 
+    def hash(self) -> str:
+        """Of the three files of weights: the first 16 hex digits of the SHA-256 of theirs."""
+        files = (self.encoder / "vision", self.planner / "planner", self.controller / "controller")
+        whole = hashlib.sha256()
+        for file in files:
+            path = file.with_suffix(".safetensors")
+            if path.is_file():  # an encoder may be pretrained, and its vision's weights elsewhere
+                whole.update(hashlib.sha256(path.read_bytes()).digest())
+        return whole.hexdigest()[:16]
+
     @staticmethod
     def find(settings: Settings) -> Weights:
         """Those of the run if its controller is trained, or else the shipped ones."""
         trained = (settings.folder / "ppo" / RECORD).is_file()
         return Weights.of(settings.folder if trained else PRETRAINED)
+
+
+FILMED = "play.json"
+"""Beside a run's film: whose weights it shows."""
+
+
+def require_film_of(weights: Weights, film: Path) -> None:
+    """Refuse, in a sentence, a film that does not show ``weights``: an earlier training's, or the shipped ones."""
+    record = film.with_name(FILMED)
+    if not record.is_file() or load_json(record).get("weights") != weights.hash():
+        raise CheckpointError(
+            f"{film} does not show the weights that lie in {weights.owner} now. Run scripts/play.py again."
+        )
 
 
 def play(
@@ -95,6 +119,7 @@ def play(
     if output is None:
         plan_pictures(recording, paint, video.parent)
         demo_picture(recording, paint, video.parent / "demo.png")
+        save_json(video.with_name(FILMED), {"weights": weights.hash()})
     print(f"[play] {_score(recording)}: {video}")
     return video
 
@@ -120,6 +145,7 @@ def watch(settings: Settings) -> Path | None:
         painter = partial(make_painter, weights.encoder, policy.encoder.spec)
         watching = Watch(env, controller, policy.planner, painter, f"ARGOS · {settings.task}", seed)
         shown = "localhost" if host in ("127.0.0.1", "0.0.0.0") else host
+        port = watching.server.get_port()  # another where the wanted one was taken meanwhile
         print(f"[play] the weights in {weights.owner}, live at http://{shown}:{port} (Ctrl-C ends it)", flush=True)
         recording = watching.run(settings.play.episodes)
         if recording is None:
@@ -173,6 +199,8 @@ def play_cfg(settings: Settings, weights: Weights, policy: Policy, num_envs: int
 
 def plan_pictures(recording: Recording, paint: Painter, folder: Path, most: int = PLAN_PICTURES) -> list[Path]:
     """Write ``plan_0.png`` …: the plan made at the start of an episode beside what happened."""
+    for old in folder.glob("plan_*.png"):  # of another film
+        old.unlink()
     paths = []
     for episode in range(min(most, recording.episodes)):
         paths.append(folder / f"plan_{episode}.png")

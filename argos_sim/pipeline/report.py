@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 
+from argos_sim.pipeline.play import Weights, require_film_of
 from argos_sim.pipeline.settings import Settings
-from argos_sim.pipeline.stage import require_stage
+from argos_sim.pipeline.stage import require_one_chain, require_stage
+from argos_sim.platform import machine
 from argos_sim.reporting.curves import charts
 from argos_sim.reporting.figures import (
     CONTROLLERS,
@@ -24,7 +26,7 @@ from argos_sim.reporting.figures import (
 )
 from argos_sim.reporting.page import Html, folded, image, markup, page, paragraph, section, table, video
 from argos_sim.reporting.provenance import flattened, made_otherwise
-from argos_sim.reporting.transfer import transfer_tables
+from argos_sim.reporting.transfer import NO_TEST, transfer_tables
 from argos_wm.checkpoint import CheckpointError, load_json
 
 STAGES = {
@@ -56,20 +58,22 @@ def write_report(settings: Settings) -> Path:
     run = settings.folder
     for folder, script in STAGES.items():
         require_stage(run / folder, folder, script)
+    require_one_chain(run)
     metrics = load_json(run / "metrics.json")
     film = run / "play" / "play.mp4"
     if not film.is_file():
         raise CheckpointError(f"The stage 'play' has left no {film}. Run scripts/play.py first.")
+    require_film_of(Weights.of(run), film)
     plans = sorted(film.parent.glob("plan_*.png"))
     document = page(
         f"ARGOS: {settings.preset}",
         Html(f"<h1>ARGOS</h1><p class='muted'>{markup(_subtitle(settings))}</p>"),
         paragraph(ABOUT),
-        section("What was reached", goals_table(metrics), paragraph(_goal_note(), "note")),
+        section("What was reached", goals_table(metrics), paragraph(_goal_note(), "note"), _seen(metrics)),
         section("The loop, closed", video(film, VIDEO_BYTES), paragraph(FILM_NOTE, "note")),
         section("Plans beside what happened", _pictures(plans), paragraph(PLANS_NOTE, "note")),
         section("Planner", planner_table(metrics), paragraph(PLANNER_NOTE, "note"), text_table(metrics)),
-        section("Controller", controller_table(metrics), paragraph(CONTROLLER_NOTE, "note")),
+        section("Controller", controller_table(metrics), paragraph(CONTROLLER_NOTE, "note"), _seen(metrics)),
         *_transfer(run, metrics),
         section("What ran", _what_ran(settings, metrics), _made_otherwise(settings), time_table(metrics)),
         section("Learning curves", *_curves(run)),
@@ -123,6 +127,11 @@ def _transfer(run: Path, metrics: dict[str, Any]) -> list[Html]:
     return [section("Transfer", *drawn, tables, paragraph(TRANSFER_NOTE, "note"))]
 
 
+def _seen(metrics: dict[str, Any]) -> Html:
+    """What to say where ``unseen`` was no test."""
+    return paragraph(NO_TEST, "note") if metrics.get("ppo.unseen_was_seen") else Html()
+
+
 def _goal_note() -> str:
     return (
         "The aims are those of two budgets on two CPU cores: demo, half an hour from the shipped encoder; desk, two "
@@ -137,9 +146,10 @@ def _subtitle(settings: Settings) -> str:
 
 def _what_ran(settings: Settings, metrics: dict[str, Any]) -> Html:
     rows = [
-        ("machine", machine()),
+        ("machine of PPO", metrics.get("ppo.machine", "not recorded")),
+        ("machine of this report", machine()),
         ("software", f"Python {platform.python_version()}, torch {torch.__version__}, {platform.system()}"),
-        ("physics", f"{settings.resolved_physics()} on {settings.resolved_device()}, seed {settings.seed}"),
+        ("physics", f"{metrics.get('ppo.physics', settings.resolved_physics())}, seed {settings.seed}"),
         ("renderer", settings.renderer),
     ]
     if "env_steps_per_s" in metrics:
@@ -153,16 +163,6 @@ def _what_ran(settings: Settings, metrics: dict[str, Any]) -> Html:
     return table(("", ""), rows, text_columns=2)
 
 
-def machine() -> str:
-    """Processor, cores, memory and accelerator of this machine."""
-    names = Path("/proc/cpuinfo")
-    lines = names.read_text().splitlines() if names.is_file() else []
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    text = f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB"
-    return f"{text}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else f"{text}, no GPU"
-
-
 def _pictures(paths: list[Path]) -> Html:
     pictures = "".join(image(path, "a plan and what happened") for path in paths)
     return Html(f'<div class="pictures">{pictures}</div>')
@@ -171,9 +171,13 @@ def _pictures(paths: list[Path]) -> Html:
 def _curves(run: Path) -> list[Html]:
     parts = []
     for stage in STAGES:
-        path = run / stage / "curves.jsonl"
-        if path.is_file():
-            parts.append(Html(f"<h3>{markup(stage)}</h3>{charts(path)}"))
+        paths = [run / stage / "curves.jsonl"]
+        if stage == "ppo":  # which begins with DAgger's
+            paths = [*sorted(run.glob("dagger/round_*/curves.jsonl")), *paths]
+        for path in paths:
+            if path.is_file():
+                name = path.parent.relative_to(run)
+                parts.append(Html(f"<h3>{markup(name)}</h3>{charts(path)}"))
     return parts
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from argos_sim.folders import replace_folder, temporary_folder
 from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.evaluate import write_metrics
 from argos_sim.pipeline.settings import Settings
-from argos_sim.pipeline.stage import require_stage
+from argos_sim.pipeline.stage import require_one_chain, require_stage
 
 PARTS = {"encoder": "encoder", "planner": "planner", "controller": "controller"}
 """Stage → folder in ``assets/pretrained``."""
@@ -23,6 +24,7 @@ def ship(settings: Settings) -> Path:
     """Replace the shipped weights by those of a finished run."""
     for stage in (*PARTS, "evaluation/controllers"):
         require_stage(settings.folder / stage, stage, "demo.py")
+    require_one_chain(settings.folder)
     _replace(settings.folder, PARTS)
     shutil.copy(write_metrics(settings), PRETRAINED / "metrics.json")
     return PRETRAINED
@@ -41,12 +43,13 @@ def _replace(run: Path, parts: dict[str, str]) -> None:
         target: [f for pattern in WEIGHTS for f in (run / stage).glob(pattern) if f.name not in RUN_FILES]
         for stage, target in parts.items()
     }
-    size = sum(f.stat().st_size for files in chosen.values() for f in files)
+    stay = [f for part in PARTS.values() if part not in chosen for f in (PRETRAINED / part).glob("*")]
+    size = sum(f.stat().st_size for files in (*chosen.values(), stay) for f in files)
     if size > BUDGET:
-        raise ValueError(f"The weights of {run} take {size} bytes; at most {BUDGET} may be shipped.")
+        raise ValueError(f"With the weights of {run} {size} bytes would be shipped; at most {BUDGET} may be.")
     for target, files in chosen.items():
-        shutil.rmtree(PRETRAINED / target, ignore_errors=True)
-        (PRETRAINED / target).mkdir(parents=True)
+        new = temporary_folder(PRETRAINED / target)
         for file in files:
-            shutil.copy(file, PRETRAINED / target / file.name)
+            shutil.copy(file, new / file.name)
+        replace_folder(new, PRETRAINED / target)
     print(f"Shipped {size / 1e6:.1f} MB in {PRETRAINED}")

@@ -15,6 +15,8 @@ from argos_wm.checkpoint import CheckpointError, load_json, save_json
 from argos_wm.training.parallel import Parallel
 
 RECORD, STARTED = "stage.json", "started.json"
+UPSTREAM = ("demos", "encoder", "latents", "planner", "planner_mean", "imitation", "dagger", "ppo", "controller")
+"""Stages that others are made from; a stage's inputs name their fingerprints by these names."""
 
 
 def fingerprint(inputs: dict[str, Any]) -> str:
@@ -41,7 +43,8 @@ def run_stage(
         parallel: processes that all do ``work`` together; the main one keeps the folder and decides. None is one alone.
 
     Returns:
-        the stage's record: ``name``, ``fingerprint``, ``seconds``, ``peak_gib`` (of the process), ``figures``.
+        the stage's record: ``name``, ``fingerprint``, ``made_from`` (earlier stages' fingerprints), ``seconds``,
+        ``peak_gib`` (of the process), ``figures``.
     """
     parallel = parallel or Parallel()
     wanted = fingerprint(inputs)
@@ -62,6 +65,7 @@ def run_stage(
         record = {
             "name": name,
             "fingerprint": wanted,
+            "made_from": _made_from(inputs),
             "seconds": round(seconds, 1),
             "peak_gib": round(peak, 2),
             "figures": figures,
@@ -70,6 +74,25 @@ def run_stage(
         started.unlink()
         print(f"[{name}] done in {seconds:.0f} s: {folder}")
     return parallel.agreed(record)
+
+
+def _made_from(inputs: dict[str, Any]) -> dict[str, str]:
+    """The fingerprints of earlier stages among a stage's inputs."""
+    given = inputs | inputs.get("controllers", {})
+    return {name: given[name] for name in UPSTREAM if isinstance(given.get(name), str)}
+
+
+def require_one_chain(run: Path) -> None:
+    """Refuse, in a sentence, a run of which a stage was made from others than lie in it now: single scripts may have
+    made an earlier stage anew, and what came after it shows, or would ship, what is gone."""
+    stages = {str(path.parent.relative_to(run)): load_json(path) for path in sorted(run.rglob(RECORD))}
+    for stage, record in stages.items():
+        for earlier, made_from in record.get("made_from", {}).items():
+            if earlier in stages and stages[earlier]["fingerprint"] != made_from:
+                raise CheckpointError(
+                    f"The stage '{stage}' of {run} was made from another '{earlier}' than lies there now. Run "
+                    "scripts/demo.py with the run's settings, which makes anew what has to be."
+                )
 
 
 def _prepare(folder: Path, name: str, wanted: str, overwrite: bool) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from argos_sim.mujoco_c.loop import Drive, ExportedController, Loop, NoTorque, r
 from argos_sim.mujoco_c.loop import PerfectTracking as PerfectTrackingInMujoco
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.encoder import load_encoder
-from argos_sim.pipeline.environment import environment_cfg, make_environment, physics_identity
+from argos_sim.pipeline.environment import environment_cfg, make_environment, physics_identity, unseen_was_seen
 from argos_sim.pipeline.evaluate import EVALUATION_SEED, judge_planned, print_result
 from argos_sim.pipeline.export import export_trained
 from argos_sim.pipeline.settings import Settings, SettingsError
@@ -76,7 +76,7 @@ def transfer_stage(settings: Settings, engine: str) -> None:
     common: dict[str, Any] = {
         "transfer.made_from": made_from,
         "transfer.trained_on": records["ppo"]["figures"].get("physics", settings.resolved_physics()),
-        "transfer.unseen_was_seen": _unseen_was_seen(settings),
+        "transfer.unseen_was_seen": unseen_was_seen(settings),
     }
     with ExitStack() as stack:
         judge_cell = (_mujoco if engine == MUJOCO else _isaac_lab)(settings, engine, stages, stack)
@@ -104,12 +104,6 @@ def _take_away_others(settings: Settings, made_from: str) -> None:
         if load_json(path)["figures"].get("transfer.made_from") != made_from:
             print(f"[transfer] {path.parent} is of other weights or another seed: taken away", flush=True)
             shutil.rmtree(path.parent)
-
-
-def _unseen_was_seen(settings: Settings) -> bool:
-    """Whether training may have drawn all that ``unseen`` has, so that its columns are no test."""
-    unseen, trained = settings.ranges("unseen"), (settings.randomization, settings.controller.curriculum.widest)
-    return any(settings.ranges(preset).contains(unseen) for preset in trained if preset)
 
 
 def _world_identity(settings: Settings, engine: str) -> dict[str, Any]:

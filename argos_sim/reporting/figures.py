@@ -14,7 +14,13 @@ from argos_sim.reporting.page import Html, markup, table
 Metrics = dict[str, Any]
 Aim = tuple[str, Callable[[Metrics], bool]]
 HORIZONS = ("0.8s", "1.6s", "2.4s")
-CELLS = {"nominal": "nominal", "train": "train", "unseen": "unseen", "other_engine": "other engine"}
+CELLS = {
+    "nominal": "nominal",
+    "train": "train",
+    "unseen": "unseen",
+    "complete": "complete",
+    "other_engine": "other engine",
+}
 CONTROLLERS = {"imitation": "imitation", "dagger": "DAgger", "ppo": "PPO", "perfect": "perfect tracking"}
 
 
@@ -231,7 +237,7 @@ def text_table(metrics: Metrics) -> Html:
 
 
 def controller_table(metrics: Metrics) -> Html:
-    """Both controllers under every randomization and on the other engine."""
+    """Every controller under every randomization that it was judged under, and on the other engine."""
     headers = (
         "controller",
         "randomization",
@@ -247,6 +253,8 @@ def controller_table(metrics: Metrics) -> Html:
     for controller, label in CONTROLLERS.items():
         for cell, condition in CELLS.items():
             key = f"controller.{controller}.{cell}."
+            if cell == "complete" and f"{key}reached" not in metrics:
+                continue  # only where training's own ranges reach as far
             shares = [percent(metrics, key + name) for name in ("reached", "reached_moving")]
             numbers = [number(metrics, key + name) for name in ("joint_error_rad", "vision_error", "torque_rms_nm")]
             done, episodes = percent(metrics, key + "success"), number(metrics, key + "episodes")

@@ -84,7 +84,8 @@ def image(path: Path, text: str, kind: str = "") -> Html:
 def video(path: Path, most_bytes: int) -> Html:
     """An mp4 inside the page, or where it lies if it is larger than ``most_bytes``."""
     if path.stat().st_size > most_bytes:
-        return paragraph(Html(f"The video is too large to be kept in this page; it lies in <code>{path.name}</code>."))
+        place = f"<code>{path.parent.name}/{path.name}</code>"
+        return paragraph(Html(f"The video is too large to be kept in this page; it lies in {place}."))
     return Html(f'<video controls loop muted playsinline src="data:video/mp4;base64,{_encoded(path)}"></video>')
 
 

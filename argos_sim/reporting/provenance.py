@@ -12,7 +12,11 @@ from typing import Any
 from argos_wm.checkpoint import load_json
 
 LATENTS = ("demos.", "encoder.")
-PLANNER = (*LATENTS, "planner.model.", "planner.windows.", "planner.loop.", "planner.text_encoder")
+PLANNER = (
+    *LATENTS,
+    *(f"planner.{name}" for name in ("model.", "windows.", "loop.", "text_encoder", "start_from", "sources")),
+    *("planner.demos_weight", "planner.self_forcing."),
+)
 IMITATION = (
     *LATENTS,
     *(f"controller.{name}" for name in ("history", "attention_width", "queries", "hidden", "senses", "imitation.")),
@@ -26,7 +30,12 @@ RECORDS = {
     "controller": ("controller.json", (*PLANNER, "controller.")),
 }
 """Stage → file that carries its settings, and the settings that matter to it beside the common ones."""
-COMMON = ("task", "physics", "renderer", "randomization", "seed")
+COMMON = ("task", "physics", "renderer", "randomization", "photographs", "seed")
+APART = {
+    "planner_mean": ("planner.start_from", "planner.self_forcing."),
+    "ppo": ("controller.trial_episodes",),
+}
+"""Stage → settings among its own that it does not depend on."""
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -46,7 +55,7 @@ def made_otherwise(run: Path, settings: dict[str, Any]) -> list[tuple[str, str, 
             continue
         then = flattened(load_json(path).get("extra", {}).get("settings", {}))
         for name, value in then.items():
-            if name in COMMON or name.startswith(prefixes):
+            if (name in COMMON or name.startswith(prefixes)) and not name.startswith(APART.get(stage, ())):
                 current = now.get(name, "no longer a setting")
                 if current != value:
                     differences.append((stage, name, value, current))

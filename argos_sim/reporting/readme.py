@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 import argos_sim.pipeline.command_line  # noqa: F401  tells Hydra the settings
 from argos_sim.paths import ROOT
 from argos_sim.pipeline.settings import Settings, settings_from
+from argos_sim.pipeline.stage import require_one_chain
 from argos_sim.reporting.figures import GOALS, Metrics, plain
 from argos_sim.reporting.provenance import made_otherwise
 from argos_wm.checkpoint import load_json
@@ -71,8 +72,11 @@ def require_preset(run: Path, preset: str) -> None:
 
 def fill_readme(readme: Path, runs: list[Path]) -> None:
     """Replace the README's results by those of ``runs``, and its picture by the first run's."""
+    if not runs:
+        raise ValueError("Name the runs whose results the README is to show: runs/demo runs/desk.")
     metrics = [load_json(run / "metrics.json") for run in runs]
     for run, figures in zip(runs, metrics, strict=True):
+        require_one_chain(run)
         require_preset(run, figures["preset"])
     text = readme.read_text()
     if text.count(BEGIN) != 1 or text.count(END) != 1:

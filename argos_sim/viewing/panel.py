@@ -99,7 +99,7 @@ def mosaic(camera: Tensor, seen: Tensor, planned: Tensor, times: Sequence[float]
     size = (2 * LARGE + GAP, 2 * (LABEL + GAP) + LARGE + SMALL)
     canvas = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(canvas)
-    for left, label, picture in ((0, "camera", camera), (LARGE + GAP, "what it sees (decoded latents)", seen)):
+    for left, label, picture in ((0, "camera", camera), (LARGE + GAP, "what it sees (its latents)", seen)):
         draw.text((left, LABEL - 5), label, MUTED, font(12), anchor="ls")
         framed(canvas, enlarged(picture, LARGE), (left, LABEL))
     top = LABEL + LARGE + GAP + LABEL
@@ -161,7 +161,7 @@ class Panel:
     def _add_curves(self) -> None:
         self.joint = self.server.gui.add_dropdown("joint", self.joint_names, initial_value=self.joint_names[0])
         self.joint.on_update(lambda _: self.draw_curves())
-        names = ("position [rad]", "path", "target")
+        names = ("position [rad; m if it slides]", "path", "target")
         self.position = self._chart(names, (BLUE, TEAL, GREY), (False, True, False))
         self._error = self._chart(("all joints to target, RMS [rad]", "tolerance"), (BLUE, RED), (False, True))
         self._share = self._chart(("vision error ÷ that when given", "tolerance"), (TEAL, RED), (False, True))

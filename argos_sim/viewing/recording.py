@@ -138,6 +138,7 @@ class Recorder:
         self.source.first = None
         self.frames, self.errors = [], []
         self.target.records.clear()
+        self.broken = torch.zeros(self.env.num_envs, dtype=torch.bool, device=self.env.device)
 
     def capture(self) -> bool:
         """Keep the present control step.
@@ -172,7 +173,7 @@ class Recorder:
             [names[i] for i in instruction.named.tolist()],
             [names[i] if i >= 0 else None for i in instruction.first_touched.tolist()],
             (instruction.touched_at * rates.control_dt).tolist(),
-            instruction.success.tolist(),
+            (instruction.success & ~self.broken).tolist(),
             rates.control_dt,
             rates.control_per_frame,
             rates.control_per_plan,
@@ -190,6 +191,8 @@ def record_episodes(env: LatentTrackingEnv, controller: Controller, planner: Pla
         # The last state is shown too, but stepping from it would begin the next episode.
         if step < steps - 1:
             obs = env.step(action(controller, obs))[0]
+            # Where physics broke another episode goes on in the film, of which this one's success is no part.
+            recorder.broken |= env.reset_buf
     return recorder.finish()
 
 

@@ -43,8 +43,11 @@ def require_viser() -> None:
 
 def free_port(host: str, port: int) -> int:
     """The first free port from ``port`` on."""
+    if not host:
+        raise ViewerError("play.host is empty; 0.0.0.0 lets other machines in, localhost does not.")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in range(port, min(port + PORTS_TRIED, 65536)):
-        with socket.socket() as probe:
+        with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, candidate))
@@ -97,6 +100,7 @@ def server_of(env: LatentTrackingEnv) -> Any:
     server = visualizer._viewer._server  # Isaac Lab gives no other way to it
     server.scene.add_light_ambient("ambient_light", intensity=AMBIENT)
     server.initial_camera.position, server.initial_camera.look_at = visualizer.cfg.eye, visualizer.cfg.lookat
+    server.initial_camera.fov = math.radians(visualizer._focal_length_to_vertical_fov_degrees())
     return server
 
 

@@ -35,24 +35,38 @@ PAUSE_S = 0.05
 class AskedTargets(ImaginedTargets):
     """Plans for the instruction that the user chose, if there is one.
 
+    A wish of the last planner period is heard in the next episode: there is no plan left that could heed it.
+
     Attributes:
         said: what was asked for in this episode, in time.
+        leaving: whether the fingertip still lies where the instruction before had sent it, which is no touch of this
+            one's.
     """
 
     def __init__(self, planner: Planner, seed: int) -> None:
         super().__init__(planner, seed=seed)
-        self.wishes, self.said = Wishes(), list[str]()
+        self.wishes, self.said, self.leaving = Wishes(), list[str](), False
 
     def targets(self, env: LatentTrackingEnv, ids: Tensor, horizon: Tensor) -> LatentState:
         """See ``argos_sim.targets.TargetSource``."""
         instruction, wanted = env.instruction, self.wishes.instruction
-        if wanted is not None and instruction.text(ids) != [wanted]:
+        left = env.max_episode_length - int(env.episode_length_buf[ids[0]])
+        if wanted is not None and instruction.text(ids) != [wanted] and left >= env.cfg.rates.control_per_plan:
             instruction.phrase[ids] = instruction.texts.index(wanted)
             instruction.first_touched[ids] = -1
+            self.leaving = bool(self.said)  # an episode that begins with it begins away from all
         text = instruction.text(ids)[0]
         if self.said[-1:] != [text]:
             self.said.append(text)
         return super().targets(env, ids, horizon)
+
+    def forgive(self, env: LatentTrackingEnv) -> None:
+        """After each step: until the fingertip is away from all objects, nothing counts as touched."""
+        if self.leaving:
+            near = env.instruction.tip_distance()[0].amin() <= env.instruction.cfg.touch_distance
+            self.leaving = bool(near)
+            if self.leaving:
+                env.instruction.first_touched[:] = -1
 
 
 class Pace:
@@ -62,6 +76,10 @@ class Pace:
         self.dt, self._due, self._last = dt, time.monotonic(), time.monotonic()
         self.speed = 1.0
         """Simulated seconds a second, over about the last second."""
+
+    def restart(self) -> None:
+        """Count from now, after a pause."""
+        self._due = self._last = time.monotonic()
 
     def wait(self) -> None:
         """Return when the next control step may begin; what was lost is not caught up with."""
@@ -113,23 +131,33 @@ class Watch:
         obs = self._observations
         with interruptions() as interrupted:
             while not interrupted and self.ended != episodes:
-                if self.wishes.paused and not self.wishes.new_episode:
+                if self.wishes.new_episode:
+                    obs = self._begin()
+                    self._capture()  # shown though paused
+                    obs = self._step(obs)
+                if self.wishes.paused:
                     time.sleep(PAUSE_S)
+                    self.pace.restart()
                     continue
                 self._capture()
                 self.pace.wait()
-                whole = len(self.recorder.errors) == self.env.max_episode_length
-                if whole:
+                if len(self.recorder.errors) == self.env.max_episode_length:
                     self._finish()
-                if whole or self.wishes.new_episode:
                     obs = self._begin()
                 else:
-                    obs = self.env.step(action(self.controller, obs))[0]
+                    obs = self._step(obs)
         return joined(list(self.kept)) if self.kept else None
+
+    def _step(self, obs: Any) -> Any:
+        """One control step; where it broke physics, Isaac Lab has begun another episode, which begins here, too."""
+        obs = self.env.step(action(self.controller, obs))[0]
+        self.source.forgive(self.env)
+        return self._begin() if bool(self.env.reset_buf[0]) else obs
 
     def _begin(self, seed: int | None = None) -> Any:
         self.wishes.new_episode = False
         self.source.said.clear()
+        self.source.leaving = False
         observations = begin_episode(self.env, self.recorder, seed)
         self.camera = show_camera(self.env, self.server)  # another place in each episode
         return observations

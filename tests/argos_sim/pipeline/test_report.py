@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from argos_sim.pipeline.play import FILMED, Weights
 from argos_sim.pipeline.report import STAGES, write_report
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD
@@ -57,6 +58,9 @@ def run(tmp_path: Path) -> Settings:
     save_json(tmp_path / "metrics.json", METRICS)
     (tmp_path / "play").mkdir()
     (tmp_path / "play" / "play.mp4").write_bytes(b"not really a video")
+    for name in ("encoder/encoder.json", "planner/planner.safetensors", "controller/controller.safetensors"):
+        (tmp_path / name).write_bytes(b"{}")
+    save_json(tmp_path / "play" / FILMED, {"weights": Weights.of(tmp_path).hash()})
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "play" / "plan_0.png")
     return Settings(preset="<fabricated>", run_dir=str(tmp_path))
 
@@ -153,3 +157,18 @@ def test_every_curve_stays_in_its_chart(values: list[float]) -> None:
     assert np.isfinite(numbers).all()
     assert (numbers[:, 0] >= 0).all() and (numbers[:, 0] <= 260).all()
     assert (numbers[:, 1] >= 0).all() and (numbers[:, 1] <= 130).all()
+
+
+def test_a_film_of_other_weights_is_refused(run: Settings) -> None:
+    (run.folder / "controller" / "controller.safetensors").write_bytes(b"trained anew")
+    with pytest.raises(CheckpointError, match=r"does not show the weights .* Run scripts/play\.py again"):
+        write_report(run)
+
+
+def test_what_was_judged_under_all_ranges_has_its_rows_and_a_remark(run: Settings) -> None:
+    assert ">complete<" not in write_report(run).read_text()
+    told = {"controller.ppo.complete.reached": 0.5, "ppo.unseen_was_seen": True}
+    save_json(run.folder / "metrics.json", METRICS | told)
+    text = write_report(run).read_text()
+    assert text.count(">complete<") == 1
+    assert text.count("what is called unseen here was not") == 2

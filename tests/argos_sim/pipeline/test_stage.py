@@ -8,7 +8,7 @@ import pytest
 
 from argos_sim.pipeline.evaluate import write_metrics
 from argos_sim.pipeline.settings import Settings, SettingsError, settings_from
-from argos_sim.pipeline.stage import require_stage, run_stage
+from argos_sim.pipeline.stage import require_one_chain, require_stage, run_stage
 from argos_wm.checkpoint import CheckpointError, load_json, save_json
 
 
@@ -77,3 +77,13 @@ def test_what_is_no_part_of_the_pipeline_is_not_counted_in_its_time(tmp_path: Pa
         save_json(tmp_path / name / "stage.json", {"name": name, "seconds": seconds, "figures": {}})
     metrics = load_json(write_metrics(Settings(run_dir=str(tmp_path))))
     assert metrics["timing.total_s"] == 10 and metrics["timing.adapt.camera_s"] == 100
+
+
+def test_a_stage_made_from_another_than_lies_there_is_told(tmp_path: Path) -> None:
+    planner = run_stage(tmp_path / "planner", "planner", {"steps": 1}, lambda _: {})
+    inputs = {"controllers": {"ppo": "of no stage here"}, "planner": planner["fingerprint"], "episodes": 2}
+    run_stage(tmp_path / "evaluation" / "controllers", "evaluate", inputs, lambda _: {})
+    require_one_chain(tmp_path)
+    run_stage(tmp_path / "planner", "planner", {"steps": 2}, lambda _: {})
+    with pytest.raises(CheckpointError, match="'evaluation/controllers' of .* made from another 'planner' than"):
+        require_one_chain(tmp_path)

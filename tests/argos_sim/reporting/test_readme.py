@@ -35,6 +35,9 @@ def test_only_the_results_change(tmp_path: Path) -> None:
         fill_readme(readme, [tmp_path / "run"])
         text = readme.read_text()
         assert text.startswith(f"before\n{BEGIN}\n|") and text.endswith(f"{END}\nafter\n") and "old" not in text
+    with pytest.raises(ValueError, match="Name the runs"):
+        fill_readme(readme, [])
+    assert readme.read_text() == text
     readme.write_text("no markers")
     with pytest.raises(ValueError, match="README"):
         fill_readme(readme, [tmp_path / "run"])

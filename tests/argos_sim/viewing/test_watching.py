@@ -35,6 +35,16 @@ def test_an_address_of_another_machine_is_refused() -> None:
         free_port("192.0.2.1", 8080)
 
 
+def test_an_empty_address_is_refused_and_one_of_version_six_is_tried() -> None:
+    with pytest.raises(ViewerError, match=r"play\.host is empty"):
+        free_port("", 8080)
+    if socket.has_ipv6:
+        try:
+            assert free_port("::1", 18300) >= 18300
+        except ViewerError as error:  # a machine without the address itself
+            assert "hostname not supported" not in str(error)
+
+
 def test_a_missing_viser_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ViewerError, match="needs viser"):
@@ -48,7 +58,9 @@ def test_time_passes_no_faster_than_real_and_is_not_caught_up_with() -> None:
     # Time is due from when it was due before, which is a little earlier than it was noticed.
     assert time.monotonic() - begin >= 0.19
     time.sleep(0.3)
+    pace.restart()
     pace.wait()
+    assert pace.speed > 0.5, "a pause is no slow step"
     begin = time.monotonic()
     for _ in range(5):
         pace.wait()
@@ -73,7 +85,13 @@ def test_a_chosen_instruction_is_heard_when_the_planner_plans(monkeypatch: pytes
     texts = ["touch red", "touch blue"]
     instruction = SimpleNamespace(texts=texts, phrase=torch.tensor([0]), first_touched=torch.tensor([1]))
     instruction.text = lambda ids: [texts[i] for i in instruction.phrase[ids].tolist()]
-    env: Any = SimpleNamespace(instruction=instruction)
+    rates = SimpleNamespace(control_per_plan=40)
+    env: Any = SimpleNamespace(
+        instruction=instruction,
+        max_episode_length=124,
+        episode_length_buf=torch.tensor([0]),
+        cfg=SimpleNamespace(rates=rates),
+    )
     source, ids = AskedTargets(cast("Any", None), seed=0), torch.tensor([0])
     source.targets(env, ids, torch.zeros(1))
     assert instruction.phrase.item() == 0 and instruction.first_touched.item() == 1
@@ -83,6 +101,21 @@ def test_a_chosen_instruction_is_heard_when_the_planner_plans(monkeypatch: pytes
     assert instruction.phrase.item() == 1, "what was asked for was not heard"
     assert instruction.first_touched.item() == -1, "a touch counts for the instruction that it followed"
     assert source.said == ["touch red", "touch blue"]
+    # A finger that still lies on what was touched before has touched nothing of the new instruction's yet.
+    instruction.cfg, instruction.tip_distance = SimpleNamespace(touch_distance=0.01), lambda: torch.tensor([[0.0, 0.3]])
+    instruction.first_touched[:] = 0
+    source.forgive(env)
+    assert instruction.first_touched.item() == -1
+    instruction.tip_distance = lambda: torch.tensor([[0.2, 0.3]])
+    source.forgive(env)
+    instruction.first_touched[:] = 0
+    source.forgive(env)
+    assert instruction.first_touched.item() == 0, "it had left"
+    # In an episode's last frame nothing can be done about it any more.
+    env.episode_length_buf[:] = 120
+    source.wishes.instruction = "touch red"
+    source.targets(env, ids, torch.zeros(1))
+    assert instruction.phrase.item() == 1 and instruction.first_touched.item() == 0
 
 
 def test_every_picture_stands_in_its_place() -> None:

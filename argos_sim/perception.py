@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from isaaclab.sim import SimulationContext
+from isaaclab_physx.renderers import IsaacRtxRendererCfg
 from torch import Tensor
 
 from argos_sim.paths import PRETRAINED
@@ -195,6 +197,9 @@ class Perception:
     def render(self) -> tuple[Tensor, Tensor]:
         """Plain pictures (N, 3, H, W) uint8 and classes (N, H, W) uint8 (indices into ``CLASSES``; distractors come
         after them), drawn now."""
+        if isinstance(self.camera.cfg.renderer_cfg, IsaacRtxRendererCfg):
+            # RTX draws only after a step or this: what was moved otherwise would not be seen.
+            SimulationContext.instance().render()  # pyright: ignore[reportOptionalMemberAccess]
         self.camera.update(0.0, force_recompute=True)
         output = self.camera.data.output
         rgb = output["rgb"].torch if hasattr(output["rgb"], "torch") else output["rgb"]

@@ -60,7 +60,7 @@ class BankTargets:
         self.entries: Entries | None = None
         self.drawn = 0
         """Plans drawn since the bank was empty."""
-        self._entry = self._fresh = torch.zeros(0, dtype=torch.long, device=self.device)
+        self._entry = self._fresh = self._placed_at = torch.zeros(0, dtype=torch.long, device=self.device)
         self.reseed(seed)
 
     def reseed(self, seed: int) -> None:
@@ -78,6 +78,8 @@ class BankTargets:
         if len(self._entry) != env.num_envs:
             self._entry = torch.zeros(env.num_envs, dtype=torch.long, device=self.device)
             self._fresh = torch.ones(env.num_envs, dtype=torch.bool, device=self.device)
+            self._placed_at = torch.zeros_like(self._entry)
+        self._placed_at[ids] = env.episode_length_buf[ids]
         draw = torch.rand(2, len(ids), generator=self.generator, device=self.device)
         self._fresh[ids] = draw[0] < self.refresh if self.held == self.capacity else True
         self._entry[ids] = (draw[1] * self.held).long().clamp(max=max(self.held - 1, 0))
@@ -90,6 +92,10 @@ class BankTargets:
                 kept[own] = kept[self._entry[known]]
             self._entry[known] = own
             self._restore(env, known)
+
+    def aged(self, env) -> None:
+        """Episodes stand where they began, and were given other ages."""
+        self._placed_at = env.episode_length_buf.clone()
 
     def _restore(self, env, ids: Tensor) -> None:
         kept, entry = self.entries, self._entry[ids]
@@ -112,9 +118,10 @@ class BankTargets:
             self._draw(env, new)
         kept = self.entries
         assert kept is not None, "begin() comes first"
-        # The time that is due now, in planner periods; beyond the plan its last state stays wanted.
-        due = env.episode_length_buf[ids] // env.cfg.rates.control_per_plan
-        entry, due = self._entry[ids], due.clamp(max=kept.vision.shape[1] - 1)
+        # The state whose time is nearest to when it is due; beyond the plan its last one stays wanted.
+        rates, passed = env.cfg.rates, env.episode_length_buf[ids] - self._placed_at[ids]
+        periods = (passed + horizon / rates.control_dt) / rates.control_per_plan
+        entry, due = self._entry[ids], (periods.round().long() - 1).clamp(0, kept.vision.shape[1] - 1)
         return LatentState(kept.vision[entry, due], kept.proprio[entry, due], horizon)
 
     def _draw(self, env, ids: Tensor) -> None:

@@ -89,26 +89,38 @@ def prepare(log_level: int = logging.ERROR) -> None:
     keep_ovphysx_from_polling()
 
 
+_KITS: list[Any] = []
+"""Isaac Sim's runtimes that were started; they end with the process."""
+
+
 @contextmanager
 def launch(cfg: Any) -> Iterator[None]:
     """Open the runtime that ``cfg`` (an environment's or a simulation's configuration) needs, and close it after.
 
-    Without Isaac Sim nothing is started; with an Isaac Sim preset, Kit is started headless. A runtime that is not
-    installed is refused in one sentence.
+    Without Isaac Sim nothing is started; with an Isaac Sim preset, Kit is started headless, on the device of ``cfg``,
+    and stays open: it ends the whole process, with status 0, from inside its own ``close``, before anything that was
+    made could be saved. A runtime that is not installed is refused in one sentence.
     """
     require_runtime(cfg)
     prepare()
     from isaaclab.app import launch_simulation
     from isaaclab.app.sim_launcher import scan
 
+    if scan(cfg, {}).needs_kit:
+        # Kit takes `cuda:0` unless it is told, and then writes that into `cfg`.
+        wanted: dict[str, Any] = {"headless": True, "device": getattr(cfg, "sim", cfg).device}
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            wanted["multi_gpu"] = False  # a renderer's, which each process has to itself
+        kit = launch_simulation(cfg, wanted)
+        kit.__enter__()
+        _KITS.append(kit)
+        yield
+        return
     failure: Exception | None = None
-    ends_process = scan(cfg, {}).needs_kit  # with the status of what failed inside
     with launch_simulation(cfg, {"headless": True}):
         try:
             yield
         except Exception as error:
-            if ends_process:
-                raise
             failure = error  # seen inside, Isaac Lab would print where it came from
     if failure is not None:
         raise failure
@@ -130,6 +142,11 @@ def require_runtime(cfg: Any) -> None:
         raise ValueError(
             f"Isaac Sim is not installed, and is needed for {' and '.join(kit)}; install it (docs/scale.md), or set "
             "physics=ovphysx or newton_mjwarp and renderer=newton_renderer, which need none."
+        )
+    if found.has_ovphysx_physics and importlib.util.find_spec("ovphysx") is None:
+        raise ValueError(
+            "The physics ovphysx is not installed; install it (make venv, or pip install --no-deps ovphysx ovstage), "
+            "or set physics=newton_mjwarp."
         )
     if found.has_ovrtx and importlib.util.find_spec("ovrtx") is None:
         raise ValueError(

@@ -84,14 +84,17 @@ class DemonstrationTargets:
         self.cache, self.episodes, self.device = cache, episodes.cpu(), device
         self.generator = torch.Generator().manual_seed(seed)
         self._episode: Tensor | None = None
+        self._placed_at = torch.zeros(0, dtype=torch.long)  # age of each episode when it was put at its first frame
 
     def begin(self, env, ids: Tensor) -> None:
         """Reset environments ``ids`` to the first frames of demonstrations, with their instructions."""
         if self._episode is None:
             self._episode = torch.zeros(env.num_envs, dtype=torch.long)
+            self._placed_at = torch.zeros(env.num_envs, dtype=torch.long)
         draw = torch.randint(len(self.episodes), (len(ids),), generator=self.generator)
         episode = self.episodes[draw]
         self._episode[ids.cpu()] = episode
+        self._placed_at[ids.cpu()] = env.episode_length_buf[ids].cpu()
         instruction = env.instruction
         numbers = [instruction.texts.index(self.cache.instructions[i]) for i in episode.tolist()]
         instruction.phrase[ids] = torch.tensor(numbers, device=env.device)
@@ -116,11 +119,15 @@ class DemonstrationTargets:
         """See ``TargetSource``."""
         assert self._episode is not None, "begin() comes first"
         episode = self._episode[ids.cpu()]
-        now = env.episode_length_buf[ids].cpu() * env.cfg.rates.control_dt
+        now = (env.episode_length_buf[ids].cpu() - self._placed_at[ids.cpu()]) * env.cfg.rates.control_dt
         frame = ((now + horizon.cpu()) * self.cache.fps).round().long()
         frame = torch.minimum(self.cache.starts[episode] + frame, self.cache.starts[episode + 1] - 1)
         state = self.cache.states(frame)
         return LatentState(state.vision, state.proprio, horizon.cpu()).to(env.device)
+
+    def aged(self, env) -> None:
+        """Episodes stand where they began, and were given other ages."""
+        self._placed_at = env.episode_length_buf.cpu().clone()
 
     def reseed(self, seed: int) -> None:
         """See ``TargetSource``."""
@@ -191,6 +198,13 @@ class MixedTargets:
             begin, chosen = getattr(source, "begin", None), ids[self.source_of[ids] == i]
             if begin is not None and len(chosen):
                 begin(env, chosen)
+
+    def aged(self, env) -> None:
+        """Tell the sources that count from an episode's beginning."""
+        for source in self.sources.values():
+            aged = getattr(source, "aged", None)
+            if aged is not None:
+                aged(env)
 
     def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
         """See ``TargetSource``."""

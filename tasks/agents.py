@@ -54,6 +54,6 @@ class BlocksPPOCfg(RslRlOnPolicyRunnerCfg):
         schedule="adaptive",
         gamma=PPO.gamma,
         lam=PPO.gae_lambda,
-        desired_kl=0.01,
+        desired_kl=PPO.desired_kl,
         max_grad_norm=1.0,
     )

@@ -324,7 +324,8 @@ def _begin(env, seed: int, iteration: int, rank: int) -> TensorDict:
         base.widening.forget_episodes()
     base.reset()
     base.episode_length_buf = level_ages(base.num_envs, base.max_episode_length, base.device)
-    base.target.forget()  # its targets were for the age of zero
+    base.target.forget()  # its targets were for the age of zero, as is what was observed at the reset
+    base.obs_buf = base.observation_manager.compute()
     return env.get_observations().clone()
 
 

@@ -49,7 +49,7 @@ from argos_sim.rates import Rates
 
 @configclass
 class PhysicsPresets(PresetCfg):
-    """Engines by name. ``default`` is resolved by device in ``default_physics``."""
+    """Engines by name; which of them ``physics=auto`` is, by device, ``Settings.resolved_physics`` says."""
 
     # With an impratio of 1 held blocks slip out of the jaws; with 30 they are held, but sink into each other and into
     # the table. What holds them is a shorter step (``newton_substeps``), which needs less. An elliptic cone made runs

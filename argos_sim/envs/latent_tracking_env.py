@@ -128,6 +128,9 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
             self._frames_from = self.common_step_counter
             if "target" in self.command_manager.active_terms:
                 self.target.forget()  # it was planned for another age
+                aged = getattr(self.target.source, "aged", None)
+                if aged is not None:
+                    aged(self)
 
     def reset_from(self, seed: int) -> Any:
         """``reset`` with all that is drawn, there and from there on, depending on ``seed`` alone."""

@@ -155,7 +155,7 @@ def train_controller_stages(settings: Settings) -> None:
     parallel = Parallel.launched(settings.resolved_device().split(":")[0])
     # Refused before any long work.
     share_of(settings.controller.ppo.num_envs, parallel)
-    if parallel.main:
+    if parallel.main and settings.controller.dagger.rounds == 0:  # else it comes before DAgger, which PPO begins with
         train_imitation(settings)
     parallel.wait()
     train_ppo_stage(settings, parallel)
@@ -167,7 +167,7 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
     before = require_stage(settings.folder / settings.prior, settings.prior, "train_controller.py")
     planner = require_stage(settings.folder / "planner", "planner", "train_planner.py")
     cfg = settings.controller
-    inputs = {
+    inputs: dict[str, Any] = {
         settings.prior: before["fingerprint"],
         "planner": planner["fingerprint"],
         "ppo": dataclasses.asdict(cfg.ppo),
@@ -206,7 +206,10 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
         told = {"physics": settings.resolved_physics(), "machine": machine()}
         return dict(figures) | told | {"unseen_was_seen": unseen_was_seen(settings)}
 
-    return run_stage(settings.folder / "ppo", "ppo", inputs, work, settings.overwrite, parallel)
+    # More iterations go on from the last checkpoint: nothing in the recipe depends on how many they are.
+    shorter = inputs | {"ppo": {k: v for k, v in inputs["ppo"].items() if k != "iterations"}}
+    grows = (shorter, cfg.ppo.iterations)
+    return run_stage(settings.folder / "ppo", "ppo", inputs, work, settings.overwrite, parallel, grows)
 
 
 def share_of(num_envs: int, parallel: Parallel) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from argos_sim.pipeline.encoder import load_encoder
 from argos_sim.pipeline.environment import environment_cfg
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD
+from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import load_text_encoder
 from argos_wm.encoders.vision import SmallViTConfig
 from argos_wm.latents import LatentSpec
@@ -37,6 +39,8 @@ def latent_spec(settings: Settings) -> LatentSpec:
     """
     if (settings.folder / "encoder" / RECORD).is_file():
         return load_encoder(settings).spec
+    if settings.encoder.folder is not None:
+        return StateEncoder.load(Path(settings.encoder.folder)).spec
     cfg, joints = settings.encoder, tuple(environment_cfg(settings, 1).joint_names)
     if cfg.vision == "small-vit":
         small = SmallViTConfig(image_size=cfg.image_size)

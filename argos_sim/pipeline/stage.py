@@ -31,6 +31,7 @@ def run_stage(
     work: Callable[[Path], dict[str, Any]],
     overwrite: bool = False,
     parallel: Parallel | None = None,
+    grows: tuple[dict[str, Any], int] | None = None,
 ) -> dict[str, Any]:
     """Do ``work`` into ``folder`` unless its outputs are there, made from the same ``inputs``.
 
@@ -41,13 +42,17 @@ def run_stage(
         work: fills the folder and returns figures. Checkpoints that it finds there are of an interrupted run.
         overwrite: begin anew in any case.
         parallel: processes that all do ``work`` together; the main one keeps the folder and decides. None is one alone.
+        grows: what remains of ``inputs`` without the length of a training that may be continued, and that length. Where
+            the rest holds and the length grew, ``work`` finds what the shorter one left, its checkpoint for one.
 
     Returns:
         the stage's record: ``name``, ``fingerprint``, ``made_from`` (earlier stages' fingerprints), ``seconds``,
         ``peak_gib`` (of the process), ``figures``.
     """
     parallel = parallel or Parallel()
-    wanted = fingerprint(inputs)
+    wanted: dict[str, Any] = {"fingerprint": fingerprint(inputs)}
+    if grows is not None:
+        wanted["grows"] = {"fingerprint": fingerprint(grows[0]), "length": grows[1]}
     started = folder / STARTED
     record = parallel.agreed(_prepare(folder, name, wanted, overwrite) if parallel.main else None)
     if record is not None:
@@ -59,12 +64,12 @@ def run_stage(
     finally:
         seconds = spent + time.monotonic() - begin
         if parallel.main:
-            save_json(started, {"fingerprint": wanted, "seconds": seconds})
+            save_json(started, wanted | {"seconds": seconds})
     if parallel.main:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts KiB
         record = {
             "name": name,
-            "fingerprint": wanted,
+            **wanted,
             "made_from": _made_from(inputs),
             "seconds": round(seconds, 1),
             "peak_gib": round(peak, 2),
@@ -95,23 +100,39 @@ def require_one_chain(run: Path) -> None:
                 )
 
 
-def _prepare(folder: Path, name: str, wanted: str, overwrite: bool) -> dict[str, Any] | None:
+def _continues(earlier: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether what is wanted is the same as ``earlier``, or goes further."""
+    if earlier.get("fingerprint") == wanted["fingerprint"]:
+        return True
+    before, now = earlier.get("grows"), wanted.get("grows")
+    if not before or not now or before["fingerprint"] != now["fingerprint"]:
+        return False
+    return before["length"] <= now["length"]
+
+
+def _prepare(folder: Path, name: str, wanted: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
     """The record of outputs that may be reused; None after the folder was made ready for work."""
+    spent = 0.0
     started = folder / STARTED
     if overwrite:
         shutil.rmtree(folder, ignore_errors=True)
     elif (folder / RECORD).is_file():
         record = load_json(folder / RECORD)
-        if record.get("fingerprint") == wanted:
+        if record.get("fingerprint") == wanted["fingerprint"]:
             print(f"[{name}] reused from {folder}")
             return record
-        print(f"[{name}] the settings or an earlier stage changed; doing it again")
-        shutil.rmtree(folder)
-    elif started.is_file() and load_json(started).get("fingerprint") != wanted:
+        if _continues(record, wanted):
+            print(f"[{name}] goes on from the last checkpoint of the shorter training in {folder}, if there is one")
+            spent = record["seconds"]
+            (folder / RECORD).unlink()
+        else:
+            print(f"[{name}] the settings or an earlier stage changed; doing it again")
+            shutil.rmtree(folder)
+    elif started.is_file() and not _continues(load_json(started), wanted):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    spent = load_json(started).get("seconds", 0.0) if started.is_file() else 0.0
-    save_json(started, {"fingerprint": wanted, "seconds": spent})
+    spent = load_json(started).get("seconds", 0.0) if started.is_file() else spent
+    save_json(started, wanted | {"seconds": spent})
     return None
 
 

@@ -126,7 +126,8 @@ class Measured:
         self.settings, self.device = settings, torch.device(settings.resolved_device())
         cfg = environment_cfg(settings, num_envs, encoder=str(_weights(settings, "encoder")))
         cfg.perception.control_history = load_weights(_weights(settings, "controller")).cfg.history
-        launch(cfg).__enter__()  # for as long as the process lives
+        self._runtime = launch(cfg)  # kept, since it is closed where nothing holds it
+        self._runtime.__enter__()
         with open(os.devnull, "w") as devnull, redirect_stdout(devnull):
             if kind == "plain":
                 self.env: Any = ManagerBasedRLEnv(plain_cfg(cfg))

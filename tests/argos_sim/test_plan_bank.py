@@ -43,9 +43,8 @@ class Env:
     num_envs, device, widening = N, "cpu", None
 
     def __init__(self) -> None:
-        self.cfg = SimpleNamespace(
-            rates=SimpleNamespace(control_per_plan=PERIOD, planner_period_s=0.8), plans_per_episode=T, distractors=False
-        )
+        rates = SimpleNamespace(control_per_plan=PERIOD, planner_period_s=0.8, control_dt=0.8 / PERIOD)
+        self.cfg = SimpleNamespace(rates=rates, plans_per_episode=T, distractors=False)
         self.joints, self.objects, self.foot = torch.zeros(N, JOINTS), torch.zeros(N, OBJECTS, 7), torch.zeros(N)
         self.phrase = torch.zeros(N, dtype=torch.long)
         self.episode_length_buf = torch.zeros(N, dtype=torch.long)
@@ -141,6 +140,22 @@ def test_an_episode_from_the_bank_begins_as_its_plan_did_and_asks_for_all_of_it(
             assert torch.equal(wanted.vision[:, 0], env.joints[:, :1].expand(-1, 3))
             assert (wanted.proprio[:, 1] == min(target, T - 1)).all() and torch.equal(wanted.time, horizon)
     assert planner.plans == N, "a full bank that is not refreshed plans no more"
+
+
+def test_an_episode_that_is_given_an_age_begins_with_its_first_target_all_the_same(env: Env) -> None:
+    bank, every = make(Planner(), capacity=N, refresh=0.0), torch.arange(N)
+    env.reset(bank, every)
+    bank.targets(env, every, torch.full((N,), 0.8))
+    env.reset(bank, every)
+    ages = PERIOD + torch.arange(N) % PERIOD
+    env.episode_length_buf[:] = ages
+    bank.aged(env)
+    left = (PERIOD - ages % PERIOD) * 0.8 / PERIOD
+    assert (bank.targets(env, every, left).proprio[:, 1] == 0).all()
+    env.episode_length_buf[:] = 2 * PERIOD
+    # The next is due one period later: the state that is nearest to what has passed by then.
+    wanted = ((2 * PERIOD - ages + PERIOD) / PERIOD).round() - 1
+    assert torch.equal(bank.targets(env, every, torch.full((N,), 0.8)).proprio[:, 1], wanted)
 
 
 def test_a_share_of_the_beginnings_renews_the_oldest_and_disturbs_no_episode_under_way(env: Env) -> None:

@@ -37,14 +37,20 @@ class PointEnv:
         )
         self.reset_terminated = torch.zeros(num_envs, dtype=torch.bool)
         self.unwrapped, self.widening = self, None
+        self.observation_manager = SimpleNamespace(compute=self.observe)
         self.spoiled = False
         self.reset()
 
     def reset(self) -> None:
         self.position = torch.randn(self.num_envs, 2, generator=self.generator)
         self.episode_length_buf = torch.zeros(self.num_envs, dtype=torch.long)
+        self.obs_buf = self.observe()
 
     def get_observations(self) -> TensorDict:
+        """What was observed last, as Isaac Lab's wrapper has it."""
+        return self.obs_buf
+
+    def observe(self) -> TensorDict:
         count = self.num_envs
         proprio = torch.zeros(count, 2 * 4 + 4 + 2 + 1)
         proprio[:, :2] = self.position
@@ -60,7 +66,8 @@ class PointEnv:
         fresh = torch.randn(self.num_envs, 2, generator=self.generator)
         self.position = torch.where(done[:, None], fresh, self.position)
         self.episode_length_buf = torch.where(done, 0, self.episode_length_buf)
-        return self.get_observations(), -self.position.norm(dim=-1), done.long(), {"time_outs": done}
+        self.obs_buf = self.observe()
+        return self.obs_buf, -self.position.norm(dim=-1), done.long(), {"time_outs": done}
 
 
 def prior() -> Controller:

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +18,7 @@ from isaaclab.managers import EventTermCfg
 from pxr import Usd, UsdLux
 
 import tasks  # noqa: F401
+from argos_sim import platform
 from argos_sim.envs.latent_tracking import LatentTrackingSceneCfg
 from argos_sim.pipeline.environment import environment_cfg, make_environment, physics_identity
 from argos_sim.pipeline.settings import Settings
@@ -51,6 +55,39 @@ def test_a_combination_is_whole_and_its_runtime_asked_for_before_anything_starts
     if importlib.util.find_spec(needed) is None:
         with pytest.raises(ValueError, match=missing), make_environment(cfg):
             pytest.fail("nothing may start")
+
+
+def test_isaac_sim_starts_on_the_device_that_is_asked_for_and_outlives_what_it_was_started_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told, closed = [], []
+
+    @contextmanager
+    def kit(cfg: Any, wanted: dict[str, Any]) -> Iterator[None]:
+        told.append(wanted)
+        try:
+            yield
+        finally:
+            closed.append(wanted)  # the real one ends the process here, before what was made is saved
+
+    monkeypatch.setattr("isaaclab.app.launch_simulation", kit)
+    monkeypatch.setattr(platform, "require_runtime", lambda cfg: None)
+    monkeypatch.setattr(platform, "_KITS", [])
+    cfg = environment_cfg(Settings(physics="isaacsim_physx", renderer="isaacsim_rtx", device="cpu"), 1)
+    with platform.launch(cfg):
+        assert told == [{"headless": True, "device": "cpu"}]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    cfg.sim.device = "cuda:1"
+    with platform.launch(cfg):
+        assert told[1] == {"headless": True, "device": "cuda:1", "multi_gpu": False}
+    assert not closed
+
+
+def test_a_missing_ovphysx_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "ovphysx" else find(name, *a))
+    with pytest.raises(ValueError, match=r"ovphysx is not installed; .* or set physics=newton_mjwarp"):
+        platform.require_runtime(environment_cfg(Settings(physics="ovphysx"), 1))
 
 
 def test_classes_that_the_configurations_name_are_there() -> None:

@@ -87,3 +87,19 @@ def test_a_stage_made_from_another_than_lies_there_is_told(tmp_path: Path) -> No
     run_stage(tmp_path / "planner", "planner", {"steps": 2}, lambda _: {})
     with pytest.raises(CheckpointError, match="'evaluation/controllers' of .* made from another 'planner' than"):
         require_one_chain(tmp_path)
+
+
+def test_a_longer_training_goes_on_and_a_shorter_one_begins_anew(tmp_path: Path) -> None:
+    def train(length: int, rest: int = 0) -> dict:
+        def work(folder: Path) -> dict:
+            kept = folder / "checkpoint"
+            begin = int(kept.read_text()) if kept.is_file() else 0
+            kept.write_text(str(length))
+            return {"began_at": begin}
+
+        inputs = {"length": length, "rest": rest}
+        return run_stage(tmp_path / "s", "s", inputs, work, grows=({"rest": rest}, length))["figures"]
+
+    assert train(3) == {"began_at": 0} and train(5) == {"began_at": 3}
+    assert train(5) == {"began_at": 3}, "done and the same: reused"
+    assert train(4) == {"began_at": 0} and train(6, rest=1) == {"began_at": 0}

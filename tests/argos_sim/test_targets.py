@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from argos_sim.targets import MixedTargets, PerturbedTargets
+from argos_sim.targets import DemonstrationTargets, MixedTargets, PerturbedTargets
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import LatentState
 
@@ -82,3 +84,21 @@ def test_a_perturbed_target_is_off_by_what_was_asked_in_joints_and_vision() -> N
     assert float((target.vision - exact.vision).std()) == pytest.approx(0.1, rel=0.05)
     again = PerturbedTargets(base, encoder, joints=0.05, vision=0.1).targets(None, ids, torch.ones(64))
     assert torch.equal(again.vision, target.vision) and torch.equal(again.proprio, target.proprio)
+
+
+def test_a_demonstration_is_asked_for_from_its_beginning_whatever_age_its_episode_was_given() -> None:
+    def states(frame: Tensor) -> LatentState:
+        return LatentState(frame[:, None, None].float(), frame[:, None].float(), frame.float())
+
+    starts = torch.tensor([0, 20, 40])
+    cache: Any = SimpleNamespace(environment_state=torch.zeros(40, 1), fps=10.0, starts=starts, states=states)
+    source = DemonstrationTargets(cache, torch.arange(2), "cpu")
+    source._episode = torch.tensor([0, 1])
+    rates = SimpleNamespace(control_dt=0.02)
+    cfg = SimpleNamespace(rates=rates)
+    env: Any = SimpleNamespace(episode_length_buf=torch.tensor([0, 65]), cfg=cfg, device="cpu")
+    source.aged(env)
+    ids, horizon = torch.arange(2), torch.tensor([0.8, 0.3])
+    assert source.targets(env, ids, horizon).proprio.flatten().tolist() == [8, 23]
+    env.episode_length_buf += 15
+    assert source.targets(env, ids, torch.full((2,), 0.8)).proprio.flatten().tolist() == [11, 31]

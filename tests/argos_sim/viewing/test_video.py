@@ -13,7 +13,7 @@ from torch import Tensor
 from argos_sim.viewing.canvas import BLUE, Chart
 from argos_sim.viewing.painter import components_painter
 from argos_sim.viewing.recording import Judgement, Recording
-from argos_sim.viewing.stills import contact_sheet, plan_picture, strip_picture, typical_episodes
+from argos_sim.viewing.stills import CELL, GAP, contact_sheet, plan_picture, strip_picture, typical_episodes
 from argos_sim.viewing.video import (
     DUE_HOLD_S,
     FPS,
@@ -107,10 +107,27 @@ def test_components_tell_patches_apart() -> None:
 
 
 def test_stills_hold_every_picture(recording: Recording) -> None:
+    recording.vision[:] = torch.linspace(0.1, 0.9, FRAMES)[:, None, None, None]
+    recording.images[:] = torch.linspace(100, 180, FRAMES)[:, None, None, None, None].to(torch.uint8)
+    frames = [0, PLAN_STEPS // FRAME_STEPS, 2 * PLAN_STEPS // FRAME_STEPS]
+    rows = (
+        [None, 0.4, 0.4],
+        recording.vision[frames, 0, 0, 0].tolist(),
+        (recording.images[frames, 0, 0, 0, 0] / 255).tolist(),
+    )
     for episode in range(recording.episodes):
-        assert np.asarray(plan_picture(recording, constant_colour, episode)).std() > 0
+        picture = np.asarray(plan_picture(recording, constant_colour, episode)) / 255
+        for row, wanted in enumerate(rows):
+            for column, brightness in enumerate(wanted):
+                x, y = (begin + n * (CELL + GAP) + CELL // 2 for begin, n in ((104, column), (76, row)))
+                if brightness is not None:
+                    assert picture[y, x] == pytest.approx(brightness, abs=0.01), (row, column)
     assert typical_episodes(recording, most=1) == [0]
-    one, two = (strip_picture(recording, constant_colour, list(range(n))).height for n in (1, 2))
-    assert two > one
+    one, two = (np.asarray(strip_picture(recording, constant_colour, list(range(n)))) for n in (1, 2))
+    assert two.shape[0] > one.shape[0]
+    # Two pictures imagined, and four of the camera: now and at two times, in each row.
+    grey = {tuple([round(255 * 0.4)] * 3): 2, (100, 100, 100): 1, (180, 180, 180): 1}
+    for colour, pictures in grey.items():
+        assert (two == colour).all(-1).sum() >= 2 * pictures * (CELL - 4) ** 2, colour
     sheet = contact_sheet(torch.zeros(5, 3, 8, 8, dtype=torch.uint8), "five", cell=20)
     assert (np.asarray(sheet) == 0).all(-1).sum() >= 5 * 20 * 20

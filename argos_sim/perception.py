@@ -48,7 +48,7 @@ class PerceptionCfg:
     """Procedural backgrounds drawn at the start, and whenever other ranges are set."""
     history_s: float = 0.8
     """Seconds of past frames kept for the planner."""
-    control_history: int = 4
+    control_history: int = 0
     """K, past control steps of proprioception kept for the controller."""
     encode_batch: int = 1024
     """Images encoded at once."""

@@ -218,10 +218,9 @@ class RewardsCfg:
     vision = RewardTermCfg(func=rewards.due_vision_closeness, weight=50.0, params={"scale": 0.5})
     reached = RewardTermCfg(func=rewards.target_reached, weight=25.0)
     # With tracking alone, PPO reached more of `lift`'s targets and lifted less than the imitation that it began with
-    # (perhaps since a held block stops the jaw where the target has it, squeezed or not); with this, at 10 and at 30,
-    # it lifted more. At 30 it pays 15 in an episode, as seven targets do, to whoever hurries, and fewer targets are
-    # reached: docs/controller.md.
-    done = RewardTermCfg(func=rewards.done, weight=6.0)
+    # (perhaps since a held block stops the jaw where the target has it, squeezed or not). It is paid when a target is
+    # judged: paid in every step that it lasts, it paid to hurry, and fewer targets were reached (docs/controller.md).
+    done = RewardTermCfg(func=rewards.due_done, weight=300.0)
     torque = RewardTermCfg(func=rewards.torque_cost, weight=-0.1)
     torque_rate = RewardTermCfg(func=rewards.torque_rate_cost, weight=-0.3)
     limits = RewardTermCfg(func=rewards.joint_limit_cost, weight=-1.0, params={"margin": 0.05})

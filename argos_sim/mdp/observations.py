@@ -66,8 +66,8 @@ def privileged(env) -> Tensor:
         instruction.named_position() * 5.0,
         instruction.tip_distance() * 10.0,
         instruction.command,
-        # What is done is rewarded in every step that it lasts, and in `reach` that something else was touched first
-        # ends the hope of it: neither shows in the present state.
+        # What is done is rewarded as often as a target is judged while it lasts, and in `reach` that something else was
+        # touched first ends the hope of it: neither shows in the present state.
         instruction.success[:, None].float(),
         torch.nn.functional.one_hot(instruction.first_touched + 1, len(instruction.objects) + 1).float(),
         target.time_to_go[:, None],

@@ -1,10 +1,10 @@
 """Rewards of latent tracking, and small costs on effort.
 
-A target says where to be when it is due. Closeness to *it* is rewarded then and at no other time: rewarded on the way
-as well, PPO kept its reward while fewer targets were reached (0.68 to 0.55 in ten iterations), as being early pays
-then. On the way, closeness to the *path* toward it is rewarded, which says where to be at each moment; a reward in
-every step is also much easier to learn from than one in forty. (With ``demo``'s planner
-a torque law that follows that path reached 83 % of targets on ``unseen``, a controller trained without it 73 %; 128
+A target says where to be when it is due. Closeness to *it*, and what is done, are rewarded then and at no other time:
+closeness rewarded on the way as well, PPO kept its reward while fewer targets were reached (0.68 to 0.55 in ten
+iterations), as being early pays then. On the way, closeness to the *path* toward it is rewarded, which says where to be
+at each moment; a reward in every step is also much easier to learn from than one in forty. (With ``demo``'s planner a
+torque law that follows that path reached 83 % of targets on ``unseen``, a controller trained without it 73 %; 128
 episodes.)
 """
 
@@ -43,9 +43,9 @@ def target_reached(env) -> Tensor:
     return env.target.just["reached"]
 
 
-def done(env) -> Tensor:
-    """1 where what the instruction asks for is done now (N,)."""
-    return env.instruction.success.float()
+def due_done(env) -> Tensor:
+    """1 where what the instruction asks for was done when a target was just judged, else 0 (N,)."""
+    return env.target.just["judged"] * env.instruction.success
 
 
 def torque_cost(env) -> Tensor:

@@ -93,14 +93,18 @@ def test_between_frames_the_picture_is_held_and_its_background_lasts_the_episode
     assert torch.equal(perception.background, background)
 
 
-def test_what_is_done_is_rewarded_where_it_is_done(env: LatentTrackingEnv) -> None:
+def test_what_is_done_is_rewarded_where_it_is_done_when_a_target_is_judged(env: LatentTrackingEnv) -> None:
     env.reset()
     instruction, term = env.instruction, env.reward_manager.active_terms.index("done")
-    env.step(rest(env))
     instruction.first_touched[:] = torch.where(torch.arange(N) % 2 == 0, instruction.named, (instruction.named + 1) % 3)
-    env.step(rest(env))
-    weight = env.reward_manager.get_term_cfg("done").weight
-    assert env.reward_manager._step_reward[:, term].tolist() == pytest.approx([weight, 0.0] * (N // 2))
+    weight, period = env.reward_manager.get_term_cfg("done").weight, env.cfg.rates.control_per_plan
+    paid = []
+    for _ in range(2 * period + 2):
+        env.step(rest(env))
+        paid.append(env.reward_manager._step_reward[:, term].clone())
+    often = (torch.stack(paid) != 0).nonzero()
+    assert often[:, 0].unique().tolist() == [period, 2 * period], "the step after a target was judged"
+    assert paid[period].tolist() == pytest.approx([weight, 0.0] * (N // 2))
 
 
 def test_only_the_critic_is_told_what_was_touched_first_and_what_is_done(

@@ -96,8 +96,8 @@ def killed_ppo_ends_as_one_that_was_not(run: Path, settings: list[str]) -> None:
 
     To the bit this is tested on an environment in memory (``test_ppo.py``). A physics engine keeps the contacts of the
     blocks with the table beyond a reset: their heights differ by 5 µm, the critic sees it, and the rest is rounding,
-    which pushes, leaning tables and distractors make grow: to 0.019, 0.0001 and 0.005 of PPO's way with three seeds. (In
-    the first of them the first observations after the checkpoint were the same to the bit.)
+    which pushes, leaning tables and distractors make grow: to 0.019, 0.0001 and 0.005 of PPO's way with three seeds.
+    (In the first of them the first observations after the checkpoint were the same to the bit.)
     """
     whole, begin = weights(run / "ppo"), weights(run / "dagger")
     before = iterations(run)

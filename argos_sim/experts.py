@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from argos_sim.actuators import STALL_TORQUE
+from argos_sim.configs import ExpertCfg
 from argos_sim.kinematics import SerialChain
 
 if TYPE_CHECKING:
@@ -29,38 +30,6 @@ CREEP = 0.05
 """Speed at which dry friction is fed forward to three quarters [rad/s]."""
 SHORTEST = 0.1
 """Time that a movement takes at least, however late it is asked for [s]."""
-
-
-@dataclass(frozen=True)
-class ExpertCfg:
-    """Gains and timing."""
-
-    pace: tuple[float, float] = (0.96, 1.0)
-    """Uniform range of the movement's duration, in units of the time until the episode's last target is due."""
-    blend: float = 0.15
-    """Share of a leg's time spent speeding up, and again slowing down."""
-    noise: float = 0.0
-    """Standard deviation of a slowly varying torque disturbance [N·m for a motor of the STS3215's torque, others in
-    proportion], executed but not recorded as the expert's label: the demonstrations then show how to come back (DART,
-    Laskey 2017)."""
-    noise_time_s: float = 0.15
-    """Correlation time of that disturbance [s]."""
-    noise_share: float = field(default=0.5)
-    """Share of the episodes that are disturbed."""
-    redirected: float = 0.0
-    """Share of the demonstrations in which another instruction comes while the arm is on its way; they are kept from
-    there on. Where all go straight, a planner learns to go on as the arm has come, whatever it is asked for, and once
-    led astray never comes back."""
-    redirected_at: tuple[float, float] = (0.1, 0.6)
-    """Uniform range of when it comes, in shares of the approach's time."""
-
-    def __post_init__(self) -> None:
-        low, high = self.redirected_at
-        if not (0 <= self.redirected <= 1 and 0 <= low <= high < 1):
-            raise ValueError(
-                f"redirected={self.redirected} must be a share from 0 to 1, and redirected_at=[{low}, {high}] two "
-                "shares of the approach's time, the smaller first and both below 1."
-            )
 
 
 def blended_ramp(phase: Tensor, blend: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from isaaclab.utils import configclass
 from isaaclab_rl.rsl_rl import RslRlMLPModelCfg, RslRlOnPolicyRunnerCfg, RslRlPpoAlgorithmCfg
 
+from argos_sim.configs import PPOConfig
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION
-from argos_sim.controller.ppo import PPOConfig
 from argos_sim.paths import PRETRAINED
 
 PPO = PPOConfig()
@@ -20,7 +20,7 @@ PPO = PPOConfig()
 class ControllerModelCfg(RslRlMLPModelCfg):
     """The attention controller as actor; its sizes come with its weights."""
 
-    class_name: str = "argos_sim.controller.network:ControllerModel"
+    class_name: str = "argos_sim.controller.actor:ControllerModel"
     controller: str = str(PRETRAINED / "controller")
     """Folder of the controller to start from."""
     hidden_dims: list[int] = []

@@ -15,8 +15,9 @@ from isaaclab.managers import EventTermCfg
 from isaaclab.utils import configclass
 from torch import Tensor
 
+from argos_sim.configs import ExpertCfg
 from argos_sim.envs.latent_tracking import CommandsCfg, EventsCfg, LatentTrackingEnvCfg, LatentTrackingSceneCfg
-from argos_sim.experts import ExpertCfg, TaskExpert
+from argos_sim.experts import TaskExpert
 from argos_sim.mdp import events
 from argos_sim.mdp.actions import TorqueActionCfg
 from argos_sim.mdp.sectors import to_polar

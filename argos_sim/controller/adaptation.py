@@ -17,13 +17,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from argos_sim.configs import AdaptationConfig
 from argos_sim.controller.alignment import PICTURES, Views
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller, ControllerConfig
 from argos_sim.controller.translation import ACTION, ALIVE, Experience, Translation
@@ -35,54 +35,6 @@ if TYPE_CHECKING:
 GROUPS = (PROPRIO, VISION, TARGET_VISION)
 STD = 0.1
 """Unit of the distance between two controllers' actions, in shares of the torque limit: what PPO explores with."""
-
-
-@dataclass(frozen=True)
-class AdaptationConfig:
-    """Settings of online adaptation."""
-
-    rounds: int = 15
-    """Episodes of each robot, with learning after each."""
-    robots: int = 8
-    """Robots of a learner, in parallel: rounds × robots episodes are its experience."""
-    noise: float = 0.05
-    """Standard deviation of the exploration added to the action, in shares of the torque limit: from the controller's
-    own commands alone, what depends on the command and what on the pose could not be told apart."""
-    noise_time_s: float = 0.1
-    """How long that noise is alike."""
-    old_rounds: int = 2
-    """Rounds of the whole fleet in the old conditions, beforehand, for replay, inverse model and posture model."""
-    inverse_steps: int = 2500
-    """Training steps of the inverse model."""
-    posture_steps: int = 1500
-    """Training steps of the model that tells the joints from a picture."""
-    updates: int = 100
-    """Gradient steps after each round."""
-    batch_size: int = 256
-    learning_rate: float = 5e-4
-    replay: float = 1.0
-    """Weight of the squared distance to what was done in the old conditions, beside that to what is to be done in the
-    new ones; 0 for no replay."""
-    radius: float = 0.2
-    """RMS distance, in units of ``STD``, that the controller may come to have in the old conditions; ``inf`` for no
-    trust region. On a payload it came to 0.12 with replay, and to 0.7 without, where it had forgotten."""
-
-    guard: bool = True
-    """Whether a robot may look past what it learned of its camera, as its joints say in each episode."""
-
-    def __post_init__(self) -> None:
-        counts = ("rounds", "robots", "old_rounds", "inverse_steps", "posture_steps", "updates", "batch_size")
-        if min(getattr(self, name) for name in counts) < 1:
-            raise ValueError(f"adaptation.learning: {', '.join(counts)} must be above 0.")
-        if self.radius <= 0 or min(self.replay, self.noise, self.learning_rate) < 0:
-            raise ValueError(
-                f"adaptation.learning: radius = {self.radius} must be above 0, and replay = {self.replay}, "
-                f"noise = {self.noise} and learning_rate = {self.learning_rate} not below."
-            )
-
-    def unprotected(self) -> AdaptationConfig:
-        """The same, but what was known is left to its fate."""
-        return replace(self, replay=0.0, radius=math.inf, guard=False)
 
 
 class FleetPolicy:

@@ -9,7 +9,6 @@ together. The expert's movement is timed, so that its label is how to be back wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -17,38 +16,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from argos_sim.configs import DaggerConfig
 from argos_sim.controller.imitation import ImitationData, torque_loss
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller
 from argos_sim.evaluation import ControllerPolicy
 from argos_sim.experts import TaskExpert
 from argos_wm.checkpoint import load_tensors, save_tensors
 from argos_wm.training.logger import RunLogger
-from argos_wm.training.loop import Forward, LoopConfig, fit
+from argos_wm.training.loop import Forward, fit
 
 if TYPE_CHECKING:
     from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 
 GROUPS = (PROPRIO, VISION, TARGET_VISION)
 LABEL = "label"
-
-
-@dataclass(frozen=True)
-class DaggerConfig:
-    """Settings of the stage; without rounds it is left out."""
-
-    rounds: int = 3
-    episodes: int = 256
-    """Of each round, as many environments."""
-    expert_share: float = 0.2
-    """Share of a round's environments in which the expert acts."""
-    stride: int = 2
-    """Every how many control steps a state is kept."""
-    demonstrations: float = 0.3
-    """Share of each batch that is drawn from the demonstrations."""
-    loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(steps=1500, batch_size=512, learning_rate=5e-4, ema_decay=0.995)
-    )
-    """Of each round."""
 
 
 @torch.no_grad()

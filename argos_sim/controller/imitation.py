@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from argos_sim.configs import ImitationConfig
 from argos_sim.controller.network import Controller
 from argos_wm.data.latent_cache import LatentCache
 from argos_wm.training.logger import RunLogger
-from argos_wm.training.loop import Forward, LoopConfig, fit
-
-
-@dataclass(frozen=True)
-class ImitationConfig:
-    """Settings of the warm start."""
-
-    loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(steps=3000, batch_size=512, learning_rate=1e-3, ema_decay=0.995)
-    )
-    target_vision_noise: float = 0.1
-    """Standard deviation added to the target's vision, since a planner's targets are not exact [standardised]."""
-    target_proprio_noise: float = 0.0
-    """Likewise for its proprioception. None: a controller taught to doubt its targets misses them (joint errors of
-    0.039 rad with 0.1, and 0.3 on vision; 0.022 rad with 0 and 0.1; 128 episodes each on ``train``)."""
-    vision_noise: float = 0.1
-    """Added to the current vision."""
+from argos_wm.training.loop import Forward, fit
 
 
 class ImitationData:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,7 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller, ControllerModel
+from argos_sim.configs import PPOConfig
+from argos_sim.controller.actor import ControllerModel
+from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller
 from argos_sim.controller.ppo_checkpoint import resume, save
 from argos_sim.controller.pull import ImitationPull
 from argos_sim.controller.rollouts import LatentRollouts
@@ -34,64 +35,6 @@ from argos_wm.training.loop import Average, ramped
 from argos_wm.training.parallel import Parallel
 
 ACTOR_GROUPS = [PROPRIO, VISION, TARGET_VISION]
-
-
-@dataclass(frozen=True)
-class PPOConfig:
-    """Settings of the reinforcement-learning stage."""
-
-    iterations: int = 20
-    """The critic's warm-up included; 0 leaves PPO out."""
-    num_envs: int = 256
-    """Of all processes together."""
-    steps: int = 40
-    """Control steps of each environment an iteration: one planner period, so that every target falls due in one."""
-    critic_warmup: int | None = None
-    """Iterations in which only the critic learns; by default as many as an episode has. All episodes begin together,
-    if not at the same age, so that nothing is done in the first of them, and a critic that knows only those judges
-    wrongly afterwards: after two iterations its squared error rose from 0.02 to 0.7, and five updates by it took
-    `push` from 78.3 to 73.8 % (`train`, 512 episodes)."""
-    warmup_rounds: int = 6
-    """Fits of the critic to each of those iterations' returns, which are then taken anew from what it has learnt: a
-    return that bootstraps from an untrained critic is mostly that critic's, and one round removes a third of it."""
-    critic_epochs: int = 4
-    """Passes of the critic alone over each iteration's samples, in each of those rounds and before each update."""
-    epochs: int = 4
-    minibatches: int = 4
-    learning_rate: float = 3e-5
-    """Of the actor, at first; see ``desired_kl``. Low, since Adam's first steps are all as long as the rate, whatever
-    the gradient: after DAgger the first update at 3e-4 took the policy so far that the distance from the path rose from
-    0.027 to 0.031 rad, more than all later updates won back; from 3e-5 it rose to 0.028 (one run each)."""
-    critic_learning_rate: float = 1e-3
-    clip: float = 0.2
-    gamma: float = 0.96
-    """Horizon of half a second: a target that is due is decided by the last of its planner period."""
-    gae_lambda: float = 0.9
-    entropy: float = 0.0
-    init_std: float = 0.1
-    """Of the action, in shares of the torque limit: enough to explore, little enough to keep the imitated gait."""
-    desired_kl: float = 0.02
-    """KL divergence an iteration to which the actor's learning rate adapts (it stays near 4e-4 after imitation, near
-    1.5e-4 after DAgger); 0 keeps the rate. In 20 iterations after imitation the distance from the path fell from 0.021
-    to 0.016 rad, with 0.012 or 0.04 to 0.018; at a fixed rate of 1e-3 the policy was lost in two iterations, at 1e-5 it
-    did not move (one run each)."""
-    pull: float = 0.2
-    """Weight of the mean squared distance to the imitated action, in units of ``init_std``, at the start."""
-    pull_decay: float = 1.0
-    """Factor on that weight in each iteration. After DAgger, with 0.02 and 0.9, 50 iterations took success from
-    87 to 75 % (`reach`, nominal, 128 episodes). On an H100, 13 iterations of 4,096 environments took it on `unseen`
-    from 73 to 77 % with these, to 74 % with 0.02 (4,096 episodes, one run each, begun at a rate of 3e-4; see
-    `docs/controller.md`)."""
-    ema_decay: float = 0.9
-    """Of the average, over iterations, of the actor's weights, which is what comes out; 0 for the last ones. What
-    thousands of samples say of a gradient is mostly chance. It is ramped (``argos_wm.training.loop.ramped``): 0.1 at
-    the first update, 0.64 at the 16th, the last of the default, and never above 0.83 in `desk`'s 42."""
-    critic_hidden: tuple[int, ...] = (256, 128)
-    checkpoint_every: int = 50
-    """Iterations; episodes begin anew at each checkpoint, so that a resumed run equals one that was not stopped. Not
-    often, since what follows is not what episodes are like: see ``critic_warmup``. The CPU's presets have fewer
-    iterations than this: what is killed of their ten minutes begins anew."""
-    seed: int = 0
 
 
 def warmup_iterations(cfg: PPOConfig, episode: int) -> int:

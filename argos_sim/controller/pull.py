@@ -7,7 +7,8 @@ from rsl_rl.storage import RolloutStorage
 from torch import Tensor
 from torch.nn import functional as F
 
-from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller, ControllerModel
+from argos_sim.controller.actor import ControllerModel
+from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller
 
 
 class ImitationPull:

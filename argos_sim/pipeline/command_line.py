@@ -24,6 +24,8 @@ LOST = (
     "checkpoint."
 )
 
+# Hydra copies its whole store sixty times to print --help, though it hands out copies of what is in it anyway.
+ConfigStore.__deepcopy__ = lambda store, _: store  # pyright: ignore[reportAttributeAccessIssue]
 # Hydra knows every setting and its default from here; scripts/config only overrides them.
 ConfigStore.instance().store(name="settings", node=Settings().to_dict())
 WORDS = "ARGOS_SCRIPT_WORDS"

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from argos_sim.controller.adaptation import AdaptationConfig, FleetPolicy, practise
+from argos_sim.configs import AdaptationConfig
+from argos_sim.controller.adaptation import FleetPolicy, practise
 from argos_sim.controller.alignment import Eyes, Posture
 from argos_sim.controller.network import Controller, load_controller
 from argos_sim.controller.translation import Experience

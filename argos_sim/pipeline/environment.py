@@ -11,10 +11,10 @@ from typing import Any
 
 import gymnasium as gym
 
+from argos_sim.configs import ExpertCfg
 from argos_sim.controller.ppo import warmup_iterations
 from argos_sim.envs.latent_tracking import CameraPresets, LatentTrackingEnvCfg, PhysicsPresets
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv, wrong_encoder
-from argos_sim.experts import ExpertCfg
 from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.platform import launch, prepare
 from argos_wm.encoders.state import StateEncoder

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from argos_sim.actuators import per_joint
-from argos_sim.controller.imitation import ImitationConfig, ImitationData
+from argos_sim.configs import ImitationConfig
+from argos_sim.controller.imitation import ImitationData
 from argos_sim.controller.network import INPUTS, Controller, load_controller
 from argos_sim.deploy.export import export_controller, time_inference, verify_export
 from argos_sim.deploy.manifest import ControllerManifest

@@ -13,13 +13,8 @@ import draccus
 import torch
 from draccus.utils import DecodingError, ParsingError
 
-from argos_sim.controller.adaptation import AdaptationConfig
-from argos_sim.controller.dagger import DaggerConfig
-from argos_sim.controller.imitation import ImitationConfig
+from argos_sim.configs import AdaptationConfig, CurriculumConfig, DaggerConfig, ExpertCfg, ImitationConfig, PPOConfig
 from argos_sim.controller.network import Senses
-from argos_sim.controller.ppo import PPOConfig
-from argos_sim.experts import ExpertCfg
-from argos_sim.randomization.curriculum import CurriculumConfig
 from argos_sim.randomization.photographs import FAMILY, photograph_paths
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_wm.data.corpus import SourceConfig

@@ -12,12 +12,13 @@ drawn once, at the start (bodies, joints, materials, backgrounds), stays as it b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from isaaclab.managers import CurriculumTermCfg, ManagerTermBase
 from torch import Tensor
 
+from argos_sim.configs import CurriculumConfig
 from argos_sim.randomization.ranges import get_ranges, range_names
 from argos_wm.checkpoint import CheckpointError
 from argos_wm.training.parallel import Parallel
@@ -34,28 +35,6 @@ AT_START = (
     "object_friction",
 )
 """Ranges of bodies and joints, which are drawn once."""
-
-
-@dataclass  # not frozen: Isaac Lab sets every attribute of a term's parameters once more
-class CurriculumConfig:
-    """How ranges widen while PPO trains."""
-
-    widest: str | None = None
-    """Preset that they may come to have, such as ``complete``; None leaves them as they are."""
-    step: float = 0.1
-    """Of an edge, in shares of the way to the widest."""
-    probing: float = 0.3
-    """Share of the episodes that try an edge."""
-    window: int = 32
-    """Targets judged at an edge before it is decided about."""
-    widen_above: float = 0.7
-    """Share of them reached at which it moves out."""
-    narrow_below: float = 0.4
-    """Share below which it moves back."""
-
-    def __post_init__(self) -> None:
-        if self.widest is not None:
-            get_ranges(self.widest)  # an unknown preset is refused before any long work
 
 
 class WidenRanges(ManagerTermBase):

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from argos_sim.experts import ExpertCfg, TorqueExpert, blended_ramp
+from argos_sim.configs import ExpertCfg
+from argos_sim.experts import TorqueExpert, blended_ramp
 from argos_sim.kinematics import SerialChain, cubic_path
 from tasks.franka.robot import FRANKA
 from tasks.franka.robot import MJCF_PATH as FRANKA_MJCF

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import tasks  # noqa: F401
+from argos_sim.configs import ExpertCfg
 from argos_sim.demos import SCATTER, Rollout, _scatter, episodes_of, expert_rollout, failures
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
-from argos_sim.experts import ExpertCfg
 from argos_sim.mdp.events import write_object
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
 from argos_sim.pipeline.settings import Settings

@@ -21,9 +21,9 @@ from isaaclab.utils import configclass
 from isaaclab_tasks.utils import load_cfg_from_registry
 
 import tasks  # noqa: F401
+from argos_sim.configs import ExpertCfg
 from argos_sim.demos import expert_rollout, failures
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
-from argos_sim.experts import ExpertCfg
 from argos_sim.mdp.sectors import from_polar
 from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, require_fitting_encoder

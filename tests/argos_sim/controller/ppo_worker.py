@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from tensordict import TensorDict
 
-from argos_sim.controller.ppo import PPOConfig, TrackingPPO, make_ppo, train_ppo
+from argos_sim.configs import PPOConfig
+from argos_sim.controller.ppo import TrackingPPO, make_ppo, train_ppo
 from argos_sim.pipeline.command_line import run
 from argos_wm.training.logger import RunLogger
 from argos_wm.training.parallel import Parallel

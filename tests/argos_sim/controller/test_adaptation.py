@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import tasks  # noqa: F401
+from argos_sim.configs import AdaptationConfig
 from argos_sim.controller.adaptation import (
-    AdaptationConfig,
     FleetPolicy,
     Replay,
     States,

@@ -8,7 +8,8 @@ from typing import cast
 
 import torch
 
-from argos_sim.controller.dagger import DaggerConfig, dagger, visit
+from argos_sim.configs import DaggerConfig
+from argos_sim.controller.dagger import dagger, visit
 from argos_sim.controller.imitation import ImitationData
 from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from argos_sim.controller.imitation import ImitationConfig, ImitationData, imitate
+from argos_sim.configs import ImitationConfig
+from argos_sim.controller.imitation import ImitationData, imitate
 from argos_sim.controller.network import Controller, ControllerConfig
 from argos_wm.data.latent_cache import LatentCache
 from argos_wm.latents import LatentSpec

@@ -8,10 +8,10 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from argos_sim.controller.actor import ControllerModel
 from argos_sim.controller.network import (
     Controller,
     ControllerConfig,
-    ControllerModel,
     load_controller,
     save_controller,
 )

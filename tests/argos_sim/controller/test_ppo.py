@@ -12,8 +12,9 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from argos_sim.configs import PPOConfig
 from argos_sim.controller.network import Controller, ControllerConfig
-from argos_sim.controller.ppo import PPOConfig, TrackingPPO, level_ages, make_ppo, train_ppo
+from argos_sim.controller.ppo import TrackingPPO, level_ages, make_ppo, train_ppo
 from argos_wm.checkpoint import CheckpointError
 from argos_wm.training.logger import RunLogger
 

@@ -12,15 +12,15 @@ import torch
 from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
 
 import tasks  # noqa: F401
-from argos_sim.controller.dagger import DaggerConfig, visit
+from argos_sim.configs import CurriculumConfig, DaggerConfig, ExpertCfg, PPOConfig
+from argos_sim.controller.dagger import visit
 from argos_sim.controller.network import load_controller, load_weights
-from argos_sim.controller.ppo import PPOConfig, make_ppo, train_ppo
+from argos_sim.controller.ppo import make_ppo, train_ppo
 from argos_sim.demos import expert_rollout
-from argos_sim.experts import ExpertCfg
 from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
 from argos_sim.pipeline.settings import Settings
-from argos_sim.randomization.curriculum import CurriculumConfig, widen
+from argos_sim.randomization.curriculum import widen
 from argos_sim.targets import MixedTargets, PerturbedTargets, PlannerTargets
 from argos_wm.sampler import SamplerConfig
 from argos_wm.training.logger import RunLogger

@@ -9,7 +9,8 @@ import pytest
 import torch
 from isaaclab.managers import CurriculumTermCfg
 
-from argos_sim.randomization.curriculum import AT_START, CurriculumConfig, WidenRanges
+from argos_sim.configs import CurriculumConfig
+from argos_sim.randomization.curriculum import AT_START, WidenRanges
 from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.ranges import get_ranges, range_names
 from argos_wm.checkpoint import CheckpointError

@@ -137,6 +137,20 @@ class PPOConfig:
     iterations than this: what is killed of their ten minutes begins anew."""
     seed: int = 0
 
+    def warmup_iterations(self, episode: int) -> int:
+        """Iterations in which only the critic learns, where an episode has ``episode`` control steps.
+
+        Raises:
+            ValueError: no others follow.
+        """
+        warmup = math.ceil(episode / self.steps) if self.critic_warmup is None else self.critic_warmup
+        if 0 < self.iterations <= warmup:
+            raise ValueError(
+                f"controller.ppo.iterations = {self.iterations}, but in the first {warmup} of them only the critic "
+                "learns (controller.ppo.critic_warmup, an episode by default): set more, or 0 to leave PPO out."
+            )
+        return warmup
+
 
 @dataclass(frozen=True)
 class AdaptationConfig:

@@ -11,7 +11,6 @@ critic's normalisation, the KL divergence that sets the learning rate, the curri
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 
@@ -37,18 +36,6 @@ from argos_wm.training.parallel import Parallel
 ACTOR_GROUPS = [PROPRIO, VISION, TARGET_VISION]
 
 
-def warmup_iterations(cfg: PPOConfig, episode: int) -> int:
-    """Iterations in which only the critic learns, where an episode has ``episode`` control steps; refused if no others
-    follow."""
-    warmup = math.ceil(episode / cfg.steps) if cfg.critic_warmup is None else cfg.critic_warmup
-    if 0 < cfg.iterations <= warmup:
-        raise ValueError(
-            f"controller.ppo.iterations = {cfg.iterations}, but in the first {warmup} of them only the critic learns "
-            "(controller.ppo.critic_warmup, an episode by default): set more, or 0 to leave PPO out."
-        )
-    return warmup
-
-
 class TwoRates(torch.optim.Adam):
     """Adam whose first group, the actor's, follows rsl_rl's adaptive rate, while the critic's keeps its own.
 
@@ -72,7 +59,7 @@ class TrackingPPO(PPO):
     def configure(self, prior: Controller, cfg: PPOConfig, parallel: Parallel, episode: int) -> None:
         """Start the actor from ``prior``; ``episode`` is an episode's length in control steps."""
         self.parallel = parallel
-        self.critic_warmup = warmup_iterations(cfg, episode)
+        self.critic_warmup = cfg.warmup_iterations(episode)
         actor, critic = list(self._raw_actor.parameters()), list(self._raw_critic.parameters())
         self.optimizer = TwoRates(actor, critic, cfg.learning_rate, cfg.critic_learning_rate)
         self._raw_actor.load_controller(prior)  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]

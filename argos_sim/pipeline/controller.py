@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
 from torch import Tensor
 
 from argos_sim.controller.dagger import dagger, visit
 from argos_sim.controller.imitation import ImitationData, imitate
 from argos_sim.controller.network import Controller, ControllerConfig, load_controller, save_controller
-from argos_sim.controller.ppo import RANKS_APART, make_ppo, train_ppo
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.pipeline.encoder import load_encoder
 from argos_sim.pipeline.environment import (
@@ -179,6 +177,11 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
     }
 
     def work(folder: Path) -> dict[str, Any]:
+        # rsl_rl takes seconds to import, and this module's other stages do without it.
+        from isaaclab_rl.rsl_rl import RslRlVecEnvWrapper
+
+        from argos_sim.controller.ppo import RANKS_APART, make_ppo, train_ppo
+
         if parallel.main:  # what is of an earlier PPO must not pass for this one's
             for name in ("controller", "evaluation/controllers", "evaluation/other_engine", "adapt", "export"):
                 shutil.rmtree(settings.folder / name, ignore_errors=True)

@@ -12,7 +12,6 @@ from typing import Any
 import gymnasium as gym
 
 from argos_sim.configs import ExpertCfg
-from argos_sim.controller.ppo import warmup_iterations
 from argos_sim.envs.latent_tracking import CameraPresets, LatentTrackingEnvCfg, PhysicsPresets
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv, wrong_encoder
 from argos_sim.pipeline.settings import Settings, SettingsError
@@ -46,7 +45,7 @@ def require_fitting_encoder(settings: Settings) -> None:
 def require_learning(settings: Settings) -> None:
     """Refuse a PPO that would end before its actor has learnt anything, before any work stands on it."""
     cfg = environment_cfg(settings, 1)
-    warmup_iterations(settings.controller.ppo, round(cfg.episode_length_s / cfg.rates.control_dt))
+    settings.controller.ppo.warmup_iterations(round(cfg.episode_length_s / cfg.rates.control_dt))
 
 
 def _load(entry_point: str) -> Any:

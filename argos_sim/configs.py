@@ -178,8 +178,8 @@ class AdaptationConfig:
     replay: float = 1.0
     """Weight of the squared distance to what was done in the old conditions, beside that to what is to be done in the
     new ones; 0 for no replay."""
-    radius: float = 0.2
-    """RMS distance, in units of ``adaptation.STD``, that the controller may come to have in the old conditions; ``inf``
+    radius: float | None = 0.2
+    """RMS distance, in units of ``adaptation.STD``, that the controller may come to have in the old conditions; null
     for no trust region. On a payload it came to 0.12 with replay, and to 0.7 without, where it had forgotten."""
 
     guard: bool = True
@@ -189,7 +189,7 @@ class AdaptationConfig:
         counts = ("rounds", "robots", "old_rounds", "inverse_steps", "posture_steps", "updates", "batch_size")
         if min(getattr(self, name) for name in counts) < 1:
             raise ValueError(f"adaptation.learning: {', '.join(counts)} must be above 0.")
-        if self.radius <= 0 or min(self.replay, self.noise, self.learning_rate) < 0:
+        if (self.radius is not None and self.radius <= 0) or min(self.replay, self.noise, self.learning_rate) < 0:
             raise ValueError(
                 f"adaptation.learning: radius = {self.radius} must be above 0, and replay = {self.replay}, "
                 f"noise = {self.noise} and learning_rate = {self.learning_rate} not below."
@@ -197,7 +197,7 @@ class AdaptationConfig:
 
     def unprotected(self) -> AdaptationConfig:
         """The same, but what was known is left to its fate."""
-        return replace(self, replay=0.0, radius=math.inf, guard=False)
+        return replace(self, replay=0.0, radius=None, guard=False)
 
 
 @dataclass  # not frozen: Isaac Lab sets every attribute of a term's parameters once more

@@ -53,6 +53,9 @@ class Conditioning(nn.Module):
         flat = shapes.action_steps * shapes.action_dim
         self.actions = nn.Sequential(nn.Flatten(1), nn.Linear(flat, width), nn.SiLU(), nn.Linear(width, width))
         self.horizon = nn.Sequential(Sinusoids(width, 0.2, 20.0), nn.Linear(width, width))
+        if seed_design:  # what it leaves unused is not waited for by several processes
+            for unused in (self.null_text, self.text, self.null_actions, self.actions):
+                unused.requires_grad_(False)
 
     def text_tokens(self, text: TextFeatures) -> tuple[Tensor, Tensor]:
         """Tokens (B, 1 + L, W), the first one always visible, and their mask (B, 1 + L)."""

@@ -141,6 +141,7 @@ class DiT(nn.Module):
             Sinusoids(width, 1.0, 200.0), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
         )
         self.place = nn.Linear(4 * (width // 4), width, bias=False)
+        self.place.requires_grad_(self.placed)
         self.place_sinusoids = Sinusoids(2 * (width // 4), 0.1, 3.0)
         self.past_vision, self.past_proprio = nn.Linear(shapes.channels, width), nn.Linear(shapes.proprio_dim, width)
         self.now_vision, self.now_proprio = nn.Linear(shapes.channels, width), nn.Linear(shapes.proprio_dim, width)

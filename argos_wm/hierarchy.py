@@ -87,6 +87,7 @@ def bridge(
             LatentState.cat([history[rows][:, -1:], way], dim=1),
             said,
             None if has_cameras is None else has_cameras[rows],
+            None if has_proprio is None else has_proprio[rows],
         )
         .unflatten(0, (batch, count))
         .argmin(1)
@@ -139,7 +140,11 @@ def whole_ways(
 
 
 def implausibility(
-    model: WorldModel, way: LatentState, text: TextFeatures | None, has_cameras: Tensor | None = None
+    model: WorldModel,
+    way: LatentState,
+    text: TextFeatures | None,
+    has_cameras: Tensor | None = None,
+    has_proprio: Tensor | None = None,
 ) -> Tensor:
     """How far each way (B, T, …), from now to the goal, is from what the model expects of it (B,).
 
@@ -162,6 +167,7 @@ def implausibility(
             horizon,
             goal=way[:, i + 1],
             has_cameras=has_cameras,
+            has_proprio=has_proprio,
             steps=1,
             solver="euler",
             noise=noise,

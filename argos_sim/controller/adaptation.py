@@ -15,7 +15,6 @@ Learners, say of several seeds, share one environment: each owns an equal share 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
@@ -158,13 +157,13 @@ class Replay:
 
 
 @torch.no_grad()
-def cut_to_region(controller: Controller, before: dict[str, Tensor], replay: Replay, radius: float) -> float:
+def cut_to_region(controller: Controller, before: dict[str, Tensor], replay: Replay, radius: float | None) -> float:
     """Leave ``controller`` the part of its way from the weights ``before`` that ends within the trust region.
 
     Returns:
         that share of the way; 1 where it ends inside anyway.
     """
-    if math.isinf(radius) or replay.distance(controller) <= radius:
+    if radius is None or replay.distance(controller) <= radius:
         return 1.0
     after = copy.deepcopy(controller.state_dict())
     inside, outside = 0.0, 1.0

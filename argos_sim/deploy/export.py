@@ -23,12 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from argos_sim.deploy.manifest import MANIFEST_FILE, NETWORK_FILE, OUTPUT, ControllerManifest
+from argos_sim.deploy.manifest import MANIFEST_FILE, NETWORK_FILE, OUTPUT, ControllerManifest, DeployError
 from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.folders import replace_folder, temporary_folder
 
 OPSET = 18
 """ONNX operator set that torch 2.11 writes without conversion; it has LayerNormalization as one operator."""
+LARGEST_DIFFERENCE = 1e-4
+"""Between the torques of torch and of its export [N·m]; rounding makes about 1e-6."""
 
 
 def export_controller(actor: nn.Module, manifest: ControllerManifest, folder: Path | str) -> Path:
@@ -66,6 +68,9 @@ def verify_export(actor: nn.Module, folder: Path | str, observations: Mapping[st
         actor: the network that was exported.
         folder: the export.
         observations: the six inputs by name, each (N, …); N may be 1,000.
+
+    Raises:
+        DeployError: it is above ``LARGEST_DIFFERENCE``.
     """
     runtime = ControllerRuntime(folder)
     inputs = {name: np.asarray(observations[name], dtype=np.float32) for name in runtime.manifest.inputs}
@@ -75,7 +80,13 @@ def verify_export(actor: nn.Module, folder: Path | str, observations: Mapping[st
     with torch.no_grad():
         expected = actor(**{name: torch.from_numpy(value).to(device) for name, value in inputs.items()})
     actor.train(training)
-    return float(np.abs(runtime.infer(inputs) - expected.float().cpu().numpy()).max())
+    difference = float(np.abs(runtime.infer(inputs) - expected.float().cpu().numpy()).max())
+    if not difference <= LARGEST_DIFFERENCE:
+        raise DeployError(
+            f"The torques of the export in {folder} differ from torch's by up to {difference:.1e} N·m, more than "
+            f"{LARGEST_DIFFERENCE:.0e}: it must not drive a robot."
+        )
+    return difference
 
 
 def time_inference(folder: Path | str, n: int = 1000) -> tuple[float, float]:

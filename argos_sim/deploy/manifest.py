@@ -58,7 +58,8 @@ class ControllerManifest:
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
         """Shape of each input of the network without its batch dimension, in the order of its arguments."""
-        patches, channels = self.spec["rows"] * self.spec["cols"], self.spec["channels"]
+        cameras = len(self.spec.get("cameras", ("front",)))  # of specs written when there was but one
+        patches, channels = cameras * self.spec["rows"] * self.spec["cols"], self.spec["channels"]
         dim, joints = self.spec["proprio_dim"], len(self.joint_names)
         return {
             "vision": (patches, channels),

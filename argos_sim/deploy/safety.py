@@ -1,7 +1,7 @@
 """The last gate before the motors: torque, its rate, speed and joint range, whatever the network says.
 
 All rules only take torque away, joint by joint, and never reverse it; inside the range, below the speed and torque
-limits, and changing slowly enough, a torque passes unchanged.
+limits, and growing slowly enough, a torque passes unchanged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class SafetySettings:
     speed_fade: float = 0.8
     """Share of the velocity limit beyond which torque that speeds the joint up fades; zero torque at the limit."""
     torque_rate: float | None = None
-    """Largest change of torque [N·m/s]; None lets every joint go from rest to its limit in one control step."""
+    """Fastest that torque may grow, in either direction [N·m/s]; toward zero it may fall at once, since less torque is
+    never refused. None lets every joint go from rest to its limit in one control step."""
 
 
 class SafetyGuard:
@@ -36,7 +37,7 @@ class SafetyGuard:
         self._velocity_limit = np.asarray(manifest.velocity_limits, dtype=np.float64)
         self._soft_zone = np.minimum(self.settings.soft_zone, 0.1 * (self._upper - self._lower))
         rate = self.settings.torque_rate
-        self._max_change = self._torque_limit if rate is None else rate / manifest.rates["control_hz"]
+        self._max_growth = self._torque_limit if rate is None else rate / manifest.rates["control_hz"]
         self.reset()
 
     def reset(self) -> None:
@@ -62,7 +63,9 @@ class SafetyGuard:
             if np.shape(value) != joints or not np.isfinite(value).all():
                 raise ValueError(f"{name} {value} should be {joints[0]} finite numbers. Stop the robot and look at it.")
         limited = np.clip(torque, -self._torque_limit, self._torque_limit)
-        limited = np.clip(limited, self._last - self._max_change, self._last + self._max_change)
+        limited = np.clip(
+            limited, np.minimum(self._last, 0.0) - self._max_growth, np.maximum(self._last, 0.0) + self._max_growth
+        )
         limited = limited * self._range_factor(limited, joint_pos) * self._speed_factor(limited, joint_vel)
         self._last = limited
         return limited.astype(np.float32)

@@ -13,7 +13,7 @@ from torch import Tensor
 from argos_sim.pipeline.collect import collect_views
 from argos_sim.pipeline.environment import environment_cfg, require_fitting_encoder
 from argos_sim.pipeline.settings import Settings
-from argos_sim.pipeline.stage import run_stage
+from argos_sim.pipeline.stage import run_stage, weight_files
 from argos_sim.randomization.backgrounds import composite, make_background_bank
 from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.lens import Lens
@@ -84,7 +84,7 @@ def prepare_encoder(settings: Settings) -> dict[str, Any]:
         train, test = views.split(HELD_OUT) if cfg.folder is None else (views, views)
         if cfg.folder is not None:
             encoder = StateEncoder.load(cfg.folder)
-            for file in Path(cfg.folder).iterdir():
+            for file in weight_files(Path(cfg.folder)):
                 shutil.copy(file, folder / file.name)
         else:
             encoder = _make_encoder(settings, train, folder)

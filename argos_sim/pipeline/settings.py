@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -324,7 +326,22 @@ def settings_from(values: dict[str, Any]) -> Settings:
         raise SettingsError(f"Setting {error} Correct it on the command line or in scripts/config.") from None
     except ParsingError as error:  # a class refused its own values, in a sentence of its own
         raise SettingsError(str(error.__cause__ or error)) from None
+    for name, number in _numbers(settings):
+        if not math.isfinite(number):
+            raise SettingsError(f"Setting {name} = {number} is not a finite number, which all settings are.")
     return dataclasses.replace(_counted_from(settings, settings.seed), seed=settings.seed)
+
+
+def _numbers(part: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Every number in ``part``, with its name."""
+    if dataclasses.is_dataclass(part):
+        for item in dataclasses.fields(part):
+            yield from _numbers(getattr(part, item.name), f"{name}.{item.name}" if name else item.name)
+    elif isinstance(part, list | tuple):
+        for value in part:
+            yield from _numbers(value, name)
+    elif isinstance(part, float):
+        yield name, part
 
 
 def _counted_from(part: Any, seed: int) -> Any:

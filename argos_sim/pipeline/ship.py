@@ -9,13 +9,10 @@ from argos_sim.folders import replace_folder, temporary_folder
 from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.evaluate import write_metrics
 from argos_sim.pipeline.settings import Settings
-from argos_sim.pipeline.stage import require_one_chain, require_stage
+from argos_sim.pipeline.stage import require_one_chain, require_stage, weight_files
 
 PARTS = {"encoder": "encoder", "planner": "planner", "controller": "controller"}
 """Stage → folder in ``assets/pretrained``."""
-WEIGHTS = ("*.safetensors", "*.json")
-RUN_FILES = ("stage.json", "started.json", "checkpoint.json", "checkpoint.safetensors")
-"""What a stage keeps for itself."""
 BUDGET = 20_000_000
 """Bytes that the shipped weights may take in all."""
 
@@ -39,10 +36,7 @@ def ship_encoder(settings: Settings) -> Path:
 
 def _replace(run: Path, parts: dict[str, str]) -> None:
     """Copy the weights of ``parts`` (stage → folder), all of them or, if they are too large, none."""
-    chosen = {
-        target: [f for pattern in WEIGHTS for f in (run / stage).glob(pattern) if f.name not in RUN_FILES]
-        for stage, target in parts.items()
-    }
+    chosen = {target: weight_files(run / stage) for stage, target in parts.items()}
     stay = [f for part in PARTS.values() if part not in chosen for f in (PRETRAINED / part).glob("*")]
     size = sum(f.stat().st_size for files in (*chosen.values(), stay) for f in files)
     if size > BUDGET:

@@ -15,8 +15,16 @@ from argos_wm.checkpoint import CheckpointError, load_json, save_json
 from argos_wm.training.parallel import Parallel
 
 RECORD, STARTED = "stage.json", "started.json"
+WEIGHTS = ("*.safetensors", "*.json")
+RUN_FILES = (RECORD, STARTED, "checkpoint.json", "checkpoint.safetensors")
+"""What a stage keeps for itself."""
 UPSTREAM = ("demos", "encoder", "latents", "planner", "planner_mean", "imitation", "dagger", "ppo", "controller")
 """Stages that others are made from; a stage's inputs name their fingerprints by these names."""
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """What a stage made for others: weights and what describes them."""
+    return [f for pattern in WEIGHTS for f in sorted(folder.glob(pattern)) if f.name not in RUN_FILES]
 
 
 def fingerprint(inputs: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Files of a dataset by their names, in a local folder or on the Hugging Face hub, where each is fetched when needed.
 
-A data set of terabytes is read file after file: what was fetched is deleted again when its reader is done with it.
+A data set of terabytes is read file after file: what was fetched for that is deleted again when its reader is done with
+it. What the cache held before is left there.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class DatasetFiles:
         self.source, self.folder, self.revision = source, folder, revision
         self.local = Path(source).is_dir()
         self._endpoint, self._cache = endpoint, cache
+        self._fetched: set[Path] = set()
         if not self.local and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
             raise DatasetError(f"There is no folder {source}, and it is no hub id, which has the form owner/name.")
 
@@ -56,7 +58,15 @@ class DatasetFiles:
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is missing.")
             return path
-        return Path(self._ask(whole))
+        from huggingface_hub import try_to_load_from_cache
+
+        before = try_to_load_from_cache(
+            self.source, whole, cache_dir=self._cache, revision=self.revision, repo_type="dataset"
+        )
+        path = Path(self._ask(whole))
+        if not isinstance(before, str) or Path(before) != path:
+            self._fetched.add(path)
+        return path
 
     def names(self, folder: str) -> list[str]:
         """Names of the files below a folder of the dataset, sorted."""
@@ -74,8 +84,9 @@ class DatasetFiles:
         return sorted(n.removeprefix(start) for n in every if n.startswith(f"{start}{folder}/"))
 
     def forget(self, path: Path) -> None:
-        """Delete a fetched file; a local dataset's own files are left alone."""
-        if not self.local and path.exists():
+        """Delete a file that was fetched here; a local dataset's own and what the cache held before are left alone."""
+        if path in self._fetched:
+            self._fetched.remove(path)
             path.resolve().unlink()  # the cache keeps the bytes once and links to them
             path.unlink(missing_ok=True)
 

@@ -65,9 +65,8 @@ class LatentCache:
 
     def __post_init__(self) -> None:
         self.episode_of = torch.repeat_interleave(torch.arange(len(self)), self.starts.diff())
-        self._action_sum = torch.cat(
-            [self.actions.new_zeros(1, self.actions.shape[1]), self.actions.cumsum(0)]
-        ).double()
+        total = self.actions.double().cumsum(0)  # in single precision, differences of a long recording's sums are lost
+        self._action_sum = torch.cat([total.new_zeros(1, total.shape[1]), total])
 
     def __len__(self) -> int:
         return len(self.instructions)

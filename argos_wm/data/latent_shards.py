@@ -142,12 +142,13 @@ class LatentShardWriter:
         return json.loads(lines[-1]) if lines else None
 
     def finish(self, extra: dict[str, Any] | None = None) -> None:
-        """Write what is left and mark the folder complete; ``extra`` is kept in the index."""
+        """Write what is left and mark the folder complete; ``extra`` is kept in the index. A folder without rows never
+        is: whoever made it tries again."""
         left = torch.cat(self._pending) if self._pending else torch.zeros(0)
         if len(left):
             self._write(left)
         self._pending = []
-        self.index |= {"complete": True, "extra": extra or {}}
+        self.index |= {"complete": self.rows > 0, "extra": extra or {}}
         save_json(self.folder / INDEX, self.index)
 
     def _write(self, rows: Tensor) -> None:

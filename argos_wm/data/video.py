@@ -7,6 +7,7 @@ reader costs eight seconds; the pictures are the same (see the tests).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class VideoReader:
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         self._frames = self._decode()
+        self._ahead: list[av.VideoFrame] = []  # decoded, but later than what was asked for
         self._last = -1.0
 
     def close(self) -> None:
@@ -47,22 +49,28 @@ class VideoReader:
         return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
 
     def _next(self, time: float) -> np.ndarray:
-        for frame in self._frames:
-            if frame.time is None:
-                continue
-            self._last = frame.time + 0.5 / self.fps
-            if frame.time > time + TOLERANCE / self.fps:
-                raise LookupError(f"no picture at {time:.3f} s")
-            if frame.time >= time - TOLERANCE / self.fps:
-                return frame.to_ndarray(format="rgb24")
-        raise EOFError(f"no picture at {time:.3f} s, after the end")
+        """The picture nearest to ``time``: one of the two around it."""
+        before = after = None
+        for frame in itertools.chain(self._ahead, self._frames):
+            if frame.time >= time:
+                after = frame
+                break
+            before = frame
+        self._ahead = [] if after is None else [after]
+        found = min((f for f in (before, after) if f is not None), key=lambda f: abs(f.time - time), default=None)
+        if found is None or abs(found.time - time) > TOLERANCE / self.fps:
+            if after is None:
+                raise EOFError(f"no picture at {time:.3f} s, after the end")
+            raise LookupError(f"no picture at {time:.3f} s")
+        self._last = found.time + 0.5 / self.fps
+        return found.to_ndarray(format="rgb24")
 
     def _decode(self) -> Iterator[av.VideoFrame]:
-        return self._container.decode(self._stream)
+        return (frame for frame in self._container.decode(self._stream) if frame.time is not None)
 
     def _seek(self, time: float) -> None:
         """Go to the last key frame at or before ``time``."""
         assert self._stream.time_base is not None
         offset = int(max(time - TOLERANCE / self.fps, 0.0) / self._stream.time_base)
         self._container.seek(offset, stream=self._stream, backward=True)
-        self._frames = self._decode()
+        self._frames, self._ahead = self._decode(), []

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from argos_wm.checkpoint import CheckpointError, load_json
-from argos_wm.encoders.text import TextEncoder, TextFeatures
+from argos_wm.encoders.text import TextEncoder, TextFeatures, something_said
 
 PREFIX = "dinotxt:"
 ENTRY = "dinov3_vitl16_dinotxt_tet1280d20h24l"
@@ -56,6 +56,7 @@ class DinoTxtEncoder(TextEncoder):
         # CLIP's vocabulary ends in the end-of-text token, whose number is the largest; what follows it is padding.
         length = ids.argmax(1, keepdim=True) + 1
         mask = torch.arange(ids.shape[1], device=ids.device) < length
+        mask &= something_said(texts).to(mask.device)
         return TextFeatures(tokens * mask[..., None], mask)
 
 

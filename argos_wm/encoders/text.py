@@ -53,7 +53,12 @@ class TextEncoder(ABC):
 
     @abstractmethod
     def __call__(self, texts: Sequence[str]) -> TextFeatures:
-        """Features of B instructions, (B, L, dim)."""
+        """Features of B instructions, (B, L, dim); of an empty one no token is visible."""
+
+
+def something_said(texts: Sequence[str]) -> Tensor:
+    """(B, 1) bool, False for an empty text, of which tokenizers show where it begins and ends."""
+    return torch.tensor([[bool(text.strip())] for text in texts], dtype=torch.bool).view(-1, 1)
 
 
 class HashedNGramEncoder(TextEncoder):
@@ -139,7 +144,7 @@ class TransformersTextEncoder(TextEncoder):
         mask = inputs.get("attention_mask")
         if mask is None:
             mask = inputs["input_ids"] != self.tokenizer.pad_token_id
-        mask = mask.bool()
+        mask = mask.bool() & something_said(texts).to(mask.device)
         return TextFeatures(tokens * mask[..., None], mask)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from argos_wm.encoders.text import HashedNGramEncoder
 from argos_wm.flow import Parts
-from argos_wm.hierarchy import Bridge, bridge
+from argos_wm.hierarchy import Bridge, bridge, implausibility
 from argos_wm.latents import LatentState, patch_cells
 from argos_wm.memory import MemoryTokens
 from argos_wm.sampler import SamplerConfig
@@ -115,6 +115,26 @@ def test_ways_to_a_goal_are_drawn_and_compared_without_an_absent_camera() -> Non
     assert torch.allclose(a.spread, b.spread, atol=1e-4) and (a.spread > 0).all()
 
 
+def test_ways_are_compared_without_joints_that_are_not_there() -> None:
+    model, states = toy_model(), [a_state(seed) for seed in range(4)]
+    way = LatentState.stack(states)
+    way.time[:] = torch.arange(4) * 0.8
+    other = LatentState(way.vision, way.proprio + torch.arange(4)[:, None], way.time)
+    for felt, matters in ((NONE, False), (ALL, True)):
+        one, another = (implausibility(model, w, None, has_proprio=felt) for w in (way, other))
+        assert torch.allclose(one, another, rtol=1e-4) != matters
+    # A way to a goal is chosen among several by the same rule.
+    history, mask, *_ = inputs()
+    drawn = [
+        bridge(
+            model, LatentState(history.vision, history.proprio + off, history.time), mask, None, a_state(), 0.8,
+            torch.Generator().manual_seed(0), SamplerConfig(steps=2), candidates=9, has_proprio=NONE,
+        ).states.vision[:, :-1]
+        for off in (0.0, 5.0)
+    ]  # fmt: skip
+    assert torch.allclose(drawn[0], drawn[1], atol=1e-4)
+
+
 def test_the_two_cameras_are_told_apart() -> None:
     """Exchanging what they see exchanges nothing but that: the model knows which is which."""
     arguments, noisy, both = inputs(), noise(), torch.ones(B, 2, dtype=torch.bool)
@@ -137,6 +157,21 @@ def test_an_absent_camera_has_no_loss_and_the_other_weighs_the_same() -> None:
     assert torch.allclose(model.loss(windows, text)["vision_loss"], wrong, atol=1e-6)
     windows.target.vision[:, 2:] += 9.0
     assert torch.allclose(model.loss(windows, text)["vision_loss"], wrong, atol=1e-6)
+
+
+def test_where_there_are_no_joints_there_is_no_loss_on_them_and_elsewhere_it_has_its_weight() -> None:
+    """Half of the batch has joints; predicting that nothing changes, each loss is known."""
+    still = toy_model(replace(SMALL, objective="mean", context_noise_share=0.0, proprio_weight=3.0), scramble=False)
+    windows = toy_cache().windows(torch.tensor([3, 40]), torch.tensor([8, 8]), SMALL.history, SMALL.action_steps)
+    windows.has_proprio = torch.tensor([True, False])
+    text = HashedNGramEncoder()(["touch red"] * 2)
+    now, then = windows.history[:, -1], windows.target
+    vision, proprio = (now.vision - then.vision).square().mean(), (now.proprio - then.proprio)[0].square().mean() / 2
+    losses = still.loss(windows, text)
+    assert torch.allclose(losses["proprio_loss"], proprio, rtol=1e-4)
+    assert torch.allclose(losses["loss"], (vision + 3 * proprio) / 4, rtol=1e-4)
+    then.proprio[1] += 9.0
+    assert torch.allclose(still.loss(windows, text)["loss"], losses["loss"], rtol=1e-5)
 
 
 def test_a_goal_is_heard_and_a_masked_one_is_absent() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -85,6 +85,42 @@ def test_the_clock_of_the_history_does_not_matter() -> None:
     late = LatentState(windows.history.vision, windows.history.proprio, windows.history.time + 5.0)
     a, b = (model.sample(h, windows.history_mask, text, windows.horizon, noise=noise) for h in (windows.history, late))
     assert torch.allclose(a.vision, b.vision, atol=1e-4) and torch.allclose(b.time - a.time, torch.full((3,), 5.0))
+
+
+@pytest.mark.parametrize("shift", [None, 3.0])
+def test_sampling_and_training_have_the_shift_of_the_settings(shift: float | None) -> None:
+    """Times that the network is asked at: evenly spaced, then shifted; in training their median is, too."""
+    model, (windows, text) = toy_model(replace(SMALL, time_shift=shift, time_mean=0.0, time_std=1e-6)), batch()
+    asked: list[float] = []
+    model.dit.register_forward_pre_hook(lambda module, arguments: asked.append(float(arguments[1].mean())))
+    draw(model, text, solver="euler")
+    s = shift or 1.0
+    assert asked == pytest.approx([s * t / (1 + (s - 1) * t) for t in (1, 2 / 3, 1 / 3)], abs=1e-5)
+    asked.clear()
+    model.loss(windows, text)
+    assert asked == pytest.approx([s / (s + 1)], abs=1e-4)
+
+
+def test_some_of_what_is_remembered_has_noise_in_training() -> None:
+    def seen(**settings: float) -> LatentState:
+        torch.manual_seed(0)
+        return toy_model(replace(SMALL, **settings))._disturbed(past)
+
+    past = LatentState(torch.zeros(4000, 2, 4, 3), torch.zeros(4000, 2, 4), torch.zeros(4000, 2))
+    some = seen(context_noise=0.2, context_noise_share=0.5)
+    share = some.vision.flatten(1).any(1).float().mean()
+    assert share == pytest.approx(0.5, abs=0.05)
+    # A standard deviation drawn from 0 to 0.2 has the mean square 0.2² / 3.
+    assert some.proprio.square().mean() == pytest.approx(0.5 * 0.2**2 / 3, rel=0.1)
+    assert not seen(context_noise_share=0.0).vision.any()
+
+
+@pytest.mark.parametrize("design", ["argos", "seed"])
+def test_what_can_be_trained_is_used(design: Literal["argos", "seed"]) -> None:
+    """Several processes wait for every gradient."""
+    model, (windows, text) = toy_model(replace(SMALL, design=design)), batch()
+    model.loss(windows, text)["loss"].backward()
+    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
 def test_the_mean_predictor_ignores_noise() -> None:

@@ -120,6 +120,16 @@ def test_each_learner_moves_and_remembers_its_own_robots() -> None:
     assert torch.allclose(torch.stack(env.actions), made["action"].float(), atol=1e-3)
 
 
+def test_practice_explores_with_noise_that_lasts() -> None:
+    cfg, controller = replace(CFG, noise=0.1, noise_time_s=0.1), fresh()
+    made = practise(LineEnv(), FleetPolicy([controller]), cfg, 5, "")  # pyright: ignore[reportArgumentType]
+    states = States([made], controller)
+    noise = (made["action"].flatten(0, 1).float() - states.action).view(STEPS, N, 2)[10:]
+    assert noise.std() == pytest.approx(0.1, rel=0.2)
+    alike = (noise[1:] * noise[:-1]).mean() / noise.square().mean()
+    assert alike == pytest.approx(0.8, abs=0.1)
+
+
 def test_what_follows_broken_physics_is_no_experience() -> None:
     env = LineEnv()
     env.breaks_at = 7
@@ -229,7 +239,7 @@ def test_all_learners_begin_as_the_deployed_controller_and_figures_tell_seeds_ap
     learners = make_learners(settings, fresh())
     assert [x.name for x in learners[:4]] == ["protected.0", "protected.1", "protected.2", "unprotected.0"]
     assert all(same(x.controller, fresh()) for x in learners)
-    assert learners[3].cfg.replay == 0 and math.isinf(learners[3].cfg.radius)
+    assert learners[3].cfg.replay == 0 and learners[3].cfg.radius is None
     success = torch.ones(2 * N)
     seeds = success.clone().view(2, 3, 4)
     seeds[:, 1] = 0.0

@@ -7,6 +7,8 @@ import json
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,15 @@ def edit(folder: Path, **changes: object) -> None:
 def test_onnxruntime_computes_what_torch_does_for_any_batch(actor: StandIn, exported: Path) -> None:
     for n in (1, 2, 7, 1000):
         assert verify_export(actor, exported, observations(n, n)) < 1e-4
+    other = deepcopy(actor)
+    other.head[-1].bias.data += 1e-3  # pyright: ignore[reportAttributeAccessIssue, reportOperatorIssue]
+    with pytest.raises(DeployError, match=r"up to [\d.]+e-03 N·m, more than 1e-04"):
+        verify_export(other, exported, observations(7, 7))
+
+
+def test_every_camera_has_its_patches() -> None:
+    both = replace(MANIFEST, spec=MANIFEST.spec | {"cameras": ["front", "wrist"]})
+    assert MANIFEST.inputs["vision"] == (ROWS**2, CHANNELS) and both.inputs["vision"] == (2 * ROWS**2, CHANNELS)
 
 
 def test_the_export_is_one_network_and_its_manifest(exported: Path) -> None:

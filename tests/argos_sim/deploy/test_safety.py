@@ -30,12 +30,13 @@ def test_a_harmless_torque_passes_unchanged() -> None:
 
 
 def test_torque_never_grows_or_turns_around_and_stays_within_the_motors() -> None:
-    rng, guard = np.random.default_rng(0), SafetyGuard(MANIFEST, FREE)
-    for _ in range(500):
-        torque, position, velocity = rng.normal(0, 3, 2), rng.uniform(-2, 3, 2), rng.normal(0, 4, 2)
-        given = guard.apply(torque, position, velocity)
-        assert (np.abs(given) <= np.minimum(np.abs(torque), [2.0, 1.0]) + 1e-6).all()
-        assert (given * torque >= 0).all()
+    for settings in (FREE, SafetySettings(), SafetySettings(torque_rate=25.0)):
+        rng, guard = np.random.default_rng(0), SafetyGuard(MANIFEST, settings)
+        for _ in range(500):
+            torque, position, velocity = rng.normal(0, 3, 2), rng.uniform(-2, 3, 2), rng.normal(0, 4, 2)
+            given = guard.apply(torque, position, velocity)
+            assert (np.abs(given) <= np.minimum(np.abs(torque), [2.0, 1.0]) + 1e-6).all()
+            assert (given * torque >= 0).all()
 
 
 @pytest.mark.parametrize(("position", "sign"), [([1.0, 2.0], 1.0), ([-1.0, 0.0], -1.0), ([1.3, 2.3], 1.0)])
@@ -58,11 +59,14 @@ def test_beyond_the_velocity_limit_only_braking_is_left() -> None:
     np.testing.assert_allclose(guard.apply(np.array([-1.0, 1.0]), MIDDLE, velocity), [-1.0, 1.0])
 
 
-def test_torque_changes_no_faster_than_its_rate_and_from_rest_after_a_reset() -> None:
+def test_torque_grows_no_faster_than_its_rate_and_from_rest_after_a_reset() -> None:
     guard = SafetyGuard(MANIFEST, SafetySettings(torque_rate=10.0))
     given = [guard.apply(np.array([2.0, -1.0]), MIDDLE, STILL) for _ in range(12)]
     assert (np.abs(np.diff([STILL, *given], axis=0)) <= 0.2 + 1e-6).all()
     np.testing.assert_allclose(given[-1], [2.0, -1.0], atol=1e-6)
+    # Turned around, it falls to zero at once and grows from there.
+    np.testing.assert_allclose(guard.apply(np.array([-2.0, 1.0]), MIDDLE, STILL), [-0.2, 0.2], atol=1e-6)
+    np.testing.assert_array_equal(guard.apply(STILL, MIDDLE, STILL), 0.0)
     guard.reset()
     np.testing.assert_allclose(guard.apply(np.array([2.0, -1.0]), MIDDLE, STILL), [0.2, -0.2], atol=1e-6)
 

@@ -46,6 +46,13 @@ def test_a_ppo_that_ends_in_its_critics_warm_up_is_refused() -> None:
     require_learning(settings("task=Argos-Push-SO100-v0", "controller.ppo.iterations=0"))
 
 
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_number_that_is_none_is_named_before_any_work(value: str) -> None:
+    with pytest.raises(SettingsError, match=f"adaptation.learning.noise = {value} is not a finite number"):
+        settings(f"adaptation.learning.noise={value}")
+    assert settings("adaptation.learning.radius=null").adaptation.learning.radius is None
+
+
 def test_the_defaults_are_the_demo() -> None:
     assert settings("preset=demo") == Settings() == settings()
 

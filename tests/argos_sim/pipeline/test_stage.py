@@ -8,7 +8,7 @@ import pytest
 
 from argos_sim.pipeline.evaluate import write_metrics
 from argos_sim.pipeline.settings import Settings, SettingsError, settings_from
-from argos_sim.pipeline.stage import require_one_chain, require_stage, run_stage
+from argos_sim.pipeline.stage import require_one_chain, require_stage, run_stage, weight_files
 from argos_wm.checkpoint import CheckpointError, load_json, save_json
 
 
@@ -24,6 +24,14 @@ def test_stage_is_reused_while_its_inputs_hold(tmp_path: Path) -> None:
     assert run_stage(tmp_path / "s", "s", {"a": 1}, work) == first
     assert run_stage(tmp_path / "s", "s", {"a": 2}, work)["figures"] == {"figure": 2}
     assert run_stage(tmp_path / "s", "s", {"a": 2}, work, overwrite=True)["figures"] == {"figure": 3}
+
+
+def test_what_a_stage_made_for_others_are_its_weights(tmp_path: Path) -> None:
+    """A trained encoder's folder holds its decoder, its curves and the training of its parts, too."""
+    for name in ("encoder.json", "vision.safetensors", "stage.json", "checkpoint.safetensors", "curves.jsonl"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "proprio").mkdir()
+    assert [file.name for file in weight_files(tmp_path)] == ["vision.safetensors", "encoder.json"]
 
 
 def test_interrupted_stage_keeps_its_checkpoints_and_its_time(tmp_path: Path) -> None:

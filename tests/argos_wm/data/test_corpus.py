@@ -53,6 +53,17 @@ def test_every_kind_becomes_windows_with_its_words(with_pictures: Path, tmp_path
     assert few["rows"] + sum(few["failed"].values()) == 3
 
 
+def test_a_source_of_which_nothing_could_be_used_is_tried_again(tmp_path: Path) -> None:
+    cfg, folder = kinetics(tmp_path / "kinetics"), tmp_path / "latents"
+    (video,) = (tmp_path / "kinetics").rglob("*.mp4")
+    there = video.rename(tmp_path / "elsewhere.mp4")
+    for _ in range(2):
+        with pytest.raises(DatasetError, match="Nothing in .* could be used: 2 missing video"):
+            encode_source(cfg, encode, 16, SPEC, folder)
+    there.rename(video)
+    assert encode_source(cfg, encode, 16, SPEC, folder)["rows"] == 11
+
+
 def test_mistakes_are_sentences_and_nothing_is_written(with_pictures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "latents"
     cases = [

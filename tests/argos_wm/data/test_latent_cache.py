@@ -35,6 +35,15 @@ def test_a_window_holds_what_was_is_and_will_be() -> None:
     assert windows.actions[0, :, 0].tolist() == pytest.approx([0.425, 0.465], abs=1e-5)
 
 
+def test_actions_of_a_window_far_into_a_long_recording_are_exact() -> None:
+    cache = toy_cache(episodes=2000)
+    cache.actions = 100 + torch.rand(cache.actions.shape, generator=torch.Generator().manual_seed(0))
+    cache.__post_init__()
+    at = torch.tensor([len(cache.actions) - 31 + 10])
+    windows = cache.windows(at, torch.tensor([2]), HISTORY, 2)
+    assert torch.allclose(windows.actions[0], cache.actions[[int(at), int(at) + 1]], atol=1e-4)
+
+
 def test_states_before_the_start_are_masked_and_never_another_episodes() -> None:
     cache = toy_cache()
     windows = cache.windows(torch.tensor([31, 38, 39]), torch.tensor([8, 8, 8]), HISTORY, 2)

@@ -184,6 +184,12 @@ def test_a_dataset_on_the_hub_is_fetched_file_by_file_and_its_videos_are_not_kep
     assert sum(p.stat().st_size for p in (tmp_path / "datasets--robots--set" / "blobs").iterdir()) < 100_000
     for a, b in zip(seen, clips(v3), strict=True):
         np.testing.assert_array_equal(a.images, b.images)
+    for name in files.names("videos"):
+        files.path(name)  # now as the user's own download
+    kept = len(list(tmp_path.rglob("*.mp4")))
+    again = DatasetFiles("robots/set", "me/plain", endpoint=hub, cache=tmp_path)
+    assert len(list(RobotClips(again, "front", CONFIG))) == len(seen)
+    assert len(list(tmp_path.rglob("*.mp4"))) == kept > 0, "what was there before is the user's"
     with pytest.raises(DatasetError, match="The hub has no dataset robots/other that you may see"):
         RobotClips(DatasetFiles("robots/other", endpoint=hub, cache=tmp_path), "front", CONFIG)
     with pytest.raises(DatasetError, match="no LeRobot dataset"):

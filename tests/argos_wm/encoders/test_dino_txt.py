@@ -56,6 +56,7 @@ def checkout(folder: Path, weights: object) -> str:
 def test_tokens_come_with_their_padding_masked(tmp_path: Path) -> None:
     table = torch.randn(52, 20)
     encoder = load_text_encoder(checkout(tmp_path, {"table": table}))
+    assert encoder(["block", ""]).mask.any(1).tolist() == [True, False]
     features = encoder(["touch the red block", "block"])
     assert encoder.dim == 20 and features.tokens.shape == (2, 77, 20)
     assert features.mask.sum(1).tolist() == [6, 3]

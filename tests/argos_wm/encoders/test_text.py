@@ -34,6 +34,9 @@ def test_any_transformers_text_model_serves(tmp_path: Path) -> None:
     )
     transformers.BertModel(config).save_pretrained(tmp_path)
     encoder = load_text_encoder(str(tmp_path))
+    assert encoder(["touch", "", " "]).mask.any(1).tolist() == [True, False, False], (
+        "nothing said is the null condition"
+    )
     features = encoder(["touch the red block", "touch"])
     assert encoder.dim == 16 and features.tokens.shape == (2, 6, 16) and features.mask.sum(1).tolist() == [6, 3]
     assert torch.allclose(features.tokens[1, :3], encoder(["touch"]).tokens[0], atol=1e-5)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from argos_wm.checkpoint import CheckpointError
@@ -84,7 +85,7 @@ def test_a_loss_that_is_not_finite_names_its_step(tmp_path: Path) -> None:
 
 
 def test_two_micro_batches_are_one_batch_of_both(tmp_path: Path) -> None:
-    plain = LoopConfig(**{**CFG.__dict__, "ema_decay": 0.0, "steps": 4, "batch_size": 8})
+    plain = LoopConfig(**{**CFG.__dict__, "ema_decay": 0.0, "steps": 4, "batch_size": 8, "grad_clip": 1e9})
     rows = torch.randn(4, 8, 3, generator=torch.Generator().manual_seed(0))
 
     def train_on(parts: int) -> nn.Module:
@@ -97,12 +98,43 @@ def test_two_micro_batches_are_one_batch_of_both(tmp_path: Path) -> None:
             return {"loss": (forward(x).squeeze(-1) - x.sum(-1)).square().mean()}
 
         cfg = LoopConfig(**{**plain.__dict__, "micro_batches": parts})
-        return fit(module, loss_fn, cfg, tmp_path / str(parts), RunLogger(tmp_path / str(parts)), "toy")
+        trained = fit(module, loss_fn, cfg, tmp_path / str(parts), RunLogger(tmp_path / str(parts)), "toy")
+        # Adam's steps do not tell how large gradients are; what it keeps of them does.
+        kept.append(load_file(tmp_path / str(parts) / CHECKPOINT))
+        return trained
 
+    kept: list[dict[str, Tensor]] = []
     one, two = train_on(1), train_on(2)
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    moments = [name for name in kept[0] if "exp_avg" in name]
+    assert moments and all(torch.allclose(kept[0][name], kept[1][name], rtol=1e-4, atol=1e-7) for name in moments)
     with pytest.raises(ValueError, match="micro-batches of equal size"):
         LoopConfig(batch_size=8, micro_batches=3)
+
+
+def test_gradients_are_clipped_and_only_matrices_decay(tmp_path: Path) -> None:
+    def moved(**settings: float) -> tuple[nn.Linear, dict[str, Tensor]]:
+        torch.manual_seed(0)
+        module, out = nn.Linear(3, 1), tmp_path / str(len(list(tmp_path.iterdir())))
+        nn.init.ones_(module.bias)
+        cfg = LoopConfig(steps=1, warmup_steps=0, learning_rate=1e-2, ema_decay=0.0, **settings)  # pyright: ignore
+        factor = settings.pop("factor", 1.0)
+
+        def loss_fn(forward: Forward, step: int) -> dict[str, Tensor]:
+            return {"loss": 1e3 * factor * forward(torch.ones(4, 3)).mean()}
+
+        fit(module, loss_fn, cfg, out, RunLogger(out), "toy")
+        return module, load_file(out / CHECKPOINT)
+
+    (_, clipped), (_, whole) = moved(grad_clip=0.5), moved(grad_clip=1e9)
+    norms = [
+        sum(float(v.square().sum()) for name, v in kept.items() if name.endswith("exp_avg")) ** 0.5
+        for kept in (clipped, whole)
+    ]
+    # The first moment after one step is a tenth of the gradient.
+    assert norms[0] == pytest.approx(0.05, rel=1e-3) and norms[1] == pytest.approx(0.1 * 2e3, rel=1e-3)
+    (light, _), (heavy, _) = moved(weight_decay=0.0), moved(weight_decay=0.5)
+    assert torch.equal(light.bias, heavy.bias) and not torch.equal(light.weight, heavy.weight)
 
 
 def test_a_loss_without_bounds_is_found_though_its_gradient_has_them(tmp_path: Path) -> None:

@@ -166,9 +166,12 @@ def record_demonstrations(env: LatentTrackingEnv, expert: TaskExpert, root: Path
             counts["attempted"] += len(rollout.success)
             counts.update(failures(rollout))
             if not bool(rollout.success.any()):
-                raise RuntimeError(
-                    f"The expert failed in all {len(rollout.success)} environments; nothing can be recorded. "
-                    "Check the robot's torques and the blocks' places with scripts/look.py."
+                kinds = ", ".join(f"{name}: {count}" for name, count in failures(rollout).items() if count)
+                raise ValueError(
+                    f"The expert failed in all {len(rollout.success)} environments ({kinds}); nothing can be recorded. "
+                    f"Its legs end up to {100 * float(expert.motion.ik_error.max()):.1f} cm from where the fingertip "
+                    "should be: if that is much, the waypoints are out of reach, or the robot's file differs from its "
+                    "model; if not, check torques and gains. scripts/look.py shows where blocks lie."
                 )
             for episode in episodes_of(rollout):
                 if writer.episodes == episodes:

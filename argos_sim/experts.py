@@ -131,6 +131,12 @@ class TorqueExpert:
             values: (n, legs, M) values of the inverse kinematics' constraint there [rad].
             time: now, in the episode (n,) [s].
         """
+        legs = len(self._share)
+        if tips.shape[1:] != (legs, 3) or values.shape[1:] != (legs, len(self.arm.constraint)):
+            raise ValueError(
+                f"The waypoints of {legs} legs are {tuple(tips.shape)} tips and {tuple(values.shape)} values; they are "
+                f"to be (n, {legs}, 3) and (n, {legs}, {len(self.arm.constraint)})."
+            )
         arm, knots, error = self.arm, [joints], torch.zeros(len(ids), device=joints.device)
         for tip, value in zip(tips.unbind(1), values.unbind(1), strict=True):
             # From the last leg's end, so that of several postures the nearest is found.

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mujoco
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -133,6 +134,11 @@ class SerialChain:
                     f"The link {body.name} of {path} is mounted on {model.body(parent).name}, which no joint before "
                     f"{name} moves; give links without a joint to the one that they are fixed to."
                 )
+            if np.abs(joint.pos).max() > 0 or abs(abs(float(body.iquat[0])) - 1) > 1e-6:
+                raise ValueError(
+                    f"In {path} the joint {name} must lie in its link's origin (no pos), and the inertia of the link "
+                    f"{body.name} along its axes (no quat): experts know no other."
+                )
             index[body.id] = len(links)
             w, x, y, z = body.quat
             links.append(
@@ -217,6 +223,7 @@ class SerialChain:
             angles (N, L) and the remaining tip error (N,) [m].
         """
         q = start.clone()
+        constraint = constraint.reshape(-1, start.shape[1])  # none at all, () in a robot's file, has no columns
         rows = constraint.expand(len(q), -1, -1)
         damping = 1e-5 * torch.eye(3 + len(constraint), device=q.device)
         for _ in range(iterations):

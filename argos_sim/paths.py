@@ -14,6 +14,7 @@ def asset(*parts: str) -> Path:
     path = ASSETS.joinpath(*parts)
     if not path.exists():
         raise FileNotFoundError(
-            f"{path} is missing: ARGOS reads its assets from its repository; install it there with `pip install -e .`"
+            f"{path} is missing. A robot's USD is made from its MJCF by `make robot`; all else comes with the "
+            "repository, where ARGOS must be installed, with `pip install -e .`."
         )
     return path

@@ -38,7 +38,7 @@ class Workspace:
     distractor_angle: float = math.radians(50)
     """Largest bearing of the other things [rad]."""
     behind: float = 0.3
-    """How far behind the robot unused things wait, out of the picture [m]."""
+    """How far behind the robot unused things wait, on the table's far edge [m]."""
 
 
 @dataclass(frozen=True)

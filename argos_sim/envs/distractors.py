@@ -2,8 +2,8 @@
 
 They stand in for what lies on a real table. A scene has them only where it is asked to, by
 ``LatentTrackingEnvCfg.distractors``; how many of them lie among the other objects is drawn at each reset, and the rest
-wait behind the robot, out of the camera's view. In the canonical picture, which encoders learn to draw, they are part
-of the background.
+wait behind the robot, where the camera sees them at the picture's upper edge if the robot does not hide them. In the
+canonical picture, which encoders learn to draw, they are part of the background.
 """
 
 # Isaac Lab's configurations are filled in later and take classes as functions.

@@ -15,6 +15,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import MISSING
+from string import Formatter
 from typing import TYPE_CHECKING
 
 import torch
@@ -127,7 +128,13 @@ class InstructionCommand(CommandTerm):
         new = (self.first_touched < 0) & (distance <= self.cfg.touch_distance)
         self.first_touched[:] = torch.where(new, nearest, self.first_touched)
         self.touched_at[:] = torch.where(new, self._env.episode_length_buf, self.touched_at)
-        self.metrics["success"][:] = self.success.float()
+        done = self.success
+        if done.shape != self.first_touched.shape or done.dtype != torch.bool:
+            raise ValueError(
+                f"{type(self).__name__}.success is {tuple(done.shape)} of {done.dtype}; it must say True or False for "
+                f"each of the {self.num_envs} environments, as ({self.num_envs},) of torch.bool."
+            )
+        self.metrics["success"][:] = done.float()
 
     def _resample_command(self, env_ids: Sequence[int] | slice) -> None:
         count = len(self.phrase[env_ids])
@@ -168,7 +175,12 @@ class InstructionCommandCfg(CommandTermCfg):
         return {f"{thing} {place}": (i, j) for (i, thing), (j, place) in pairs if thing != place}
 
     def phrasings(self) -> dict[str, list[str]]:
-        """Goal → the ways to ask for it; no text may ask for two goals."""
+        """Goal → the ways to ask for it.
+
+        Raises:
+            ValueError: the templates cannot be filled in, or say the same for two goals.
+        """
+        self._require_templates()
         names = {goal: (self.objects[i], self.places[j] if j >= 0 else "") for goal, (i, j) in self.goals().items()}
         texts = {
             goal: [text.format(object=thing, place=place) for text in self.templates]
@@ -181,3 +193,21 @@ class InstructionCommandCfg(CommandTermCfg):
                 f"The templates say {twice[0]!r} for more than one goal; name {{object}} and {{place}} in each."
             )
         return texts
+
+    def _require_templates(self) -> None:
+        if isinstance(self.templates, str) or not self.templates:
+            raise ValueError(
+                f"templates = {self.templates!r} must be a tuple of one text or more; one alone needs its comma, as in "
+                "('touch the {object} block',)."
+            )
+        known = {"object"} | ({"place"} if self.places else set())
+        for template in self.templates:
+            try:
+                fields = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+            except ValueError as error:
+                raise ValueError(f"The template {template!r} cannot be read ({error}).") from None
+            if fields - known:
+                given = " and ".join(f"{{{name}}}" for name in sorted(known))
+                raise ValueError(
+                    f"The template {template!r} has {{{sorted(fields - known)[0]}}}; this task fills in {given} only."
+                )

@@ -14,10 +14,13 @@ from argos_sim.pipeline.environment import (
     physics_identity,
     require_fitting_encoder,
     require_learning,
+    task_files,
 )
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
+from argos_wm.checkpoint import load_json, save_json
 
+TASK_FILES = "task_files.json"
 VIEW_SPREAD = 0.25
 """rad more than in the task; an encoder must also know postures that demonstrations only pass near."""
 
@@ -41,9 +44,24 @@ def collect_demos(settings: Settings) -> dict[str, Any]:
         cfg = environment_cfg(settings, settings.demos.num_envs)
         with make_environment(cfg) as env:
             expert = make_expert(env, settings.task, settings.demos.expert, settings.seed)
+            save_json(folder / TASK_FILES, task_files(settings.task))
             return record_demonstrations(env, expert, folder / "dataset", settings.demos.episodes)
 
-    return run_stage(settings.folder / "demos", "demos", inputs, work, settings.overwrite)
+    folder = settings.folder / "demos"
+    record = run_stage(folder, "demos", inputs, work, settings.overwrite)
+    changed = changed_since(folder, settings.task)
+    if changed:
+        print(f"  recorded before {', '.join(changed)} changed; overwrite=true records anew")
+    return record
+
+
+def changed_since(folder: Path, task: str) -> list[str]:
+    """The task's files that are not as they were when ``folder`` was recorded. They are not among the stage's inputs: a
+    comment that is changed must not cost what was recorded, and all that was learnt from it."""
+    if not (folder / TASK_FILES).is_file():
+        return []
+    before, now = load_json(folder / TASK_FILES), task_files(task)
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
 
 
 def collect_views(settings: Settings) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +17,7 @@ import gymnasium as gym
 from argos_sim.configs import ExpertCfg
 from argos_sim.envs.latent_tracking import CameraPresets, LatentTrackingEnvCfg, PhysicsPresets
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv, wrong_encoder
+from argos_sim.paths import ROOT
 from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.platform import launch, prepare
 from argos_wm.encoders.state import StateEncoder
@@ -49,8 +53,31 @@ def require_learning(settings: Settings) -> None:
 
 
 def _load(entry_point: str) -> Any:
+    """What a task's entry point names."""
     module, name = entry_point.split(":")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(
+            f"The task needs {name} in {module.replace('.', '/')}.py, whose name is the task's in lower case, as one "
+            f"word: {error}. ARGOS_TRACEBACK=1 shows where."
+        ) from error
+
+
+def task_files(task: str) -> dict[str, str]:
+    """SHA-256 of each file that says what a task is and how its expert does it: those in ``tasks/`` that its classes
+    are from, its robot's, and the robot's model."""
+    spec = task_spec(task)
+    cfg = _load(spec.kwargs["env_cfg_entry_point"])()
+    classes = (*type(cfg).__mro__, *_load(spec.kwargs["expert_entry_point"]).__mro__)
+    modules = {c.__module__ for c in classes if c.__module__.startswith("tasks.")}
+    modules |= {f"{type(cfg).__module__.rpartition('.')[0]}.robot"} & set(sys.modules)
+    files = {Path(str(sys.modules[name].__file__)) for name in modules}
+    robot = getattr(cfg, "robot", None)
+    if robot is not None:
+        usd = Path(robot.articulation.spawn.usd_path)
+        files |= {f for f in (*usd.parent.rglob("*"), *usd.parents[1].glob("*.xml")) if f.is_file()}
+    return {os.path.relpath(f, ROOT): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)}
 
 
 def environment_cfg(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 import tasks  # noqa: F401
 from argos_sim.configs import ExpertCfg
-from argos_sim.demos import expert_rollout
+from argos_sim.demos import expert_rollout, record_demonstrations
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.mdp.events import write_joints
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
@@ -31,6 +32,25 @@ def test_expert_touches_the_named_block_first(env: LatentTrackingEnv) -> None:
     assert rollout.success.float().mean() >= 0.95
     frames = env.max_episode_length // env.cfg.rates.control_per_frame
     assert rollout.images.shape == (frames, N, 3, 64, 64)
+
+
+def test_mistakes_in_a_task_end_in_a_sentence(
+    env: LatentTrackingEnv, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    expert, every = make_expert(env, TASK, ExpertCfg(), 0), torch.arange(N)
+    tips, values = expert.waypoints(every)
+    with monkeypatch.context() as patch:
+        patch.setattr(expert, "waypoints", lambda ids: (tips.repeat(1, 2, 1), values))
+        with pytest.raises(ValueError, match=rf"waypoints of 1 legs are \({N}, 2, 3\) tips"):
+            expert.begin(every)
+    done = type(env.instruction)
+    for wrong in (torch.ones(N, 1, dtype=torch.bool), torch.ones(N)):
+        monkeypatch.setattr(done, "success", property(lambda _, wrong=wrong: wrong))
+        with pytest.raises(ValueError, match=rf"TouchCommand.success is .* as \({N},\) of torch.bool"):
+            env.instruction._update_metrics()
+    monkeypatch.setattr(done, "success", property(lambda _: torch.zeros(N, dtype=torch.bool)))
+    with pytest.raises(ValueError, match=rf"failed in all {N} .*failed_.*: \d+.* up to [\d.]+ cm from where"):
+        record_demonstrations(env, expert, tmp_path / "dataset", 1)
 
 
 def test_an_episode_that_physics_broke_is_no_demonstration_and_leaves_the_next_whole(

@@ -57,6 +57,20 @@ def test_tip_gravity_and_inertia_are_mujocos(robot: Robot, mjcf: Path) -> None:
         assert inertia[i].numpy() == pytest.approx(full - armature, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    "change", [('type="hinge"', 'type="hinge" pos="0 0.02 0"'), ("<inertial ", '<inertial quat="0.9 0.1 0 0" ')]
+)
+def test_a_model_that_experts_would_misread_is_refused(tmp_path: Path, change: tuple[str, str]) -> None:
+    model = """<mujoco><worldbody><body name="base"><geom size=".01"/><body name="link" pos="0 0 .1">
+        <inertial pos="0 0 .05" mass="1" diaginertia=".01 .02 .025"/><joint name="a" type="hinge" axis="1 0 0"/>
+        <site name="tip" pos="0 0 .1"/></body></body></worldbody></mujoco>"""
+    (tmp_path / "a.xml").write_text(model)
+    assert SerialChain.from_mjcf(tmp_path / "a.xml", ["a"], "tip").joints == 1
+    (tmp_path / "a.xml").write_text(model.replace(*change))
+    with pytest.raises(ValueError, match="the joint a must lie in its link's origin"):
+        SerialChain.from_mjcf(tmp_path / "a.xml", ["a"], "tip")
+
+
 @pytest.mark.parametrize("robot", [SO100, FRANKA], ids=["so100", "franka"])
 def test_jacobian_is_the_tips_derivative(robot: Robot) -> None:
     chain, joints = robot.arm("cpu").chain, anywhere(robot)

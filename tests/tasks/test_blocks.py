@@ -16,6 +16,7 @@ from argos_sim.pipeline.environment import environment_cfg, make_environment, ma
 from argos_sim.pipeline.settings import Settings
 from tasks.blocks import BLOCKS
 from tasks.push import PushCommandsCfg
+from tasks.reach import ReachCommandsCfg
 from tasks.so100.robot import BLOCK_SIZE
 from tasks.stack import StackCommandsCfg
 
@@ -51,6 +52,16 @@ def test_every_goal_is_asked_for_in_every_phrasing() -> None:
     assert len(set(texts)) == len(texts) == 24
     with pytest.raises(ValueError, match=r"push the red block aside.* more than one goal"):
         push.replace(templates=("push the {object} block aside",)).phrasings()  # pyright: ignore
+    reach = ReachCommandsCfg().instruction
+    for templates, sentence in (
+        ((), "one text or more"),
+        ("touch the {object} block", "needs its comma"),
+        (("touch the {objekt} block",), r"has \{objekt\}; this task fills in \{object\} only"),
+        (("touch the {object} block at the {place}",), r"has \{place\}"),
+        (("touch the {object block",), "cannot be read"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            reach.replace(templates=templates).phrasings()  # pyright: ignore
 
 
 def test_the_expert_does_what_is_asked(task: tuple[str, LatentTrackingEnv]) -> None:

@@ -71,7 +71,7 @@ def test_tip_offset_is_the_mjcfs_site_and_ready_pose_is_above_the_table(model: m
     assert abs(x) < 0.02 and -0.35 < y < -0.15 and 0.05 < z < 0.2
 
 
-@pytest.mark.parametrize("robot", ["so100", "franka"])
+@pytest.mark.parametrize("robot", sorted(path.parent.name for path in (ASSETS / "robots").glob("*/usd")))
 def test_usd_equals_a_fresh_rebuild_and_names_no_place(tmp_path: Path, robot: str) -> None:
     build, usd = ASSETS / "robots" / "build.py", ASSETS / "robots" / robot / "usd"
     subprocess.run([sys.executable, str(build), robot, str(tmp_path / "usd")], check=True, capture_output=True)

@@ -34,7 +34,8 @@ def wrong_encoder(folder: str, encoded: Sequence[str], joints: Sequence[str]) ->
     """What to say of an encoder whose joints ``encoded`` are not the robot's."""
     return (
         f"The encoder {folder} was made for a robot with the joints {', '.join(encoded)}; this one's are "
-        f"{', '.join(joints)}. Train an encoder for it with encoder.folder=null, or name one that was."
+        f"{', '.join(joints)}. Train an encoder for it with encoder.folder=null, or name one that was "
+        "(env.perception.encoder=<run>/encoder in Isaac Lab's own commands)."
     )
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -84,6 +85,9 @@ def run_processes(script: str, processes: Iterable[tuple[str, ...]], settings: I
     """
     given = sys.argv[1:] if settings is None else list(settings)
     if {"-h", "--help"} & set(given):
+        main = sys.modules["__main__"]
+        if Path(str(main.__file__)) == Path(script):
+            main.main()  # Hydra prints the help and ends this process
         words = next(iter(processes))  # the help is the same for all
         command = [sys.executable, script, *words, *given]
         sys.exit(subprocess.run(command, env=os.environ | {WORDS: script_words()}).returncode)

@@ -124,3 +124,18 @@ class Robot:
     """See ``LatentTrackingEnvCfg``."""
     push_scale: float = 1.0
     """See ``LatentTrackingEnvCfg``."""
+
+    def __post_init__(self) -> None:
+        names, ready = tuple(self.joint_limits), tuple(self.articulation.init_state.joint_pos)
+        for what, given in (("the ready pose", ready), ("torque_limits", tuple(self.torque_limits))):
+            if given != names:
+                raise ValueError(
+                    f"The robot {self.name} has limits for the joints {', '.join(names)}, and {what} for "
+                    f"{', '.join(given)}; both need the same, in the order of state and action."
+                )
+        rows = {len(values) for values in (self.gripper.closed, self.gripper.turned, self.gripper.opened)}
+        if len(rows) > 1:
+            raise ValueError(
+                f"The gripper of the robot {self.name} has closed, turned and opened of {sorted(rows)} values; each "
+                "needs as many as Arm.constraint has rows."
+            )

@@ -25,7 +25,7 @@ from argos_sim.pipeline.environment import environment_cfg
 from argos_sim.pipeline.settings import Settings
 from argos_sim.randomization.ranges import get_ranges
 from argos_sim.rates import Rates
-from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, MJCF_PATH, READY_POSE, TIP_BODY, TIP_OFFSET
+from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, MJCF_PATH, READY_POSE, SO100, TIP_BODY, TIP_OFFSET
 from tests.tasks.robot_probe import DELAY, PAN_TORQUES, ROWS, SPEED_STEP, START_STEP, Measured, experiments, measure
 
 BACK_EMF = STALL_TORQUE / NO_LOAD_SPEED
@@ -69,6 +69,14 @@ def test_tip_offset_is_the_mjcfs_site_and_ready_pose_is_above_the_table(model: m
     mujoco.mj_forward(model, data)
     x, y, z = data.site("tip").xpos
     assert abs(x) < 0.02 and -0.35 < y < -0.15 and 0.05 < z < 0.2
+
+
+def test_a_robot_whose_parts_name_other_joints_is_refused() -> None:
+    short = {name: 1.0 for name in JOINT_NAMES[:-1]}
+    with pytest.raises(ValueError, match=r"so100 has limits for .*gripper, and torque_limits for .*wrist_roll;"):
+        replace(SO100, torque_limits=short)
+    with pytest.raises(ValueError, match=r"gripper of the robot so100 .* of \[2, 3\] values"):
+        replace(SO100, gripper=replace(SO100.gripper, closed=(0.0, 0.0)))
 
 
 @pytest.mark.parametrize("robot", sorted(path.parent.name for path in (ASSETS / "robots").glob("*/usd")))

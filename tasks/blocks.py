@@ -120,7 +120,7 @@ class BlocksEnvCfg(LatentTrackingEnvCfg):
             "radius": space.distractor_radius,
             "angle": (-space.distractor_angle, space.distractor_angle),
             "separation": space.distractor_separation,
-            "behind": space.behind,
+            "ahead": space.ahead,
         }
 
 

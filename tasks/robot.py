@@ -37,8 +37,8 @@ class Workspace:
     """Largest bearing of a block [rad]."""
     distractor_angle: float = math.radians(50)
     """Largest bearing of the other things [rad]."""
-    behind: float = 0.3
-    """How far behind the robot unused things wait, on the table's far edge [m]."""
+    ahead: float = 0.7
+    """How far ahead of the robot unused things wait, under the camera and out of its sight and the arm's reach [m]."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 They stand in for what lies on a real table. A scene has them only where it is asked to, by
 ``LatentTrackingEnvCfg.distractors``; how many of them lie among the other objects is drawn at each reset, and the rest
-wait behind the robot, where the camera sees them at the picture's upper edge if the robot does not hide them. In the
-canonical picture, which encoders learn to draw, they are part of the background.
+wait on the table's near edge, under the camera and out of its sight. In the canonical picture, which encoders learn to
+draw, they are part of the background.
 """
 
 # Isaac Lab's configurations are filled in later and take classes as functions.
@@ -47,28 +47,28 @@ SHAPES = {
 """Name → what is spawned, and the height of its centre on the table [m]."""
 
 
-def distractor_cfgs(behind: float) -> dict[str, RigidObjectCfg]:
-    """Every distractor by its name in the scene; unused ones wait ``behind`` the robot [m]."""
+def distractor_cfgs(ahead: float) -> dict[str, RigidObjectCfg]:
+    """Every distractor by its name in the scene; unused ones wait ``ahead`` of the robot [m]."""
     return {
         name: RigidObjectCfg(
             prim_path=f"{{ENV_REGEX_NS}}/{name}",
             spawn=spawn,
-            init_state=RigidObjectCfg.InitialStateCfg(pos=_waiting(i, behind, height)),
+            init_state=RigidObjectCfg.InitialStateCfg(pos=_waiting(i, ahead, height)),
         )
         for i, (name, (spawn, height)) in enumerate(SHAPES.items())
     }
 
 
-def _waiting(index: int, behind: float, height: float) -> tuple[float, float, float]:
-    return (0.1 * (index - 1), behind, height)
+def _waiting(index: int, ahead: float, height: float) -> tuple[float, float, float]:
+    return (0.1 * (index - 1), -ahead, height)
 
 
 def set_aside(env, ids: Tensor) -> None:
     """Take the distractors of environments ``ids`` off the table, where others decide what lies on it."""
     upright = torch.tensor([0.0, 0.0, 0.0, 1.0], device=env.device).expand(len(ids), 4)
-    behind = env.cfg.distractor_area["behind"]
+    ahead = env.cfg.distractor_area["ahead"]
     for i, (name, (_, height)) in enumerate(SHAPES.items()):
-        place = torch.tensor(_waiting(i, behind, height), device=env.device).expand(len(ids), 3)
+        place = torch.tensor(_waiting(i, ahead, height), device=env.device).expand(len(ids), 3)
         write_object(env, name, ids, place, upright)
 
 
@@ -80,13 +80,13 @@ def place_distractors(
     radius: tuple[float, float],
     angle: tuple[float, float],
     separation: float,
-    behind: float,
+    ahead: float,
 ) -> None:
     """Lay a drawn number of distractors in a ring sector, apart from the objects ``among`` them; belongs after those.
 
     Args:
         centre, radius, angle, separation: as for ``events.place_objects``.
-        behind: distance behind the robot at which unused ones wait [m].
+        ahead: distance ahead of the robot at which unused ones wait [m].
     """
     ids = ids_of(env, env_ids)
     n, device = len(ids), env.device
@@ -102,7 +102,7 @@ def place_distractors(
         # Equal scores give the first: any place that is free, or else the one that is nearly so.
         first = torch.where(gap > separation, 1.0, 1e-3 * gap).argmax(1)
         place = places[torch.arange(n, device=device), first]
-        waiting = torch.tensor(_waiting(i, behind, height), device=device).expand(n, 3)
+        waiting = torch.tensor(_waiting(i, ahead, height), device=device).expand(n, 3)
         laid = torch.cat([place, waiting[:, 2:]], -1)
         position = torch.where((rank[:, i] < used)[:, None], laid, waiting)
         half = 0.5 * uniform(env, (-math.pi, math.pi), n)

@@ -267,7 +267,7 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
     distractors: bool = False
     """Put objects into the scene that no instruction names; ``ranges`` says how many of them lie on the table."""
     distractor_area: dict = {}
-    """Where: centre, radius, angle, separation and behind of ``distractors.place_distractors``."""
+    """Where: centre, radius, angle, separation and ahead of ``distractors.place_distractors``."""
     plans_per_episode: int = 3
     """Targets of one episode; it ends one camera frame after the last is due."""
 
@@ -293,7 +293,7 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
             motors.physics_dt = self.rates.physics_dt
         objects = self.object_names()
         if self.distractors:
-            for name, thing in distractor_cfgs(self.distractor_area["behind"]).items():
+            for name, thing in distractor_cfgs(self.distractor_area["ahead"]).items():
                 setattr(self.scene, name, thing)
             area = self.distractor_area | {"among": objects}
             self.events.distractors = EventTermCfg(func=place_distractors, mode="reset", params=area)

@@ -190,7 +190,7 @@ FRANKA = Robot(
         distractor_radius=(0.28, 0.56),
         distractor_separation=0.10,
         angle=math.radians(40),
-        behind=0.35,
+        ahead=0.72,
     ),
     block_size=0.05,
     block_mass=0.14,

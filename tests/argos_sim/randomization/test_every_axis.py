@@ -14,6 +14,7 @@ import tasks  # noqa: F401
 from argos_sim.configs import ExpertCfg
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.mdp.events import write_joints, write_object
+from argos_sim.perception import CLASSES
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
 from argos_sim.pipeline.settings import Settings
 from argos_sim.randomization.dynamics import GRAVITY
@@ -143,6 +144,19 @@ def test_a_range_changes_what_it_should_and_nothing_else(trial: Trial, name: str
         assert moved and change["torque"].max() > 1e-3
         assert sensed
         assert change["blocks"].max() > 5e-4 or name == "push_force", "the arm pushes the block otherwise"
+
+
+@pytest.mark.parametrize(("trial", "count"), [(ENGINES[0], 0), (ENGINES[0], 3)], indirect=["trial"])
+def test_distractors_are_seen_where_they_lie_and_not_where_they_wait(trial: Trial, count: int) -> None:
+    """By the classes of the rendered picture, the camera moved as far as ``complete`` moves it."""
+    env, complete = trial.env, get_ranges("complete")
+    moved = {name: getattr(complete, name) for name in ("camera_position", "camera_rotation")}
+    env.set_ranges(replace(get_ranges("nominal"), **moved, distractors=(count, count)))
+    seen = []
+    for _ in range(8):
+        env.reset()
+        seen.append((env.perception.render()[1] == len(CLASSES)).any())
+    assert any(seen) == (count > 0)
 
 
 def test_the_same_episodes_are_pushed_alike_whenever_they_are_played(trial: Trial) -> None:

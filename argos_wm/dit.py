@@ -211,7 +211,7 @@ class DiT(nn.Module):
             has_cameras: (B, V) bool; where False, so is all that this camera sees.
             memory: further tokens to read.
         """
-        batch = len(history_mask)
+        batch = history_mask.shape[0]  # not len(), which an export takes for a constant
         vector = self.condition.vector(horizon, text, actions, has_actions)
         words, words_mask = _padded(*self.condition.text_tokens(text))
         states, mask = history, history_mask

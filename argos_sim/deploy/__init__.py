@@ -1,1 +1,2 @@
-"""What runs on the robot: numpy, onnxruntime and the standard library, nothing that trains (``export`` excepted)."""
+"""What runs on the robot: numpy, onnxruntime, PyYAML and the standard library, nothing that trains (``export`` and
+``traced`` excepted, which write what is run)."""

@@ -1,92 +1,94 @@
-"""Export a torch controller to the folder that ``runtime`` runs: ``controller.onnx`` and ``controller.json``.
+"""Export a policy to the folder that a robot runs: its networks as ONNX, and ``policy.yaml``.
 
-The network is any module whose ``forward`` takes vision (N, P, C), target_vision (N, P, C), proprio (N, K + 1, D)
-oldest first, target_proprio (N, D), last_action (N, J) and time_to_go (N, 1), all standardised latents or shares, and
-returns torque (N, J) [N·m], scaled and clipped.
+Each network is compared with torch on recorded data before anything is put in its place: a policy of which one file
+differs is not written.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import logging
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from argos_sim.deploy.manifest import MANIFEST_FILE, NETWORK_FILE, OUTPUT, ControllerManifest, DeployError
+from argos_sim.deploy.manifest import MANIFEST_FILE, DeployError, NetworkFile, PolicyManifest, network_file
+from argos_sim.deploy.network import Network
 from argos_sim.deploy.runtime import ControllerRuntime
+from argos_sim.deploy.traced import Traced, named, traced_controller
 from argos_sim.folders import replace_folder, temporary_folder
 
 OPSET = 18
 """ONNX operator set that torch 2.11 writes without conversion; it has LayerNormalization as one operator."""
-LARGEST_DIFFERENCE = 1e-4
-"""Between the torques of torch and of its export [N·m]; rounding makes about 1e-6."""
+BATCH = "N"
+COMPARED_AT_ONCE = 256
 
 
-def export_controller(actor: nn.Module, manifest: ControllerManifest, folder: Path | str) -> Path:
-    """Write ``actor`` and its ``manifest`` to ``folder``, whole or not at all; an earlier export is replaced.
+def export_policy(networks: Sequence[Traced], manifest: PolicyManifest, folder: Path | str) -> PolicyManifest:
+    """Write ``networks`` and their ``manifest`` to ``folder``, whole or not at all; an earlier export is replaced.
 
     Args:
-        actor: the network, on any device; it is copied, not changed.
-        manifest: its settings; ``sha256`` is filled in here.
+        networks: on any device; they are copied, not changed.
+        manifest: the settings; ``networks`` is filled in here.
         folder: the folder to make.
 
+    Returns:
+        the manifest as it was written.
+
     Raises:
-        DeployError: the manifest cannot be right, or the exported network is not what it says.
+        DeployError: the manifest cannot be right, or a network is not what it says, or is not torch's.
     """
     folder = Path(folder)
     manifest.check(folder)
-    actor = copy.deepcopy(actor).cpu().float().eval()
     temporary = temporary_folder(folder)
     try:
-        _write_onnx(actor, manifest, temporary / NETWORK_FILE)
-        digest = hashlib.sha256((temporary / NETWORK_FILE).read_bytes()).hexdigest()
-        data = replace(manifest, sha256=digest).to_json()
-        (temporary / MANIFEST_FILE).write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
+        for traced in networks:
+            traced = replace(traced, module=copy.deepcopy(traced.module).cpu().float().eval())
+            manifest = _add(traced, manifest, temporary)
+        (temporary / MANIFEST_FILE).write_text(manifest.to_yaml())
         ControllerRuntime(temporary)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     replace_folder(temporary, folder)
-    return folder
+    return manifest
 
 
-def verify_export(actor: nn.Module, folder: Path | str, observations: Mapping[str, Tensor | np.ndarray]) -> float:
-    """Largest absolute difference between torch and onnxruntime over ``observations`` [N·m].
+def export_controller(
+    actor: nn.Module, manifest: PolicyManifest, folder: Path | str, observations: dict[str, Tensor] | None = None
+) -> PolicyManifest:
+    """A policy's folder with the controller alone, compared with torch on ``observations`` or else on random ones."""
+    manifest.check(folder)
+    generator = torch.Generator().manual_seed(0)
+    shapes = manifest.inputs.items()
+    given = observations or {name: torch.randn(256, *shape, generator=generator) for name, shape in shapes}
+    return export_policy([traced_controller(actor, given)], manifest, folder)
 
-    Args:
-        actor: the network that was exported.
-        folder: the export.
-        observations: the six inputs by name, each (N, …); N may be 1,000.
 
-    Raises:
-        DeployError: it is above ``LARGEST_DIFFERENCE``.
-    """
-    runtime = ControllerRuntime(folder)
-    inputs = {name: np.asarray(observations[name], dtype=np.float32) for name in runtime.manifest.inputs}
-    device = next(actor.parameters()).device
-    training = actor.training
-    actor.eval()
-    with torch.no_grad():
-        expected = actor(**{name: torch.from_numpy(value).to(device) for name, value in inputs.items()})
-    actor.train(training)
-    difference = float(np.abs(runtime.infer(inputs) - expected.float().cpu().numpy()).max())
-    if not difference <= LARGEST_DIFFERENCE:
-        raise DeployError(
-            f"The torques of the export in {folder} differ from torch's by up to {difference:.1e} N·m, more than "
-            f"{LARGEST_DIFFERENCE:.0e}: it must not drive a robot."
-        )
-    return difference
+def difference(traced: Traced, network: Network) -> float:
+    """Largest absolute difference between torch and onnxruntime over the recorded values, in the outputs' units."""
+    largest = 0.0
+    for begin in range(0, traced.count, COMPARED_AT_ONCE):
+        inputs = traced.rows(slice(begin, begin + COMPARED_AT_ONCE))
+        with torch.no_grad():
+            expected = traced.module(**inputs)
+        found = network({name: x.numpy() for name, x in named(inputs).items()})
+        for mine, theirs in zip(found, [expected] if isinstance(expected, Tensor) else expected, strict=True):
+            largest = max(largest, float(np.abs(mine - theirs.numpy()).max()))  # a NaN is handed on by neither
+            if not np.isfinite(mine).all():
+                return float("nan")
+    return largest
 
 
 def time_inference(folder: Path | str, n: int = 1000) -> tuple[float, float]:
@@ -104,26 +106,61 @@ def time_inference(folder: Path | str, n: int = 1000) -> tuple[float, float]:
     return float(p50), float(p99)
 
 
-def _write_onnx(actor: nn.Module, manifest: ControllerManifest, path: Path) -> None:
+def _add(traced: Traced, manifest: PolicyManifest, folder: Path) -> PolicyManifest:
+    """Write one network to ``folder``, compare it, and enter it into the manifest."""
+    path = folder / network_file(traced.name)
+    _write_onnx(traced, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    inputs, outputs = _shapes(session.get_inputs()), _shapes(session.get_outputs())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    entry = NetworkFile(digest, inputs, outputs, 0.0, traced.count)
+    found = replace(manifest, networks=manifest.networks | {traced.name: entry})
+    apart = difference(traced, Network(folder, found, traced.name))
+    if not apart <= traced.tolerance:
+        raise DeployError(
+            f"The export of the {traced.name} differs from torch by up to {apart:.1e}, more than "
+            f"{traced.tolerance:.0e}: it must not drive a robot."
+        )
+    return replace(found, networks=found.networks | {traced.name: replace(entry, difference=apart)})
+
+
+def _shapes(nodes: Sequence[Any]) -> dict[str, tuple[int | str, ...]]:
+    """Sizes by name; those that vary are words."""
+    return {node.name: tuple(size if isinstance(size, int) else str(size) for size in node.shape) for node in nodes}
+
+
+def _write_onnx(traced: Traced, path: Path) -> None:
     """One self-contained file with a dynamic batch; its inputs are named as the arguments of ``forward``.
 
     A batch of 2 is traced: torch would fix a batch of 1.
     """
-    example = {name: torch.zeros(2, *shape) for name, shape in manifest.inputs.items()}
-    batch = torch.export.Dim("batch", min=1)
+    dimensions = {word: torch.export.Dim(word, min=1) for word in (BATCH, *_words(traced))}
+
+    def sizes(name: str) -> dict[int, Any]:
+        return {0: dimensions[BATCH]} | {i: dimensions[word] for i, word in traced.varying.get(name, {}).items()}
+
+    example = traced.rows(slice(0, 2))
+    shapes = {
+        name: [sizes(name)] * len(value) if isinstance(value, list) else sizes(name) for name, value in example.items()
+    }
     with torch.no_grad(), _without_remarks():
         torch.onnx.export(
-            actor,
+            traced.module,
             (),
             str(path),
             kwargs=example,
-            output_names=[OUTPUT],
+            output_names=list(traced.outputs),
             opset_version=OPSET,
-            dynamic_shapes={name: {0: batch} for name in example},
+            dynamic_shapes=shapes,
             external_data=False,
             dynamo=True,
             verbose=False,
         )
+
+
+def _words(traced: Traced) -> list[str]:
+    """Names of the dimensions that vary beside the batch."""
+    return sorted({word for sizes in traced.varying.values() for word in sizes.values()})
 
 
 @contextmanager

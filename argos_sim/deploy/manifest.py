@@ -1,36 +1,76 @@
-"""``controller.json``: what an exported controller is for, and whose latents it takes.
+"""``policy.yaml``: what an exported policy is for, whose latents it speaks, and which files it is made of.
 
-The folder holds ``controller.onnx`` and this file. Everything a robot needs to use the network rightly is here: joints
-and their order, limits, rates, history, the encoder's hash, and the SHA-256 of the network's file.
+A policy's folder holds this file and its networks as ONNX. The controller is always there; the encoders and the planner
+are where the whole policy was exported. All that a robot needs to use them rightly is here: joints and their order,
+limits, rates, history, how the planner samples, the encoder's hash, and the SHA-256 of every file. It is plain data:
+reading it runs nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-FORMAT_VERSION = 1
-NETWORK_FILE = "controller.onnx"
-MANIFEST_FILE = "controller.json"
+import yaml
+
+FORMAT_VERSION = 2
+"""1 was ``controller.json`` beside the controller alone."""
+MANIFEST_FILE, EARLIER_FILE = "policy.yaml", "controller.json"
 OUTPUT = "torque"
+CONTROLLER, VISION, PROPRIO, JOINTS = "controller", "vision", "proprio", "joints"
+PLAN_CONTEXT, PLAN_FLOW = "planner_context", "planner_flow"
+SENSES, PLANNER = (VISION, PROPRIO, JOINTS), (PLAN_CONTEXT, PLAN_FLOW)
+"""Networks of the encoders, ``joints`` being proprioception decoded, and of the planner."""
+NETWORKS = (CONTROLLER, *SENSES, *PLANNER)
 SPEC_FIELDS = ("encoder", "encoder_hash", "rows", "cols", "channels", "proprio_dim", "joint_names", "stats_hash")
 RATE_FIELDS = ("physics_hz", "control_hz", "camera_hz", "planner_period_s")
+AGAIN = "Export the policy again."
 
 
 class DeployError(ValueError):
-    """An exported controller is missing, damaged, or does not fit."""
+    """An exported policy is missing, damaged, or does not fit."""
 
 
 @dataclass(frozen=True)
-class ControllerManifest:
-    """The settings of an exported controller, as stored in ``controller.json``."""
+class NetworkFile:
+    """One network of a policy."""
+
+    sha256: str
+    inputs: dict[str, tuple[int | str, ...]]
+    """Shape of each input by its name; what may vary is a word, such as ``N`` for the batch."""
+    outputs: dict[str, tuple[int | str, ...]]
+    difference: float
+    """Largest absolute difference from torch over the data that it was exported with, in the outputs' units."""
+    compared: int
+    """Rows of that data."""
+
+
+@dataclass(frozen=True)
+class PlannerSettings:
+    """How the planner is asked, beside its networks; see ``argos_wm.sampler.SamplerConfig``."""
+
+    history: tuple[float, ...]
+    """Offsets of the states that it remembers [s], oldest first, ending in 0."""
+    text: dict[str, Any]
+    """The text encoder: ``kind`` and what that needs."""
+    steps: int
+    solver: str
+    guidance_scale: float
+    guidance_interval: tuple[float, float]
+    temperature: float
+    shift: float
+    """Of the flow's times toward noise."""
+
+
+@dataclass(frozen=True)
+class PolicyManifest:
+    """The settings of an exported policy, as stored in ``policy.yaml``."""
 
     spec: dict[str, Any]
-    """``LatentSpec.to_json()`` of the latents that it takes."""
+    """``LatentSpec.to_json()`` of the latents that its parts share."""
     joint_names: tuple[str, ...]
     """J joints, in the order of the torques."""
     joint_limits: tuple[tuple[float, float], ...]
@@ -45,19 +85,21 @@ class ControllerManifest:
     """K, past proprioceptive latents beside the current one, one a control step."""
     action_scale: tuple[float, ...]
     """Torque of an action of 1 [N·m]; ``last_action`` is the last torque divided by it."""
+    image_size: int = 0
+    """Side of the square picture that the vision encoder takes [pixels]; 0 where it was not exported."""
+    planner: PlannerSettings | None = None
+    """None where the planner was not exported."""
+    networks: dict[str, NetworkFile] = field(default_factory=dict)
+    """By their names in ``NETWORKS``; each is the file ``<name>.onnx``. Filled in by the export."""
+    licences: dict[str, str] = field(default_factory=dict)
+    """Of what the weights were made from, such as the vision encoder."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """Settings of the run that trained the controller."""
     format_version: int = FORMAT_VERSION
-    sha256: str = ""
-    """Of ``controller.onnx``; filled in by the export."""
-    encoder_hash: str = field(default="")
-    """Hash of the encoders' weights, the same as in ``spec``."""
-
-    def __post_init__(self) -> None:
-        if not self.encoder_hash:
-            object.__setattr__(self, "encoder_hash", self.spec.get("encoder_hash", ""))
 
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each input of the network without its batch dimension, in the order of its arguments."""
+        """Shape of each input of the controller without its batch dimension, in the order of its arguments."""
         cameras = len(self.spec.get("cameras", ("front",)))  # of specs written when there was but one
         patches, channels = cameras * self.spec["rows"] * self.spec["cols"], self.spec["channels"]
         dim, joints = self.spec["proprio_dim"], len(self.joint_names)
@@ -70,10 +112,11 @@ class ControllerManifest:
             "time_to_go": (1,),
         }
 
-    def to_json(self) -> dict[str, Any]:
-        """What is stored, with the network's inputs and output spelled out for other readers."""
-        shapes = {name: ["N", *shape] for name, shape in self.inputs.items()}
-        return asdict(self) | {"inputs": shapes, "output": {OUTPUT: ["N", len(self.joint_names)]}}
+    def to_yaml(self) -> str:
+        """What is stored."""
+        # Lists of numbers on one line each.
+        plain = _lists(asdict(self))
+        return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
     def check(self, source: Path | str) -> None:
         """Raise ``DeployError`` naming the first field that cannot be right."""
@@ -88,7 +131,7 @@ class ControllerManifest:
         if not problems:
             problems = self._problems_of_values()
         if problems:
-            raise DeployError(f"{source}: {problems[0]}. Export the controller again.")
+            raise DeployError(f"{source}: {problems[0]}. {AGAIN}")
 
     def _problems_of_values(self) -> list[str]:
         positive = {
@@ -102,61 +145,108 @@ class ControllerManifest:
             problems.append(f"joint_limits {self.joint_limits} should be (lower, upper) pairs [rad]")
         if list(self.spec["joint_names"]) != list(self.joint_names):
             problems.append(f"joint_names {self.joint_names} differ from the spec's {self.spec['joint_names']}")
-        if self.spec["encoder_hash"] != self.encoder_hash:
-            problems.append(f"encoder_hash {self.encoder_hash} differs from the spec's {self.spec['encoder_hash']}")
         if not isinstance(self.history, int) or self.history < 0:
             problems.append(f"history {self.history} should be a whole number, 0 or more")
+        unknown = [name for name in self.networks if name not in NETWORKS]
+        if unknown:
+            problems.append(f"there is no network {unknown[0]!r}; known are {', '.join(NETWORKS)}")
+        return problems + ([] if self.planner is None else self._problems_of_planner(self.planner))
+
+    @staticmethod
+    def _problems_of_planner(planner: PlannerSettings) -> list[str]:
+        problems = []
+        offsets, (low, high) = planner.history, planner.guidance_interval
+        if not _finite(offsets) or not offsets or offsets[-1] != 0 or list(offsets) != sorted(set(offsets)):
+            problems.append(f"planner.history {offsets} should rise and end in 0")
+        if planner.solver not in ("euler", "heun") or not isinstance(planner.steps, int) or planner.steps < 1:
+            problems.append(f"planner.solver {planner.solver} of {planner.steps} steps should be euler or heun of one")
+        if not _finite((planner.guidance_scale, low, high)) or not _positive((planner.shift, planner.temperature)):
+            problems.append("planner.guidance_scale, guidance_interval, temperature and shift should be finite numbers")
         return problems
 
 
-def read_manifest(folder: Path | str) -> ControllerManifest:
-    """Read and check ``controller.json``; ``DeployError`` in one sentence if it cannot be right."""
+def network_file(name: str) -> str:
+    """The file of a network within a policy's folder."""
+    return f"{name}.onnx"
+
+
+def read_manifest(folder: Path | str) -> PolicyManifest:
+    """Read and check ``policy.yaml``; ``DeployError`` in one sentence if it cannot be right."""
     path = Path(folder) / MANIFEST_FILE
     if not path.is_file():
-        raise DeployError(f"There is no exported controller at {folder}: {MANIFEST_FILE} is missing. Export one there.")
+        earlier = (Path(folder) / EARLIER_FILE).is_file()
+        why = f"it has the format 1, of {EARLIER_FILE}, which is read no more" if earlier else "policy.yaml is missing"
+        raise DeployError(f"There is no exported policy at {folder}: {why}. {AGAIN}")
     try:
-        data = json.loads(path.read_text())
-    except ValueError as error:
-        raise DeployError(
-            f"{path} is not valid JSON ({error}); it may be cut off. Export the controller again."
-        ) from None
+        data = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise DeployError(f"{path} is not valid YAML ({reason}); it may be cut off. {AGAIN}") from None
     if not isinstance(data, dict) or data.get("format_version") != FORMAT_VERSION:
         version = data.get("format_version") if isinstance(data, dict) else None
-        raise DeployError(f"{path} has the format {version} and {FORMAT_VERSION} is read. Export the controller again.")
-    missing = [f.name for f in fields(ControllerManifest) if f.name not in data]
-    missing += [name for name in ("inputs", "output") if name not in data]
-    if missing:
-        raise DeployError(f"{path} lacks {', '.join(missing)}. Export the controller again.")
-    manifest = ControllerManifest(**{f.name: _tuples(data[f.name]) for f in fields(ControllerManifest)})
+        raise DeployError(f"{path} has the format {version} and {FORMAT_VERSION} is read. {AGAIN}")
     try:
+        manifest = _made(PolicyManifest, data, path)
         manifest.check(path)
-    except (TypeError, AttributeError) as error:
-        raise DeployError(f"{path} has a value of the wrong kind ({error}). Export the controller again.") from None
-    if {name: _tuples(shape) for name, shape in data["inputs"].items()} != {
-        name: ("N", *shape) for name, shape in manifest.inputs.items()
-    }:
-        raise DeployError(f"{path}: inputs {data['inputs']} do not follow from its spec. Export the controller again.")
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
+        if isinstance(error, DeployError):
+            raise
+        raise DeployError(f"{path} has a value of the wrong kind ({error}). {AGAIN}") from None
     return manifest
 
 
-def read_network(folder: Path | str, manifest: ControllerManifest) -> bytes:
-    """The bytes of ``controller.onnx``, after comparing them with the manifest's SHA-256."""
-    path = Path(folder) / NETWORK_FILE
+def read_network(folder: Path | str, manifest: PolicyManifest, name: str) -> bytes:
+    """The bytes of a network, after comparing them with the manifest's SHA-256."""
+    path = Path(folder) / network_file(name)
+    if name not in manifest.networks:
+        raise DeployError(f"The policy at {folder} was exported without its {name}. Export the whole policy.")
     if not path.is_file():
-        raise DeployError(f"{path} is missing. Export the controller again.")
-    data = path.read_bytes()
+        raise DeployError(f"{path} is missing. {AGAIN}")
+    data, wanted = path.read_bytes(), manifest.networks[name].sha256
     digest = hashlib.sha256(data).hexdigest()
-    if digest != manifest.sha256:
+    if digest != wanted:
         raise DeployError(
             f"{path} is not the network that {MANIFEST_FILE} describes: its SHA-256 is {digest[:12]}… and "
-            f"{manifest.sha256[:12]}… is expected. Export the controller again or restore the file."
+            f"{wanted[:12]}… is expected. Export the policy again or restore the file."
         )
     return data
 
 
+def _made(kind: type, data: Any, source: Any) -> Any:
+    """A dataclass from plain values; a field that is missing or unknown is named."""
+    if not isinstance(data, dict):
+        raise DeployError(f"{source}: {data!r} should be settings by name. {AGAIN}")
+    missing = [f.name for f in fields(kind) if f.name not in data and _required(f)]
+    unknown = [str(name) for name in data if name not in {f.name for f in fields(kind)}]
+    if missing or unknown:
+        what = f"lacks {', '.join(missing)}" if missing else f"has unknown fields {', '.join(unknown)}"
+        raise DeployError(f"{source} {what}. {AGAIN}")
+    values: dict[str, Any] = {name: v if isinstance(v, dict) else _tuples(v) for name, v in data.items()}
+    if kind is PolicyManifest:
+        if values.get("planner") is not None:
+            values["planner"] = _made(PlannerSettings, values["planner"], f"{source}: planner")
+        networks = values.get("networks", {})
+        values["networks"] = {name: _made(NetworkFile, networks[name], f"{source}: {name}") for name in networks}
+    elif kind is NetworkFile:
+        for name in ("inputs", "outputs"):
+            values[name] = {key: tuple(shape) for key, shape in values[name].items()}
+    return kind(**values)
+
+
+def _required(f: Any) -> bool:
+    return f.default is MISSING and f.default_factory is MISSING
+
+
 def _tuples(value: Any) -> Any:
-    """JSON's lists as tuples, at every depth; dictionaries stay as they are."""
+    """Lists as tuples, at every depth; dictionaries stay as they are."""
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _lists(value: Any) -> Any:
+    """Tuples as lists, at every depth, as YAML has them."""
+    if isinstance(value, dict):
+        return {key: _lists(v) for key, v in value.items()}
+    return [_lists(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _finite(values: tuple[float, ...]) -> bool:

@@ -7,12 +7,11 @@ step it refuses an observation that is not finite or not of the right shape, and
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 
-from argos_sim.deploy.manifest import OUTPUT, DeployError, read_manifest, read_network
+from argos_sim.deploy.manifest import AGAIN, CONTROLLER, OUTPUT, DeployError, read_manifest
+from argos_sim.deploy.network import Network
 
 
 class ControllerRuntime:
@@ -22,18 +21,16 @@ class ControllerRuntime:
     """
 
     def __init__(self, folder: Path | str):
-        """Load an exported controller; ``DeployError`` in one sentence if its folder is not whole."""
+        """Load the controller of an exported policy; ``DeployError`` in one sentence if its folder is not whole."""
         self.manifest = read_manifest(folder)
-        network = read_network(folder, self.manifest)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        try:
-            self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own exceptions share no base class that is exported
-            reason = str(error).split("\n")[0].rstrip(".")
-            raise DeployError(f"onnxruntime cannot load the network of {folder} ({reason}). Export it again.") from None
-        self._require_network(folder)
+        self._network = Network(folder, self.manifest, CONTROLLER)
+        expected = {name: ("N", *shape) for name, shape in self.manifest.inputs.items()}
+        outputs = {OUTPUT: ("N", len(self.manifest.joint_names))}
+        if (self._network.file.inputs, self._network.file.outputs) != (expected, outputs):
+            raise DeployError(
+                f"The controller of {folder} takes {self._network.file.inputs} and gives {self._network.file.outputs}, "
+                f"and {expected} and {outputs} follow from its spec and history. {AGAIN}"
+            )
         self._scale = np.asarray(self.manifest.action_scale, dtype=np.float32)
         self.reset()
 
@@ -67,16 +64,16 @@ class ControllerRuntime:
         """
         shapes = self.manifest.inputs
         dim = shapes["proprio"][1:]
-        now = _require("proprio", proprio, dim)
+        now = require_array("proprio", proprio, dim)
         past = np.broadcast_to(now, shapes["proprio"]) if self._history is None else self._history
         history = np.concatenate([past[1:], now[None]])
         feed = {
-            "vision": _require("vision", vision, shapes["vision"]),
-            "target_vision": _require("target_vision", target_vision, shapes["target_vision"]),
+            "vision": require_array("vision", vision, shapes["vision"]),
+            "target_vision": require_array("target_vision", target_vision, shapes["target_vision"]),
             "proprio": history,
-            "target_proprio": _require("target_proprio", target_proprio, dim),
+            "target_proprio": require_array("target_proprio", target_proprio, dim),
             "last_action": self._last_action,
-            "time_to_go": _require("time_to_go", np.atleast_1d(time_to_go), (1,)),
+            "time_to_go": require_array("time_to_go", np.atleast_1d(time_to_go), (1,)),
         }
         torque = self.infer({name: value[None] for name, value in feed.items()})[0]
         if not np.isfinite(torque).all():
@@ -87,21 +84,10 @@ class ControllerRuntime:
 
     def infer(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """The network alone: batched float32 ``inputs`` by name to torque (N, J) [N·m]; nothing is checked or kept."""
-        return np.asarray(self._session.run([OUTPUT], inputs)[0])
-
-    def _require_network(self, folder: Path | str) -> None:
-        """The network's own inputs and output are those of the manifest, whatever its batch dimension is called."""
-        expected = self.manifest.inputs
-        found: dict[str, Any] = {node.name: tuple(node.shape[1:]) for node in self._session.get_inputs()}
-        outputs = {node.name: tuple(node.shape[1:]) for node in self._session.get_outputs()}
-        if found != expected or outputs != {OUTPUT: (len(self.manifest.joint_names),)}:
-            raise DeployError(
-                f"The network of {folder} takes {found} and gives {outputs}, and its manifest says {expected}. "
-                "Export the controller again."
-            )
+        return self._network(inputs)[0]
 
 
-def _require(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def require_array(name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """``value`` as float32, after checking its shape and that it is finite."""
     try:
         array = np.asarray(value, dtype=np.float32)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from argos_sim.deploy.manifest import ControllerManifest
+from argos_sim.deploy.manifest import PolicyManifest
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SafetySettings:
 class SafetyGuard:
     """Holds a controller's torques within the limits of its manifest."""
 
-    def __init__(self, manifest: ControllerManifest, settings: SafetySettings | None = None):
+    def __init__(self, manifest: PolicyManifest, settings: SafetySettings | None = None):
         self.settings = settings or SafetySettings()
         self._lower, self._upper = np.asarray(manifest.joint_limits, dtype=np.float64).T
         self._torque_limit = np.asarray(manifest.torque_limits, dtype=np.float64)

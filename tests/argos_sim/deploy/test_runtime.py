@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import subprocess
 import sys
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
-from argos_sim.deploy.export import export_controller, time_inference, verify_export
-from argos_sim.deploy.manifest import ControllerManifest, DeployError
+from argos_sim.deploy.export import difference, export_controller, export_policy, time_inference
+from argos_sim.deploy.manifest import CONTROLLER, DeployError, PolicyManifest, read_manifest
+from argos_sim.deploy.network import Network
 from argos_sim.deploy.runtime import ControllerRuntime
+from argos_sim.deploy.traced import traced_controller
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 ROWS, CHANNELS, DIM, HISTORY = 4, 16, 16, 3
-MANIFEST = ControllerManifest(
+MANIFEST = PolicyManifest(
     spec={
         "encoder": "small-vit",
         "encoder_hash": "0123456789abcdef",
@@ -91,26 +92,52 @@ def actor() -> StandIn:
 
 @pytest.fixture(scope="module")
 def exported(actor: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_controller(actor, MANIFEST, tmp_path_factory.mktemp("export") / "controller")
+    folder = tmp_path_factory.mktemp("export") / "policy"
+    export_controller(actor, MANIFEST, folder)
+    return folder
 
 
 @pytest.fixture
 def copy(exported: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(exported, tmp_path / "controller"))
+    return Path(shutil.copytree(exported, tmp_path / "policy"))
+
+
+def stored(folder: Path) -> dict:
+    return yaml.safe_load((folder / "policy.yaml").read_text())
 
 
 def edit(folder: Path, **changes: object) -> None:
-    path = folder / "controller.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    (folder / "policy.yaml").write_text(yaml.safe_dump(stored(folder) | changes))
+
+
+def tensors(n: int, seed: int) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(value) for name, value in observations(n, seed).items()}
 
 
 def test_onnxruntime_computes_what_torch_does_for_any_batch(actor: StandIn, exported: Path) -> None:
+    network = Network(exported, read_manifest(exported), CONTROLLER)
     for n in (1, 2, 7, 1000):
-        assert verify_export(actor, exported, observations(n, n)) < 1e-4
-    other = deepcopy(actor)
-    other.head[-1].bias.data += 1e-3  # pyright: ignore[reportAttributeAccessIssue, reportOperatorIssue]
-    with pytest.raises(DeployError, match=r"up to [\d.]+e-03 N·m, more than 1e-04"):
-        verify_export(other, exported, observations(7, 7))
+        assert difference(traced_controller(actor, tensors(n, n)), network) < 1e-4
+
+
+def test_a_network_that_differs_from_torch_is_not_written(actor: StandIn, tmp_path: Path) -> None:
+    class Other(StandIn):
+        def forward(
+            self,
+            vision: Tensor,
+            target_vision: Tensor,
+            proprio: Tensor,
+            target_proprio: Tensor,
+            last_action: Tensor,
+            time_to_go: Tensor,
+        ) -> Tensor:
+            torque = super().forward(vision, target_vision, proprio, target_proprio, last_action, time_to_go)
+            return torque + 1e-3 if torch.compiler.is_exporting() else torque
+
+    torch.manual_seed(0)
+    with pytest.raises(DeployError, match=r"controller differs from torch by up to [\d.]+e-0\d, more than 1e-04"):
+        export_policy([traced_controller(Other(), tensors(9, 1))], MANIFEST, tmp_path / "policy")
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_camera_has_its_patches() -> None:
@@ -118,22 +145,24 @@ def test_every_camera_has_its_patches() -> None:
     assert MANIFEST.inputs["vision"] == (ROWS**2, CHANNELS) and both.inputs["vision"] == (2 * ROWS**2, CHANNELS)
 
 
-def test_the_export_is_one_network_and_its_manifest(exported: Path) -> None:
-    assert sorted(path.name for path in exported.iterdir()) == ["controller.json", "controller.onnx"]
-    assert not exported.with_name("controller.tmp").exists()
-    data = json.loads((exported / "controller.json").read_text())
-    assert data["sha256"] == hashlib.sha256((exported / "controller.onnx").read_bytes()).hexdigest()
-    assert data["inputs"]["vision"] == ["N", 16, 16] and data["output"] == {"torque": ["N", 6]}
-    assert ControllerRuntime(exported).manifest.joint_names == JOINTS
+def test_the_export_is_a_network_and_its_manifest(exported: Path) -> None:
+    assert sorted(path.name for path in exported.iterdir()) == ["controller.onnx", "policy.yaml"]
+    assert not exported.with_name("policy.tmp").exists()
+    network = stored(exported)["networks"]["controller"]
+    assert network["sha256"] == hashlib.sha256((exported / "controller.onnx").read_bytes()).hexdigest()
+    assert network["inputs"]["vision"] == ["N", 16, 16] and network["outputs"] == {"torque": ["N", 6]}
+    assert 0 <= network["difference"] < 1e-4 and network["compared"] == 256
+    again = ControllerRuntime(exported).manifest
+    assert replace(again, networks={}) == MANIFEST, "what is stored is what was given"
 
 
 def test_a_failed_export_leaves_the_earlier_one(copy: Path) -> None:
     five_torques = StandIn()
     five_torques.head = nn.Sequential(nn.Linear(96, 5))
     before = (copy / "controller.onnx").read_bytes()
-    with pytest.raises(DeployError, match="and its manifest says"):
+    with pytest.raises(DeployError, match=r"gives \{'torque': \('N', 5\)\}, and .* follow from its spec"):
         export_controller(five_torques, MANIFEST, copy)
-    assert (copy / "controller.onnx").read_bytes() == before and not copy.with_name("controller.tmp").exists()
+    assert (copy / "controller.onnx").read_bytes() == before and not copy.with_name("policy.tmp").exists()
 
 
 def test_the_history_starts_full_of_the_first_reading_and_ends_with_the_newest(actor: StandIn, exported: Path) -> None:
@@ -190,7 +219,7 @@ def test_a_tampered_or_missing_network_is_refused(copy: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DeployError, match="is not the network that controller.json describes"):
+    with pytest.raises(DeployError, match="is not the network that policy.yaml describes"):
         ControllerRuntime(copy)
     path.unlink()
     with pytest.raises(DeployError, match="controller.onnx is missing"):
@@ -198,25 +227,47 @@ def test_a_tampered_or_missing_network_is_refused(copy: Path) -> None:
 
 
 def test_a_network_of_other_sizes_is_refused(copy: Path) -> None:
-    edit(
-        copy, history=5, inputs=json.loads((copy / "controller.json").read_text())["inputs"] | {"proprio": ["N", 6, 16]}
-    )
+    edit(copy, history=5)
+    with pytest.raises(DeployError, match="follow from its spec and history"):
+        ControllerRuntime(copy)
+    networks = stored(copy)["networks"]
+    networks["controller"]["inputs"]["proprio"] = ["N", 6, 16]
+    edit(copy, networks=networks)
     with pytest.raises(DeployError, match="takes .* and its manifest says"):
         ControllerRuntime(copy)
+
+
+PLANNER = {
+    "history": [-0.8, 0.0],
+    "text": {"kind": "hashed-ngram", "dim": 64, "max_words": 16},
+    "steps": 5,
+    "solver": "heun",
+    "guidance_scale": 1.0,
+    "guidance_interval": [0.0, 1.0],
+    "temperature": 0.3,
+    "shift": 1.0,
+}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "has the format 2 and 1 is read"),
+        ({"format_version": 3}, "has the format 3 and 2 is read"),
         ({"torque_limits": [2.94] * 5}, "torque_limits has 5 entries for 6 joints"),
         ({"torque_limits": [2.94] * 5 + [-1]}, "torque_limits .* above zero"),
         ({"joint_limits": [[1, -1]] * 6}, "joint_limits"),
-        ({"encoder_hash": "0"}, "encoder_hash 0 differs from the spec's"),
-        ({"history": 2}, "inputs .* do not follow from its spec"),
         ({"rates": {}}, "rates lacks physics_hz"),
         ({"spec": {}}, "spec lacks encoder"),
         ({"joint_limits": 3}, "wrong kind"),
+        ({"colour": "red"}, "has unknown fields colour"),
+        ({"networks": {"arm": {"sha256": "", "inputs": {}, "outputs": {}, "difference": 0, "compared": 0}}}, "'arm'"),
+        ({"networks": {"controller": {}}}, "controller lacks sha256, inputs"),
+        ({"networks": 7}, "wrong kind"),
+        ({"planner": PLANNER | {"history": [0.0, -0.8]}}, "planner.history .* should rise and end in 0"),
+        ({"planner": PLANNER | {"solver": "rk4"}}, "planner.solver rk4"),
+        ({"planner": PLANNER | {"steps": 0}}, "planner.solver heun of 0 steps"),
+        ({"planner": PLANNER | {"temperature": float("nan")}}, "temperature and shift should be finite"),
+        ({"planner": PLANNER | {"guidance_interval": [0.0]}}, "wrong kind"),
     ],
 )
 def test_a_manifest_that_cannot_be_right_names_the_field(copy: Path, changes: dict, message: str) -> None:
@@ -225,13 +276,24 @@ def test_a_manifest_that_cannot_be_right_names_the_field(copy: Path, changes: di
         ControllerRuntime(copy)
 
 
-def test_a_missing_or_cut_off_manifest_is_one_sentence(copy: Path, tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match="There is no exported controller"):
+def test_a_missing_cut_off_or_earlier_manifest_is_one_sentence(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="There is no exported policy"):
         ControllerRuntime(tmp_path / "nowhere")
-    path = copy / "controller.json"
+    (tmp_path / "controller.json").write_text("{}")
+    with pytest.raises(DeployError, match=r"it has the format 1, of controller\.json, which is read no more"):
+        ControllerRuntime(tmp_path)
+    path = copy / "policy.yaml"
     path.write_text(path.read_text()[:100])
-    with pytest.raises(DeployError, match="not valid JSON"):
+    with pytest.raises(DeployError, match="not valid YAML|has the format None"):
         ControllerRuntime(copy)
+
+
+def test_a_manifest_runs_nothing(copy: Path, tmp_path: Path) -> None:
+    path = copy / "policy.yaml"
+    path.write_text(path.read_text() + f"training: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']\n")
+    with pytest.raises(DeployError, match="not valid YAML"):
+        ControllerRuntime(copy)
+    assert not (tmp_path / "made").exists()
 
 
 def test_one_step_is_fast(exported: Path) -> None:
@@ -243,7 +305,7 @@ def test_the_runtime_imports_nothing_that_trains_and_runs_without_warnings(expor
     code = """
 import sys
 import numpy as np
-from argos_sim.deploy import robots, runtime, safety
+from argos_sim.deploy import encoders, planner, robots, runtime, safety
 controller = runtime.ControllerRuntime(sys.argv[1])
 zeros = np.zeros
 print(controller.step(zeros((16, 16)), zeros(16), zeros((16, 16)), zeros(16), 0.8).shape)

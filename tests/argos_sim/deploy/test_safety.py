@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from argos_sim.deploy.manifest import ControllerManifest
+from argos_sim.deploy.manifest import PolicyManifest
 from argos_sim.deploy.safety import SafetyGuard, SafetySettings
 
-MANIFEST = ControllerManifest(
+MANIFEST = PolicyManifest(
     spec={},
     joint_names=("a", "b"),
     joint_limits=((-1.0, 1.0), (0.0, 2.0)),

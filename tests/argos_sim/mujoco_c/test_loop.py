@@ -16,7 +16,7 @@ import torch
 import tasks  # noqa: F401
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, load_controller
 from argos_sim.deploy.export import export_controller
-from argos_sim.deploy.manifest import ControllerManifest, read_manifest
+from argos_sim.deploy.manifest import PolicyManifest, read_manifest
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.mdp.events import write_joints, write_object
 from argos_sim.mujoco_c.loop import ExportedController, Loop, PerfectTracking
@@ -52,7 +52,7 @@ def world() -> World:
 def export(encoder: StateEncoder, world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     controller = load_controller(PRETRAINED / "controller", encoder.spec, "the encoder")
     limits = tuple(controller.torque_limit.tolist())
-    manifest = ControllerManifest(
+    manifest = PolicyManifest(
         spec=encoder.spec.to_json(),
         joint_names=world.joint_names,
         joint_limits=world.joint_limits,

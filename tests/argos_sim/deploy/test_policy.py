@@ -1,0 +1,234 @@
+"""Laws of the whole policy in numpy and onnxruntime: it sees, feels, reads and plans as torch does."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from argos_sim.controller.network import Controller, ControllerConfig
+from argos_sim.deploy.encoders import EncoderRuntime, squared
+from argos_sim.deploy.export import export_policy
+from argos_sim.deploy.manifest import (
+    CONTROLLER,
+    NETWORKS,
+    SENSES,
+    DeployError,
+    PlannerSettings,
+    PolicyManifest,
+    read_manifest,
+)
+from argos_sim.deploy.planner import PlannerRuntime
+from argos_sim.deploy.text import HashedText, load_text
+from argos_sim.deploy.traced import traced_controller, traced_encoder, traced_planner
+from argos_wm.encoders.proprio import ProprioEncoder
+from argos_wm.encoders.state import StateEncoder
+from argos_wm.encoders.text import HashedNGramEncoder
+from argos_wm.encoders.vision import SmallViT, SmallViTConfig
+from argos_wm.latents import LatentState, LatentStats
+from argos_wm.sampler import SamplerConfig
+from argos_wm.world_model import WorldModel, WorldModelConfig
+
+NAMES = ("pan", "lift", "grip")
+SIZE, ROWS, STATES = 32, 4, 2
+TEXTS = ("touch the red block", "", "push the green one to the left")
+
+
+def make_encoder(cameras: tuple[str, ...] = ("front",)) -> StateEncoder:
+    torch.manual_seed(0)
+    vision = SmallViT(SmallViTConfig(image_size=SIZE, stem=(8, 16), width=32, depth=1, channels=4)).eval()
+    proprio = ProprioEncoder(3, 8)
+    stats = LatentStats.measure(
+        torch.randn(50, len(cameras) * ROWS**2, 4), proprio.encode(torch.randn(50, 6)).detach(), per_position=True
+    )
+    return StateEncoder(vision, proprio, stats, NAMES, precision="float32", cameras=cameras)
+
+
+def make_model(encoder: StateEncoder) -> WorldModel:
+    """Moved away from the initialisation, at which everything is the identity."""
+    torch.manual_seed(1)
+    config = WorldModelConfig(width=32, depth=2, context_depth=1, heads=2, precision="fp32", time_shift=1.7)
+    model = WorldModel(config, encoder.spec, HashedNGramEncoder().dim, 3)
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def pictures(count: int, cameras: int = 1) -> torch.Tensor:
+    shape = (count, 3, SIZE, SIZE) if cameras == 1 else (count, cameras, 3, SIZE, SIZE)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+
+
+def moments(encoder: StateEncoder, count: int) -> tuple[LatentState, torch.Tensor]:
+    """Histories (M, S, …) and which of their states are known."""
+    generator = torch.Generator().manual_seed(3)
+    spec = encoder.spec
+    vision = torch.randn(count, STATES, spec.patches, spec.channels, generator=generator)
+    time = torch.tensor([-0.8, 0.0]).expand(count, -1).clone()
+    known = torch.ones(count, STATES, dtype=torch.bool)
+    known[::2, 0] = False
+    return LatentState(vision, torch.randn(count, STATES, spec.proprio_dim, generator=generator), time), known
+
+
+def write(folder: Path, encoder: StateEncoder, model: WorldModel, only: tuple[str, ...] = NETWORKS) -> PolicyManifest:
+    spec = encoder.spec
+    sizes = ControllerConfig(spec.patches, spec.channels, spec.proprio_dim, 3, history=1, hidden=(32, 32))
+    controller = Controller(sizes, torch.full((3,), 2.0))
+    manifest = PolicyManifest(
+        spec=spec.to_json(),
+        joint_names=NAMES,
+        joint_limits=((-1.0, 1.0),) * 3,
+        torque_limits=(2.0,) * 3,
+        velocity_limits=(4.0,) * 3,
+        rates={"physics_hz": 200, "control_hz": 50, "camera_hz": 10, "planner_period_s": 0.8},
+        history=1,
+        action_scale=(2.0,) * 3,
+        image_size=SIZE,
+        planner=PlannerSettings(
+            history=model.config.history,
+            text={"kind": "hashed-ngram", "dim": 64, "max_words": 16},
+            shift=model.shift,
+            **asdict(SamplerConfig()),
+        ),
+    )
+    count = 6
+    observations = {name: torch.randn(count, *shape) for name, shape in manifest.inputs.items()}
+    history, known = moments(encoder, count)
+    text = HashedNGramEncoder()([TEXTS[i % 3] for i in range(count)])
+    networks = [
+        traced_controller(controller, observations),
+        *traced_encoder(encoder, pictures(count, len(encoder.cameras)), torch.randn(count, 6)),
+        *traced_planner(model, history, known, text, torch.linspace(0.1, 0.8, count)),
+    ]
+    return export_policy([x for x in networks if x.name in only], manifest, folder)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> StateEncoder:
+    return make_encoder()
+
+
+@pytest.fixture(scope="module")
+def model(encoder: StateEncoder) -> WorldModel:
+    return make_model(encoder)
+
+
+@pytest.fixture(scope="module")
+def policy(encoder: StateEncoder, model: WorldModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "policy"
+    write(folder, encoder, model)
+    return folder
+
+
+def test_the_policy_is_its_networks_and_what_is_stored_is_what_was_given(policy: Path) -> None:
+    manifest = read_manifest(policy)
+    assert set(manifest.networks) == set(NETWORKS)
+    assert {f.name for f in policy.iterdir()} == {"policy.yaml", *(f"{name}.onnx" for name in NETWORKS)}
+    assert all(network.difference < 1e-4 and network.compared == 6 for network in manifest.networks.values())
+    assert manifest.planner is not None and manifest.planner.shift == 1.7 and manifest.planner.history == (-0.8, 0.0)
+
+
+def test_it_sees_and_feels_as_the_encoder_does(policy: Path, encoder: StateEncoder) -> None:
+    runtime, images = EncoderRuntime(policy, read_manifest(policy)), pictures(3)
+    wanted = encoder.encode_vision(images).numpy()
+    for image, latents in zip(images, wanted, strict=True):
+        np.testing.assert_allclose(runtime.see(image.permute(1, 2, 0).numpy()), latents, atol=1e-4)
+    raw = torch.randn(4, 6)
+    for joints, latent in zip(raw.numpy(), encoder.encode_proprio(raw).numpy(), strict=True):
+        np.testing.assert_allclose(runtime.feel(joints), latent, atol=1e-5)
+        decoded = encoder.decode_proprio(torch.from_numpy(latent)).numpy()
+        np.testing.assert_allclose(runtime.joints(latent), decoded, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (48, 80), (97, 61), (20, 24), (32, 32)])
+def test_the_central_square_is_resampled_as_torch_does(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    side = min(shape)
+    top, left = (shape[0] - side) // 2, (shape[1] - side) // 2
+    square = torch.from_numpy(picture[top : top + side, left : left + side]).permute(2, 0, 1)[None].float()
+    wanted = torch.nn.functional.interpolate(square, (SIZE, SIZE), mode="bilinear", antialias=True)[0]
+    found = squared(picture, SIZE).astype(np.float32)
+    assert np.abs(found - wanted.permute(1, 2, 0).numpy()).max() <= 0.51, "rounded to whole numbers"
+
+
+def test_what_is_no_picture_is_refused(policy: Path) -> None:
+    runtime = EncoderRuntime(policy, read_manifest(policy))
+    for bad in (np.zeros((32, 32, 3)), np.zeros((32, 32), np.uint8), np.zeros((0, 4, 3), np.uint8)):
+        with pytest.raises(ValueError, match=r"A picture is uint8 \(H, W, 3\)"):
+            runtime.see(bad)
+    with pytest.raises(ValueError, match=r"2 picture\(s\) were given, and the policy has 1"):
+        runtime.see(*np.zeros((2, 32, 32, 3), np.uint8))
+    with pytest.raises(ValueError, match="joints holds 1 values that are NaN"):
+        runtime.feel(np.array([0, 0, 0, 0, 0, np.nan]))
+
+
+@given(st.text(max_size=120))
+@settings(max_examples=100, deadline=None)
+def test_words_are_the_same_numbers(text: str) -> None:
+    tokens, there = HashedText(64, 16)(text)
+    wanted = HashedNGramEncoder()([text])
+    np.testing.assert_allclose(tokens, wanted.tokens[0].numpy(), atol=1e-5)
+    assert np.array_equal(there, wanted.mask[0].numpy())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"solver": "euler", "steps": 3},
+        {"guidance_scale": 2.5},
+        {"guidance_scale": 0.3, "guidance_interval": (0.2, 0.6), "temperature": 1.0},
+    ],
+)
+@pytest.mark.parametrize("text", TEXTS[:2])
+def test_it_plans_as_the_world_model_does(
+    policy: Path, encoder: StateEncoder, model: WorldModel, asked: dict, text: str
+) -> None:
+    sampler = replace(SamplerConfig(), **asked)
+    manifest = read_manifest(policy)
+    assert manifest.planner is not None
+    runtime = PlannerRuntime(policy, replace(manifest, planner=replace(manifest.planner, **asked)))
+    history, known = moments(encoder, 2)
+    for row in range(2):
+        rng = np.random.default_rng(7)
+        shapes = ((1, encoder.spec.patches, 4), (1, 8))
+        noise = tuple(torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)) for shape in shapes)
+        wanted = model.sample(
+            history[row : row + 1], known[row : row + 1], HashedNGramEncoder()([text]), torch.tensor([0.6]),
+            noise=(noise[0], noise[1]), **sampler.arguments(),
+        )  # fmt: skip
+        vision, proprio = runtime.next_state(
+            history.vision[row].numpy(), history.proprio[row].numpy(), known[row].numpy(), text, 0.6,
+            np.random.default_rng(7),
+        )  # fmt: skip
+        np.testing.assert_allclose(vision, wanted.vision[0].numpy(), atol=1e-3)
+        np.testing.assert_allclose(proprio, wanted.proprio[0].numpy(), atol=1e-3)
+
+
+def test_an_unknown_text_encoder_and_missing_parts_are_refused_by_name(policy: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="text encoder .*'clip'.* is not known here"):
+        load_text({"kind": "clip"})
+    copy = Path(shutil.copytree(policy, tmp_path / "policy"))
+    manifest = read_manifest(copy)
+    networks = {k: v for k, v in manifest.networks.items() if k == "controller"}
+    with pytest.raises(DeployError, match="was exported without its vision"):
+        EncoderRuntime(copy, replace(manifest, networks=networks))
+    with pytest.raises(DeployError, match="was exported without its planner_context"):
+        PlannerRuntime(copy, replace(manifest, networks=networks))
+    (copy / "planner_flow.onnx").unlink()
+    with pytest.raises(DeployError, match="planner_flow.onnx is missing"):
+        PlannerRuntime(copy, manifest)
+
+
+def test_each_camera_has_its_own_picture(tmp_path: Path) -> None:
+    both, folder = make_encoder(("front", "wrist")), tmp_path / "policy"
+    manifest = write(folder, both, make_model(both), only=(CONTROLLER, *SENSES))
+    runtime, images = EncoderRuntime(folder, manifest), pictures(1, 2)
+    front, wrist = (image.permute(1, 2, 0).numpy() for image in images[0])
+    np.testing.assert_allclose(runtime.see(front, wrist), both.encode_vision(images)[0].numpy(), atol=1e-4)

@@ -1,8 +1,10 @@
-"""What a robot must offer to be run by a controller.
+"""What a robot must offer to be run by a policy.
 
 A driver is a class with these members in a module of its own beside this one; it imports its hardware library (lerobot
 for an SO-100) inside that module only. An SO-100's servos are driven by position or by PWM duty, so its driver turns
 torque into duty through the motor model of ``argos_sim.actuators``: duty = torque / stall torque.
+
+Times are ``time.monotonic()``'s, in seconds, of when a thing was sensed.
 """
 
 from __future__ import annotations
@@ -14,29 +16,42 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class RobotReading:
-    """What a robot senses at one time."""
+class JointReading:
+    """The joints at one time."""
 
-    joint_pos: np.ndarray
+    position: np.ndarray
     """(J,) [rad]."""
-    joint_vel: np.ndarray
+    velocity: np.ndarray
     """(J,) [rad/s]."""
-    image: np.ndarray
-    """uint8 (H, W, 3) RGB, the newest picture; the same array until the next one."""
     time: float
-    """Of the joint read-out, on a monotonic clock [s]."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture of each camera."""
+
+    pictures: tuple[np.ndarray, ...]
+    """uint8 (H, W, 3) RGB, in the order of the policy's cameras."""
+    time: float
 
 
 class Robot(Protocol):
-    """An arm with a camera, driven by torques. Joints are in the order of ``joint_names``."""
+    """An arm with a camera, driven by torques. Joints are in the order of ``joint_names``.
+
+    Two threads ask it: one for joints and torques, one for pictures.
+    """
 
     @property
     def joint_names(self) -> tuple[str, ...]:
         """J names."""
         ...
 
-    def read(self) -> RobotReading:
-        """The newest read-out; returns at once."""
+    def joints(self) -> JointReading | None:
+        """The newest read-out, or None where there is none yet; returns at once."""
+        ...
+
+    def frame(self) -> Frame | None:
+        """The newest picture, or None where there is none yet; returns at once."""
         ...
 
     def send(self, torque: np.ndarray) -> None:

@@ -81,11 +81,19 @@ class Arms:
     def step(self, command: np.ndarray) -> None:
         """One control step under commanded torques (N, J) [N·m]."""
         for _ in range(self.world.rates.decimation):
-            velocity = np.array([data.qvel[self._dofs] for data in self.data])
-            efforts = self.motors.efforts(command, velocity)
-            for model, data, effort in zip(self.models, self.data, efforts, strict=True):
-                data.qfrc_applied[self._dofs] = effort
-                mujoco.mj_step(model, data, self.world.substeps)
+            self.physics_step(command)
+        self.judge()
+
+    def physics_step(self, command: np.ndarray) -> None:
+        """One physics step under commanded torques (N, J) [N·m]; ``judge`` follows once a control step."""
+        velocity = np.array([data.qvel[self._dofs] for data in self.data])
+        efforts = self.motors.efforts(command, velocity)
+        for model, data, effort in zip(self.models, self.data, efforts, strict=True):
+            data.qfrc_applied[self._dofs] = effort
+            mujoco.mj_step(model, data, self.world.substeps)
+
+    def judge(self) -> None:
+        """Note broken physics and first touches."""
         for i, data in enumerate(self.data):
             warned = any(data.warning[k].number for k in BROKEN)
             self.broken[i] |= warned or bool(np.abs(data.qvel[self._dofs]).max() > MAX_JOINT_SPEED)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from argos_sim.envs.camera import CameraPose
+from argos_sim.paths import ASSETS, asset
 from argos_sim.rates import Rates
 
 OUTCOMES = ("touch", "move", "lift", "stack")
@@ -79,6 +80,27 @@ class World:
         """Control steps of an episode, as many as are judged in Isaac Lab."""
         return self.plans * self.rates.control_per_plan + self.rates.control_per_frame - 1
 
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, the robot's file by its place among the assets."""
+        return asdict(self) | {"mjcf": self.mjcf.relative_to(ASSETS).as_posix()}
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> World:
+        """Inverse of ``to_json``.
+
+        Raises:
+            ValueError: these values do not describe a world.
+        """
+        try:
+            values: dict[str, Any] = {name: _tuples(value) for name, value in data.items()}
+            kinds: dict[str, type] = {"placement": Placement, "goal": Goal, "camera": CameraPose, "rates": Rates}
+            values |= {k: kind(**{n: _tuples(v) for n, v in values[k].items()}) for k, kind in kinds.items()}
+            values["objects"] = {name: tuple(colour) for name, colour in values["objects"].items()}
+            values["mjcf"] = asset(*Path(values["mjcf"]).parts)
+            return World(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"This describes no world of MuJoCo's ({error}). Export the policy again.") from None
+
     @staticmethod
     def of(cfg: Any) -> World:
         """The world of a task's environment configuration; one sentence if MuJoCo's loop has no such thing."""
@@ -120,6 +142,11 @@ class World:
             substeps=cfg.newton_substeps,
             plans=cfg.plans_per_episode,
         )
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples, at every depth; dictionaries stay as they are."""
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def _goal(instruction: Any) -> Goal:

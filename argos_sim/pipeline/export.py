@@ -9,53 +9,61 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from argos_sim.actuators import per_joint
-from argos_sim.configs import ImitationConfig
-from argos_sim.controller.imitation import ImitationData
-from argos_sim.controller.network import INPUTS, Controller, load_controller
+from argos_sim.controller.network import Controller, load_controller
 from argos_sim.deploy.export import export_controller, export_policy, time_inference
 from argos_sim.deploy.manifest import CONTROLLER, PlannerSettings, PolicyManifest
 from argos_sim.deploy.planner import PlannerRuntime
+from argos_sim.deploy.simulated import WORLD_FILE
 from argos_sim.deploy.text import HASHED
 from argos_sim.deploy.traced import Traced, traced_controller, traced_encoder, traced_planner
+from argos_sim.mujoco_c.world import World
+from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.encoder import load_encoder
 from argos_sim.pipeline.environment import environment_cfg
-from argos_sim.pipeline.planner import load_cache
+from argos_sim.pipeline.play import Weights
+from argos_sim.pipeline.recorded import from_demonstrations, from_mujoco
 from argos_sim.pipeline.settings import Settings
-from argos_sim.pipeline.stage import require_stage, run_stage
+from argos_sim.pipeline.stage import RECORD, UPSTREAM, require_stage, run_stage
 from argos_sim.reporting.model_card import write_card
-from argos_wm.data.latent_cache import LatentCache
+from argos_wm.checkpoint import load_json, save_json
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import HashedNGramEncoder
 from argos_wm.planner import Planner
-from argos_wm.training.encoder import EncoderViews
 
-OBSERVATIONS, SEEN = 1000, 256
-"""Recorded observations of the controller, and recorded pictures and moments of the rest, on which the export must
-agree with torch."""
 PLANS = 50
 """Targets drawn to time the planner."""
 
 
 def export_stage(settings: Settings) -> dict[str, Any]:
-    """Write ``<run>/export``: the networks, ``policy.yaml`` and a model card."""
-    trial = require_stage(settings.folder / "controller", "trial", "train_controller.py")
-    planner = require_stage(settings.folder / "planner", "planner", "train_planner.py")
+    """Write ``<run>/export``: the networks, ``policy.yaml``, a model card, and the world that a simulated robot needs.
+
+    Of the run's weights, or of the shipped ones where the run has none.
+    """
+    own = any(
+        (settings.folder / name / RECORD).is_file() for name in UPSTREAM
+    )  # a run that is not at its end is refused
+    if own:
+        stages = (("planner", "planner", "train_planner.py"), ("controller", "trial", "train_controller.py"))
+        made_from = {folder: require_stage(settings.folder / folder, *rest)["fingerprint"] for folder, *rest in stages}
+    weights = Weights.of(settings.folder if own else PRETRAINED)
+    if not own:
+        made_from = {"weights": weights.hash()}
 
     def work(folder: Path) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
-        manifest, networks = policy_of(settings)
+        manifest, networks = policy_of(settings, weights, own)
         manifest = export_policy(networks, manifest, folder)
         write_card(folder, manifest, settings)
+        write_world(folder, settings)
         for name, network in manifest.networks.items():
             print(f"  {name}: torch and onnxruntime differ by at most {network.difference:.1e} ({network.compared})")
         p50, p99 = time_inference(folder, settings.evaluation.inference_calls)
         print(f"  one inference of the controller on one core: median {p50:.3f} ms, 99th percentile {p99:.3f} ms")
         figures = {
             "max_difference_nm": manifest.networks[CONTROLLER].difference,
-            "observations": OBSERVATIONS,
+            "observations": manifest.networks[CONTROLLER].compared,
             "inference_p50_ms": p50,
             "inference_p99_ms": p99,
             "bytes": sum(f.stat().st_size for f in folder.iterdir() if f.is_file()),
@@ -65,49 +73,47 @@ def export_stage(settings: Settings) -> dict[str, Any]:
             print(f"  one target of the planner on one core: median {figures['plan_p50_ms']:.1f} ms")
         return figures
 
-    inputs = {
-        "controller": trial["fingerprint"],
-        "planner": planner["fingerprint"],
-        "sampling": dataclasses.asdict(settings.controller.sampling),
-        "calls": settings.evaluation.inference_calls,
-    }
+    sampling = dataclasses.asdict(settings.controller.sampling)
+    inputs = made_from | {"sampling": sampling, "calls": settings.evaluation.inference_calls}
     return run_stage(settings.folder / "export", "export", inputs, work, settings.overwrite)
 
 
-def policy_of(settings: Settings) -> tuple[PolicyManifest, list[Traced]]:
-    """The run's policy: its manifest, and its networks with recorded data."""
-    encoder, planner = load_encoder(settings).to("cpu"), load_planner(settings)
-    controller = load_controller(settings.folder / "controller", encoder.spec, "the encoder")
-    cache, cfg = load_cache(settings), environment_cfg(settings, 1)
-    data = ImitationData(
-        cache, controller, lambda raw: encoder.encode_proprio(raw), cfg.rates.frames_per_plan, ImitationConfig()
-    )
-    images = EncoderViews.load(settings.folder / "views" / "views.safetensors").image_a[:SEEN]
-    frames = torch.randint(len(cache.time), (len(images),))
-    joints = encoder.decode_proprio(cache.proprio[frames].float())
+def policy_of(settings: Settings, weights: Weights, own: bool) -> tuple[PolicyManifest, list[Traced]]:
+    """A policy: its manifest, and its networks with recorded data; ``own`` says that the run has demonstrations."""
+    encoder = StateEncoder.load(weights.encoder)
+    planner = Planner.load(weights.planner, settings.controller.sampling)
+    controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
+    met = (from_demonstrations if own else from_mujoco)(settings, encoder, planner, controller)
     manifest = dataclasses.replace(
         manifest_of(settings, encoder, controller),
-        image_size=images.shape[-1],
+        image_size=met.images.shape[-1],
         licences={encoder.spec.encoder: licence_of(encoder)},
-        training=settings.to_dict(),
+        training=load_json(weights.controller / "controller.json").get("extra", {}).get("settings", {}),
     )
-    networks = [traced_controller(controller, recorded_observations(data)), *traced_encoder(encoder, images, joints)]
+    networks = [traced_controller(controller, met.observations), *traced_encoder(encoder, met.images, met.joints)]
     text = planner.text_encoder
     if not isinstance(text, HashedNGramEncoder):
         print(f"  The planner's text encoder {text.name} cannot be exported, so the planner is left out.")
         return manifest, networks
+    model = planner.world_model
     asked = PlannerSettings(
-        history=planner.world_model.config.history,
+        history=model.config.history,
         text={"kind": HASHED, "dim": text.dim, "max_words": text.max_words},
-        shift=planner.world_model.shift,
+        shift=model.shift,
         **dataclasses.asdict(planner.sampler),
     )
-    return dataclasses.replace(manifest, planner=asked), networks + recorded_plans(planner, cache, frames)
+    plans = traced_planner(model, met.history, met.known, planner.features(met.texts), met.horizon)
+    return dataclasses.replace(manifest, planner=asked), networks + plans
 
 
-def load_planner(settings: Settings) -> Planner:
-    """The run's planner on the CPU, asked as its controller asks it."""
-    return Planner.load(settings.folder / "planner", settings.controller.sampling)
+def write_world(folder: Path, settings: Settings) -> None:
+    """Write ``world.json``, with which ``SimulatedRobot`` needs no simulator of training's; not of all robots."""
+    try:
+        world = World.of(environment_cfg(settings, 1)).to_json()
+    except ValueError as error:
+        print(f"  {error} So the policy cannot be run on a simulated robot.")
+        return
+    save_json(folder / WORLD_FILE, world)
 
 
 def manifest_of(settings: Settings, encoder: StateEncoder, controller: Controller) -> PolicyManifest:
@@ -132,24 +138,6 @@ def export_trained(settings: Settings, stage: str, folder: Path) -> Controller:
     controller = load_controller(settings.folder / stage, encoder.spec, "the encoder")
     export_controller(controller, manifest_of(settings, encoder, controller), folder)
     return controller
-
-
-def recorded_observations(data: ImitationData) -> dict[str, Tensor]:
-    """Recorded observations by the names of the controller's inputs; previous actions are random."""
-    inputs, _ = data.batch(OBSERVATIONS)
-    named: dict[str, Tensor] = dict(zip(INPUTS, inputs, strict=True))
-    named["last_action"] = 2 * torch.rand_like(named["last_action"]) - 1
-    return named
-
-
-def recorded_plans(planner: Planner, cache: LatentCache, frames: Tensor) -> list[Traced]:
-    """The planner's networks with moments of demonstrations, up to a planner period ahead."""
-    frames = torch.minimum(frames, cache.end(frames) - 1)
-    model = planner.world_model
-    windows = cache.windows(frames, torch.ones_like(frames), model.config.history, model.config.action_steps)
-    text = planner.features([cache.instructions[i] for i in windows.episode.tolist()])
-    horizon = torch.empty(len(frames)).uniform_(0.1, 0.8)
-    return traced_planner(model, windows.history, windows.history_mask, text, horizon)
 
 
 def time_plans(folder: Path, manifest: PolicyManifest) -> float:

@@ -1,0 +1,130 @@
+"""A pilot on a robot with somebody watching: a line of state in the terminal, episodes, and a summary at the end."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from types import TracebackType
+
+from argos_sim.deploy.fallback import Mode
+from argos_sim.deploy.manifest import read_manifest
+from argos_sim.deploy.pilot import Pilot, PilotSettings
+from argos_sim.deploy.recorder import Recorder
+from argos_sim.deploy.simulated import WORLD_FILE, SimulatedRobot, SimulatedRobotSettings
+
+LINE_S = 0.5
+"""Between two lines of state."""
+
+
+class Watched:
+    """A simulated robot and its pilot, ended in any case."""
+
+    def __init__(self, folder: Path, seed: int = 0, log: Path | None = None, stop_file: Path | None = None) -> None:
+        self.folder, self.seed, self.log, self.stop_file = folder, seed, log, stop_file
+        self.stopped: str | None = None
+        self.pilot: Pilot | None = None
+
+    def __enter__(self) -> Watched:
+        manifest = read_manifest(self.folder)
+        simulated = SimulatedRobotSettings(image_size=manifest.image_size, seed=self.seed)
+        self.robot = SimulatedRobot(self.folder, manifest, simulated)
+        recorder = None
+        try:
+            if self.log is not None:
+                about = {"policy": str(self.folder), "rates": manifest.rates, "joints": list(manifest.joint_names)}
+                recorder = Recorder(self.log, len(manifest.joint_names), about)
+            settings = PilotSettings(stop_file=self.stop_file, seed=self.seed)
+            self.pilot = Pilot(self.folder, self.robot, settings, recorder)
+        except BaseException:
+            self.robot.close()
+            raise
+        world = json.loads((self.folder / WORLD_FILE).read_text())
+        rates = world["rates"]
+        self.episode_s = world["plans"] * rates["planner_period_s"] + 1 / rates["camera_hz"]
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.pilot is not None:
+            self.pilot.close()
+
+    def stop(self, reason: str) -> None:
+        """Stop the arm, and end soon."""
+        self.stopped = reason
+        if self.pilot is not None:
+            self.pilot.stop(reason)
+
+    def wait(self, seconds: float, show: bool) -> bool:
+        """Let the arm move; False where it was stopped."""
+        assert self.pilot is not None
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.stopped is None:
+            if self.pilot.fallback.mode == Mode.STOP:
+                self.stopped = self.pilot.fallback.reason
+            elif show:
+                print(self.line(), flush=True)
+            time.sleep(min(LINE_S, max(0.0, end - time.monotonic())))
+        return self.stopped is None
+
+    def line(self) -> str:
+        """What happens now."""
+        assert self.pilot is not None
+        found, fallback = self.pilot.figures(), self.pilot.fallback
+        why = f" ({fallback.reason})" if fallback.reason else ""
+        return (
+            f"{fallback.mode.name}{why}  steps {found['steps']:.0f}, missed {found['missed']:.0f}, "
+            f"took {found.get('took_ms_p50', math.nan):.2f} / {found.get('took_ms_p99', math.nan):.2f} ms, "
+            f"pictures {found['frames']:.0f}, targets {found['targets']:.0f}, too late {found['targets_too_late']:.0f}"
+        )
+
+    def summarise(self) -> None:
+        """Print all figures."""
+        assert self.pilot is not None
+        if self.stopped:
+            print(f"Stopped: {self.stopped}")
+        for name, value in self.pilot.figures().items():
+            print(f"  {name}: {value:.3f}" if value != int(value) else f"  {name}: {int(value)}")
+        if self.pilot.refused_because:
+            print(f"  last refused: {self.pilot.refused_because}")
+
+
+def run_text(watched: Watched, text: str, seconds: float) -> None:
+    """Ask for one thing, for some time."""
+    pilot, robot = watched.pilot, watched.robot
+    assert pilot is not None
+    robot.begin(0, text)
+    pilot.begin(text)
+    pilot.start()
+    watched.wait(seconds, show=True)
+    print("Done." if robot.success() else "Not done.")
+
+
+def run_episodes(watched: Watched, episodes: int) -> float:
+    """Judge episodes as training does, each with its own text, arm and blocks; the share in which it was done."""
+    pilot, robot, done = watched.pilot, watched.robot, 0
+    assert pilot is not None
+    for number in range(episodes):
+        text = robot.begin(number)
+        pilot.begin(text)
+        if number == 0:
+            pilot.start()
+        if not watched.wait(watched.episode_s, show=False):
+            episodes = number
+            break
+        done += robot.success()
+        print(f"episode {number + 1}: {text}: {done} of {number + 1} done", flush=True)
+    low, high = wilson(done, episodes)
+    share = done / max(1, episodes)
+    print(f"Done what was asked: {100 * share:.0f} % [{100 * low:.0f}, {100 * high:.0f}] of {episodes} episodes")
+    return share
+
+
+def wilson(done: int, of: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    if of == 0:
+        return 0.0, 1.0
+    share, weight = done / of, z * z / of
+    centre = (share + weight / 2) / (1 + weight)
+    half = z * math.sqrt(share * (1 - share) / of + weight / (4 * of)) / (1 + weight)
+    return centre - half, centre + half

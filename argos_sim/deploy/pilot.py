@@ -1,0 +1,321 @@
+"""The policy at work on a robot: a control thread with absolute deadlines, a camera thread, and a planner beside them.
+
+The control thread reads the joints, asks the controller, guards its torque and sends it, at the policy's control rate.
+The camera thread encodes pictures as they come, remembers them, and asks the planner once a planner period; the planner
+answers from a process of its own. Nobody waits for another: each takes the newest value that there is, by its time
+stamp. A target that comes after most of its time is over is not used. What is late or missing is ``fallback``'s matter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+
+from argos_sim.deploy.encoders import EncoderRuntime
+from argos_sim.deploy.fallback import Fallback, FallbackSettings, Mode
+from argos_sim.deploy.manifest import DeployError, read_manifest
+from argos_sim.deploy.planning import PlanningProcess
+from argos_sim.deploy.recorder import Recorder
+from argos_sim.deploy.robots import JointReading, Robot
+from argos_sim.deploy.runtime import ControllerRuntime
+from argos_sim.deploy.safety import SafetyGuard, SafetySettings
+
+SPIN_S = 1e-4
+"""Before a deadline the control thread waits without sleeping: a sleep may end so much late."""
+LOOK_S = 0.002
+"""How often the camera thread asks for a picture."""
+PRIORITY = 10
+"""Of the control thread among real-time threads, where the system lets it have one."""
+COUNTED = 200_000
+"""Control steps whose times are kept for ``figures``."""
+
+
+@dataclass(frozen=True)
+class PilotSettings:
+    """How a policy is run."""
+
+    fallback: FallbackSettings = field(default_factory=FallbackSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
+    least_time_to_go: float = 0.1
+    """A target that is due sooner than this when it comes is not used [s]."""
+    stop_file: Path | None = None
+    """The arm stops as soon as this file exists."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    vision: np.ndarray
+    time: float
+
+
+@dataclass(frozen=True)
+class _Target:
+    vision: np.ndarray
+    proprio: np.ndarray
+    joints: np.ndarray
+    due: float
+    number: int
+
+
+class Pilot:
+    """Runs an exported policy on a robot, until it is closed."""
+
+    def __init__(
+        self, folder: Path | str, robot: Robot, settings: PilotSettings | None = None, recorder: Recorder | None = None
+    ) -> None:
+        """Load everything; ``DeployError`` in one sentence if the policy or the robot does not fit."""
+        self.settings, self.robot, self.recorder = settings or PilotSettings(), robot, recorder
+        self.manifest = read_manifest(folder)
+        if tuple(robot.joint_names) != self.manifest.joint_names:
+            raise DeployError(f"The robot's joints are {robot.joint_names}, the policy's {self.manifest.joint_names}.")
+        self.controller = ControllerRuntime(folder)
+        self.encoders = EncoderRuntime(folder, self.manifest)
+        self.guard = SafetyGuard(self.manifest, self.settings.safety)
+        self.planning = PlanningProcess(folder, self.manifest, self.settings.seed)
+        rates = self.manifest.rates
+        self.control_dt, self.period = 1 / rates["control_hz"], rates["planner_period_s"]
+        self.frame_s = 1 / rates["camera_hz"]
+        self.fallback = Fallback(self.settings.fallback, rates["control_hz"])
+        self.text = ""
+        self._joints = len(self.manifest.joint_names)
+        self._lock = threading.Lock()  # of what begins anew together; neither thread holds it while it computes
+        self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.late, self.took, self.encoded = deque(maxlen=COUNTED), deque(maxlen=COUNTED), deque(maxlen=COUNTED)
+        self.planned: deque[float] = deque(maxlen=COUNTED)
+        self.counts = {"steps": 0, "missed": 0, "frames": 0, "targets": 0, "targets_too_late": 0, "refused": 0}
+        self.refused_because = ""
+        self.begin("")
+
+    # -- what an operator does ----------------------------------------------------------------------------------------
+
+    def begin(self, text: str) -> None:
+        """Forget the past, and do ``text`` from now on; an empty one holds the arm."""
+        with self._lock:
+            self.text, self._begun = text, time.monotonic()
+            self._seen: _Seen | None = None
+            self._target: _Target | None = None
+            self._memory: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=256)
+            self._next_plan = self._begun
+            newest = self.planning.target()
+            self._heard = 0 if newest is None else newest[0]
+            self._fresh = True
+
+    def start(self) -> None:
+        """Begin to move; until the first target is there the arm is held."""
+        sys.setswitchinterval(5e-4)  # the camera's thread must not keep the control thread waiting for 5 ms
+        gc.collect()
+        gc.freeze()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._watch, self._drive)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, reason: str) -> None:
+        """No torque, at the next control step and until ``resume``."""
+        self.fallback.stop(reason)
+
+    def resume(self) -> None:
+        """Move again after a stop, from a new beginning."""
+        self.begin(self.text)
+        self.fallback.resume()
+
+    def close(self) -> None:
+        """End all threads and the planner, then release the robot."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(2.0)
+        with contextlib.suppress(Exception):
+            self.robot.send(np.zeros(self._joints))
+        self.planning.close()
+        if self.recorder is not None:
+            self.recorder.close()
+        self.robot.close()
+
+    def figures(self) -> dict[str, float]:
+        """Counts, and medians and 99th percentiles of times [ms]: ``late`` after a deadline, ``took`` from the begin
+        of a control step to its command, ``encoded`` a picture, ``planned`` from a picture to its target."""
+        found: dict[str, float] = dict(self.counts)
+        for name in ("late", "took", "encoded", "planned"):
+            values = 1e3 * np.array(getattr(self, name))
+            if len(values):
+                found |= {
+                    f"{name}_ms_p50": float(np.median(values)),
+                    f"{name}_ms_p99": float(np.percentile(values, 99)),
+                }
+        return found
+
+    # -- the camera's thread ------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        last = 0.0
+        while not self._ended.is_set():
+            frame = self.robot.frame()
+            if frame is None or frame.time == last:
+                time.sleep(LOOK_S)
+                continue
+            last, begin = frame.time, time.perf_counter()
+            reading = self.robot.joints()
+            if frame.time < self._begun or not _sound(reading, self._joints):
+                continue
+            try:
+                vision = self.encoders.see(*frame.pictures)
+                proprio = self.encoders.feel(np.concatenate([reading.position, reading.velocity]))
+            except ValueError as error:
+                self._refuse(str(error))
+                continue
+            if not np.isfinite(vision).all():
+                self._refuse("the encoder's latents are not finite")
+                continue
+            self.encoded.append(time.perf_counter() - begin)
+            self.counts["frames"] += 1
+            with self._lock:
+                if frame.time < self._begun:
+                    continue
+                self._seen = _Seen(vision, frame.time)
+                self._memory.append((frame.time, vision, proprio))
+                self._plan(frame.time)
+
+    def _plan(self, now: float) -> None:
+        """Ask the planner, if it is time; ``now`` is the time of the newest picture."""
+        if not self.text or now < self._next_plan - self.frame_s / 2:
+            return
+        self._next_plan = max(self._next_plan + self.period, now + self.period / 2)
+        settings = self.manifest.planner
+        assert settings is not None, "a policy without planner is refused"
+        wanted = [now + offset for offset in settings.history]
+        nearest = [min(self._memory, key=lambda item, at=at: abs(item[0] - at)) for at in wanted]
+        known = [abs(item[0] - at) <= self.frame_s / 2 for item, at in zip(nearest, wanted, strict=True)]
+        vision, proprio = (np.stack([item[i] for item in nearest]) for i in (1, 2))
+        self.planning.ask(vision, proprio, np.array(known), self.text, self.period, now)
+
+    # -- the control thread -------------------------------------------------------------------------------------------
+
+    def _drive(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+        due = time.monotonic()
+        while not self._ended.is_set():
+            _wait_until(due)
+            begin = time.monotonic()
+            try:
+                self._step(begin, begin - due)
+            except Exception as error:  # whatever happened, the arm must not go on as it was told last
+                self.stop(f"{type(error).__name__}: {error}")
+                with contextlib.suppress(Exception):
+                    self.robot.send(np.zeros(self._joints))
+            due += self.control_dt
+            if time.monotonic() > due:
+                self.counts["missed"] += 1
+                due = time.monotonic()
+
+    def _step(self, now: float, late: float) -> None:
+        reading, mode = self.robot.joints(), self.fallback.mode
+        reading = reading if _sound(reading, self._joints) else None
+        self._take_target(now)
+        with self._lock:
+            seen, target, begun, fresh = self._seen, self._target, self._begun, self._fresh
+            self._fresh = False
+        if self.settings.stop_file is not None and self.settings.stop_file.exists():
+            self.stop(f"{self.settings.stop_file} is there")
+        ages = {
+            "joints": now - (begun if reading is None else reading.time),
+            "camera": now - (begun if seen is None else seen.time),
+            "plan": 0.0 if not self.text else now - (begun + self.period if target is None else target.due),
+        }
+        decided = self.fallback.decide(**ages)
+        if fresh or (decided == Mode.RUN and mode != Mode.RUN):
+            self.controller.reset()
+            self.guard.reset()
+        wanted = self._wanted(decided, reading, seen, target, now)
+        sent = self._guarded(wanted, reading)
+        self.robot.send(sent)
+        took = time.monotonic() - now
+        self.counts["steps"] += 1
+        self.late.append(late)
+        self.took.append(took)
+        if self.recorder is not None:
+            self.recorder.add(
+                time=now,
+                late=late,
+                took=took,
+                mode=int(self.fallback.mode),
+                position=np.nan if reading is None else reading.position,
+                velocity=np.nan if reading is None else reading.velocity,
+                wanted=wanted,
+                sent=sent,
+                target=np.nan if target is None else target.joints,
+                joints_age=ages["joints"],
+                camera_age=ages["camera"],
+                time_to_go=0.0 if target is None else target.due - now,
+                plan=0 if target is None else target.number,
+            )
+
+    def _take_target(self, now: float) -> None:
+        newest = self.planning.target()
+        if newest is None or newest[0] == self._heard:
+            return
+        self._heard, value = newest
+        if value["asked"] < self._begun:  # of before the present beginning
+            return
+        if value["due"] - now < self.settings.least_time_to_go:
+            self.counts["targets_too_late"] += 1
+            return
+        self.counts["targets"] += 1
+        self.planned.append(float(value["made"] - value["asked"]))
+        joints = self.encoders.joints(value["proprio"])[: self._joints]
+        with self._lock:
+            self._target = _Target(value["vision"], value["proprio"], joints, float(value["due"]), newest[0])
+
+    def _wanted(
+        self, mode: Mode, reading: JointReading | None, seen: _Seen | None, target: _Target | None, now: float
+    ) -> np.ndarray:
+        """The torque of this step, before it is guarded."""
+        if mode == Mode.RUN and reading is not None and seen is not None and target is not None:
+            try:
+                felt = self.encoders.feel(np.concatenate([reading.position, reading.velocity]))
+                to_go = max(target.due - now, self.control_dt)
+                torque = self.controller.step(seen.vision, felt, target.vision, target.proprio, to_go)
+                self.fallback.moved(torque)
+                return torque
+            except ValueError as error:
+                self._refuse(str(error))
+        held = max(mode, Mode.HOLD)
+        position, velocity = (None, None) if reading is None else (reading.position, reading.velocity)
+        return self.fallback.torque(position, velocity, self._joints, held)
+
+    def _guarded(self, wanted: np.ndarray, reading: JointReading | None) -> np.ndarray:
+        """What may be sent; where the joints are not known, no more than was sent on average lately."""
+        if reading is None:
+            limit = np.asarray(self.manifest.torque_limits)
+            return np.clip(wanted, -limit, limit)
+        return self.guard.apply(wanted, reading.position, reading.velocity)
+
+    def _refuse(self, why: str) -> None:
+        self.counts["refused"] += 1
+        self.refused_because = why
+
+
+def _sound(reading: JointReading | None, joints: int) -> TypeGuard[JointReading]:
+    """Whether a read-out can be believed."""
+    if reading is None or reading.position.shape != (joints,) or reading.velocity.shape != (joints,):
+        return False
+    return bool(np.isfinite(reading.position).all() and np.isfinite(reading.velocity).all())
+
+
+def _wait_until(due: float) -> None:
+    left = due - time.monotonic()
+    if left > SPIN_S:
+        time.sleep(left - SPIN_S)
+    while time.monotonic() < due:
+        pass

@@ -1,0 +1,118 @@
+"""The planner in a process of its own: it is asked for a target, and answers when it has one.
+
+Requests and targets are latest values: a request that a newer one overtook is never answered, and nobody waits.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from multiprocessing.context import SpawnContext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from argos_sim.deploy.exchange import Latest
+from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
+from argos_sim.deploy.planner import PlannerRuntime
+
+LONGEST_TEXT = 512
+"""Bytes of an instruction in UTF-8."""
+POLL_S = 0.002
+PATIENCE_S = 60.0
+"""How long the process may take to begin."""
+
+
+class PlanningProcess:
+    """Asks the planner, and shows its newest target."""
+
+    def __init__(self, folder: Path | str, manifest: PolicyManifest, seed: int = 0) -> None:
+        """Start the process; ``DeployError`` in one sentence if it does not begin."""
+        if manifest.planner is None:
+            raise DeployError(f"The policy at {folder} was exported without its planner. Export the whole policy.")
+        shapes, states = manifest.inputs, len(manifest.planner.history)
+        vision, proprio = shapes["vision"], shapes["target_proprio"]
+        context: SpawnContext = multiprocessing.get_context("spawn")
+        self._requests = Latest(
+            context,
+            {
+                "vision": ("f4", (states, *vision)),
+                "proprio": ("f4", (states, *proprio)),
+                "known": ("?", (states,)),
+                "text": (f"S{LONGEST_TEXT}", ()),
+                "horizon": ("f8", ()),
+                "time": ("f8", ()),
+            },
+        )
+        self._targets = Latest(
+            context,
+            {"vision": ("f4", vision), "proprio": ("f4", proprio), "asked": ("f8", ()), "due": ("f8", ())}
+            | {"made": ("f8", ())},
+        )
+        self._began = context.Event()
+        arguments = (str(folder), self._requests, self._targets, self._began, seed, os.getpid())
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        self._process.start()
+        if not self._began.wait(PATIENCE_S) or not self._process.is_alive():
+            self.close()
+            raise DeployError(f"The planner's process for {folder} did not begin.")
+
+    def ask(
+        self, vision: np.ndarray, proprio: np.ndarray, known: np.ndarray, text: str, horizon: float, now: float
+    ) -> None:
+        """Ask for the state wanted ``horizon`` seconds after ``now``, the time of the newest of the states; the other
+        arguments are those of ``PlannerRuntime.next_state``."""
+        encoded = text.encode()
+        if len(encoded) > LONGEST_TEXT or "\0" in text:
+            raise ValueError(f"An instruction has at most {LONGEST_TEXT} bytes and no zero byte.")
+        given: dict[str, Any] = {"vision": vision, "proprio": proprio, "known": known, "text": encoded}
+        self._requests.write(**given, horizon=horizon, time=now)
+
+    def target(self) -> tuple[int, dict[str, Any]] | None:
+        """Number and content of the newest target: vision (P, C), proprio (D,), and times asked, due and made."""
+        return self._targets.read()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether the process is."""
+        return self._process.is_alive()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        self._process.join(2.0)
+
+
+def _serve(folder: str, requests: Latest, targets: Latest, began: Any, seed: int, parent: int) -> None:
+    """Answer requests until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when all ends
+    planner, rng, answered = PlannerRuntime(folder, read_manifest(folder)), np.random.default_rng(seed), 0
+    began.set()
+    while os.getppid() == parent:
+        newest = requests.read()
+        if newest is None or newest[0] == answered:
+            time.sleep(POLL_S)
+            continue
+        answered, request = newest
+        try:
+            vision, proprio = planner.next_state(
+                request["vision"],
+                request["proprio"],
+                request["known"],
+                bytes(request["text"]).rstrip(b"\0").decode(errors="replace"),
+                float(request["horizon"]),
+                rng,
+            )
+        except ValueError as error:  # what was seen or felt is not finite: no target comes of it
+            print(f"The planner was asked with something wrong: {error}", flush=True)
+            continue
+        asked = float(request["time"])
+        times = {"asked": asked, "due": asked + float(request["horizon"]), "made": time.monotonic()}
+        targets.write(vision=vision, proprio=proprio, **times)

@@ -1,0 +1,114 @@
+"""Everything that a control loop does, at its rate, in a file that a torn-off plug leaves readable.
+
+``<folder>/steps.bin`` is one record after the other, of the kind that ``<folder>/steps.json`` states; a record that was
+cut off at the end is left out by ``read_steps``.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+STEPS, KIND = "steps.bin", "steps.json"
+BLOCK = 50
+"""Records that are written at once."""
+
+
+class Recorder:
+    """Writes records by a thread of its own, so that a slow disk delays nothing but the file.
+
+    Attributes:
+        problem: why nothing is written any more, such as a full disk; None while all goes well.
+    """
+
+    def __init__(self, folder: Path, joints: int, about: dict[str, Any]) -> None:
+        """Begin a file in ``folder``; ``about`` is kept beside it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.kind = step_kind(joints)
+        header = {"kind": [[name, *map(_plain, rest)] for name, *rest in self.kind.descr]} | about
+        (folder / KIND).write_text(json.dumps(header, indent=2) + "\n")
+        self._file = (folder / STEPS).open("wb", buffering=0)
+        self._block = np.zeros(BLOCK, self.kind)
+        self._filled = 0
+        self.problem: str | None = None
+        self._blocks: queue.Queue[bytes | None] = queue.Queue(maxsize=256)
+        self._thread = threading.Thread(target=self._write, daemon=True)
+        self._thread.start()
+
+    def add(self, **values: Any) -> None:
+        """One record; fields that are left out are zero."""
+        self._block[self._filled] = np.zeros((), self.kind)
+        for name, value in values.items():
+            self._block[name][self._filled] = value
+        self._filled += 1
+        if self._filled == BLOCK:
+            self._hand_over()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._hand_over()
+        self._blocks.put(None)
+        self._thread.join(5.0)
+        self._file.close()
+
+    def _hand_over(self) -> None:
+        if self._filled:
+            try:
+                self._blocks.put_nowait(self._block[: self._filled].tobytes())
+            except queue.Full:
+                self.problem = self.problem or "the disk is too slow"
+        self._filled = 0
+
+    def _write(self) -> None:
+        while (block := self._blocks.get()) is not None:
+            if self.problem is None or self.problem == "the disk is too slow":
+                try:
+                    self._file.write(block)
+                except OSError as error:
+                    self.problem = str(error)
+
+
+def step_kind(joints: int) -> np.dtype:
+    """What is known of one control step."""
+    each = ("f4", (joints,))
+    return np.dtype(
+        [
+            ("time", "f8"),  # monotonic [s]
+            ("late", "f4"),  # after its deadline [s]
+            ("took", "f4"),  # from its begin to the command [s]
+            ("mode", "u1"),
+            ("position", *each),
+            ("velocity", *each),
+            ("wanted", *each),  # torque before the guard [N·m]
+            ("sent", *each),
+            ("target", *each),  # joint positions of the target [rad]
+            ("joints_age", "f4"),
+            ("camera_age", "f4"),
+            ("time_to_go", "f4"),
+            ("plan", "u4"),  # number of the target
+        ]
+    )
+
+
+def read_steps(folder: Path) -> np.ndarray:
+    """All records of a finished or torn-off file.
+
+    Raises:
+        ValueError: there is none.
+    """
+    path = folder / KIND
+    if not path.is_file() or not (folder / STEPS).is_file():
+        raise ValueError(f"There is no recording in {folder}: {KIND} or {STEPS} is missing.")
+    fields = [(name, kind, *(tuple(x) for x in shape)) for name, kind, *shape in json.loads(path.read_text())["kind"]]
+    kind = np.dtype(fields)
+    data = (folder / STEPS).read_bytes()
+    return np.frombuffer(data[: len(data) // kind.itemsize * kind.itemsize], kind)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

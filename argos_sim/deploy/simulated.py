@@ -1,0 +1,127 @@
+"""A simulated arm behind the interface of a real one: another engine, real time, delays, noise and lost packets.
+
+MuJoCo runs in a process of its own (``argos_sim.mujoco_c.live``), so that the control loop here shares nothing with it
+but what goes over a bus.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from argos_sim.deploy.exchange import Latest
+from argos_sim.deploy.manifest import DeployError, PolicyManifest
+from argos_sim.deploy.robots import Frame, JointReading
+
+WORLD_FILE = "world.json"
+PATIENCE_S = 60.0
+"""How long the process may take to begin."""
+
+
+@dataclass(frozen=True)
+class SimulatedRobotSettings:
+    """How unlike the ideal the arm is."""
+
+    image_size: int = 64
+    seed: int = 0
+    ranges: str = "train"
+    """Preset from which each episode's bodies, motors and surfaces are drawn."""
+    read_delay_s: float = 0.005
+    """Age of a joint read-out when it arrives [s]."""
+    encoder_noise: float = 0.0008
+    """Standard deviation of a read-out [rad]: half a step of a 12-bit encoder."""
+    lost: float = 0.01
+    """Share of commands, and of read-outs, that never arrive."""
+    camera_delay_s: float = 0.03
+    """From the exposure to the picture's arrival [s]."""
+    watchdog_s: float = 0.1
+    """The motors let go where no command came for so long [s]."""
+
+
+class SimulatedRobot:
+    """See ``robots.Robot``; ``begin`` and ``success`` are what only a simulation can do."""
+
+    def __init__(self, folder: Path | str, manifest: PolicyManifest, settings: SimulatedRobotSettings) -> None:
+        """Start the process; ``DeployError`` in one sentence if the policy's folder describes no world."""
+        path = Path(folder) / WORLD_FILE
+        if not path.is_file():
+            raise DeployError(
+                f"The policy at {folder} has no {WORLD_FILE}: MuJoCo's loop cannot simulate its robot, or it was "
+                "exported for a robot alone."
+            )
+        world = json.loads(path.read_text())
+        self.joint_names = manifest.joint_names
+        context, joints, size = multiprocessing.get_context("spawn"), len(self.joint_names), settings.image_size
+        self._command = Latest(context, {"torque": ("f8", (joints,)), "time": ("f8", ())})
+        self._joints = Latest(
+            context, {"position": ("f8", (joints,)), "velocity": ("f8", (joints,)), "time": ("f8", ())}
+        )
+        self._frame = Latest(context, {"picture": ("u1", (size, size, 3)), "time": ("f8", ())})
+        self._questions, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve,
+            args=(world, settings, self._command, self._joints, self._frame, theirs),
+            daemon=True,
+        )
+        self._process.start()
+        theirs.close()
+        self._answer("its start", PATIENCE_S)
+
+    def joints(self) -> JointReading | None:
+        """See ``Robot``."""
+        newest = self._joints.read()
+        if newest is None:
+            return None
+        value = newest[1]
+        return JointReading(value["position"], value["velocity"], float(value["time"]))
+
+    def frame(self) -> Frame | None:
+        """See ``Robot``."""
+        newest = self._frame.read()
+        return None if newest is None else Frame((newest[1]["picture"],), float(newest[1]["time"]))
+
+    def send(self, torque: np.ndarray) -> None:
+        """See ``Robot``."""
+        self._command.write(torque=torque, time=time.monotonic())
+
+    def begin(self, episode: int, text: str | None = None) -> str:
+        """Another episode: arm and blocks elsewhere, another body; returns what is asked in it, ``text`` if given."""
+        texts = self._ask("texts", None)
+        if text is not None and text not in texts:
+            raise ValueError(f"{text!r} cannot be judged. Ask one of: {'; '.join(texts)}.")
+        return self._ask("begin", (episode, text))
+
+    def success(self) -> bool:
+        """Whether what was asked for is done now."""
+        return self._ask("success", None)
+
+    def close(self) -> None:
+        """See ``Robot``."""
+        self._questions.close()
+        self._process.join(2.0)
+        self._process.terminate()
+
+    def _ask(self, name: str, argument: object) -> Any:
+        self._questions.send((name, argument))
+        return self._answer(name, PATIENCE_S)
+
+    def _answer(self, what: str, seconds: float) -> Any:
+        try:
+            if self._questions.poll(seconds):
+                return self._questions.recv()
+        except (EOFError, BrokenPipeError):
+            pass
+        raise DeployError(f"The simulated robot's process ended or hung at {what}.")
+
+
+def _serve(*arguments: Any) -> None:
+    """In the process: everything heavy is imported there."""
+    from argos_sim.mujoco_c.live import serve
+
+    serve(*arguments)

@@ -160,31 +160,36 @@ class Pilot:
     def _watch(self) -> None:
         last = 0.0
         while not self._ended.is_set():
-            frame = self.robot.frame()
-            if frame is None or frame.time == last:
-                time.sleep(LOOK_S)
-                continue
-            last, begin = frame.time, time.perf_counter()
-            reading = self.robot.joints()
-            if frame.time < self._begun or not _sound(reading, self._joints):
-                continue
             try:
-                vision = self.encoders.see(*frame.pictures)
-                proprio = self.encoders.feel(np.concatenate([reading.position, reading.velocity]))
-            except ValueError as error:
-                self._refuse(str(error))
-                continue
-            if not np.isfinite(vision).all():
-                self._refuse("the encoder's latents are not finite")
-                continue
-            self.encoded.append(time.perf_counter() - begin)
-            self.counts["frames"] += 1
-            with self._lock:
-                if frame.time < self._begun:
-                    continue
+                last = self._look(last)
+            except Exception as error:  # what comes of it is the fallback's matter; the next picture may be well
+                self._refuse(f"{type(error).__name__}: {error}")
+                time.sleep(LOOK_S)
+
+    def _look(self, last: float) -> float:
+        """Encode the newest picture if there is one after the time ``last``; returns its time."""
+        frame = self.robot.frame()
+        if frame is None or frame.time == last:
+            time.sleep(LOOK_S)
+            return last
+        begin, reading = time.perf_counter(), self.robot.joints()
+        if frame.time < self._begun or not _sound(reading, self._joints):
+            time.sleep(LOOK_S)
+            return frame.time
+        try:
+            vision = self.encoders.see(*frame.pictures)
+            proprio = self.encoders.feel(np.concatenate([reading.position, reading.velocity]))
+        except ValueError as error:
+            self._refuse(str(error))
+            return frame.time
+        self.encoded.append(time.perf_counter() - begin)
+        self.counts["frames"] += 1
+        with self._lock:
+            if frame.time >= self._begun:
                 self._seen = _Seen(vision, frame.time)
                 self._memory.append((frame.time, vision, proprio))
                 self._plan(frame.time)
+        return frame.time
 
     def _plan(self, now: float) -> None:
         """Ask the planner, if it is time; ``now`` is the time of the newest picture."""

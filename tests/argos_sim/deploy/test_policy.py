@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,118 +12,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.deploy.encoders import EncoderRuntime, squared
-from argos_sim.deploy.export import export_policy
 from argos_sim.deploy.manifest import (
     CONTROLLER,
     NETWORKS,
     SENSES,
     DeployError,
-    PlannerSettings,
-    PolicyManifest,
     read_manifest,
 )
 from argos_sim.deploy.planner import PlannerRuntime
 from argos_sim.deploy.text import HashedText, load_text
-from argos_sim.deploy.traced import traced_controller, traced_encoder, traced_planner
-from argos_wm.encoders.proprio import ProprioEncoder
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import HashedNGramEncoder
-from argos_wm.encoders.vision import SmallViT, SmallViTConfig
-from argos_wm.latents import LatentState, LatentStats
 from argos_wm.sampler import SamplerConfig
-from argos_wm.world_model import WorldModel, WorldModelConfig
-
-NAMES = ("pan", "lift", "grip")
-SIZE, ROWS, STATES = 32, 4, 2
-TEXTS = ("touch the red block", "", "push the green one to the left")
-
-
-def make_encoder(cameras: tuple[str, ...] = ("front",)) -> StateEncoder:
-    torch.manual_seed(0)
-    vision = SmallViT(SmallViTConfig(image_size=SIZE, stem=(8, 16), width=32, depth=1, channels=4)).eval()
-    proprio = ProprioEncoder(3, 8)
-    stats = LatentStats.measure(
-        torch.randn(50, len(cameras) * ROWS**2, 4), proprio.encode(torch.randn(50, 6)).detach(), per_position=True
-    )
-    return StateEncoder(vision, proprio, stats, NAMES, precision="float32", cameras=cameras)
-
-
-def make_model(encoder: StateEncoder) -> WorldModel:
-    """Moved away from the initialisation, at which everything is the identity."""
-    torch.manual_seed(1)
-    config = WorldModelConfig(width=32, depth=2, context_depth=1, heads=2, precision="fp32", time_shift=1.7)
-    model = WorldModel(config, encoder.spec, HashedNGramEncoder().dim, 3)
-    for parameter in model.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    return model.eval()
-
-
-def pictures(count: int, cameras: int = 1) -> torch.Tensor:
-    shape = (count, 3, SIZE, SIZE) if cameras == 1 else (count, cameras, 3, SIZE, SIZE)
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
-
-
-def moments(encoder: StateEncoder, count: int) -> tuple[LatentState, torch.Tensor]:
-    """Histories (M, S, …) and which of their states are known."""
-    generator = torch.Generator().manual_seed(3)
-    spec = encoder.spec
-    vision = torch.randn(count, STATES, spec.patches, spec.channels, generator=generator)
-    time = torch.tensor([-0.8, 0.0]).expand(count, -1).clone()
-    known = torch.ones(count, STATES, dtype=torch.bool)
-    known[::2, 0] = False
-    return LatentState(vision, torch.randn(count, STATES, spec.proprio_dim, generator=generator), time), known
-
-
-def write(folder: Path, encoder: StateEncoder, model: WorldModel, only: tuple[str, ...] = NETWORKS) -> PolicyManifest:
-    spec = encoder.spec
-    sizes = ControllerConfig(spec.patches, spec.channels, spec.proprio_dim, 3, history=1, hidden=(32, 32))
-    controller = Controller(sizes, torch.full((3,), 2.0))
-    manifest = PolicyManifest(
-        spec=spec.to_json(),
-        joint_names=NAMES,
-        joint_limits=((-1.0, 1.0),) * 3,
-        torque_limits=(2.0,) * 3,
-        velocity_limits=(4.0,) * 3,
-        rates={"physics_hz": 200, "control_hz": 50, "camera_hz": 10, "planner_period_s": 0.8},
-        history=1,
-        action_scale=(2.0,) * 3,
-        image_size=SIZE,
-        planner=PlannerSettings(
-            history=model.config.history,
-            text={"kind": "hashed-ngram", "dim": 64, "max_words": 16},
-            shift=model.shift,
-            **asdict(SamplerConfig()),
-        ),
-    )
-    count = 6
-    observations = {name: torch.randn(count, *shape) for name, shape in manifest.inputs.items()}
-    history, known = moments(encoder, count)
-    text = HashedNGramEncoder()([TEXTS[i % 3] for i in range(count)])
-    networks = [
-        traced_controller(controller, observations),
-        *traced_encoder(encoder, pictures(count, len(encoder.cameras)), torch.randn(count, 6)),
-        *traced_planner(model, history, known, text, torch.linspace(0.1, 0.8, count)),
-    ]
-    return export_policy([x for x in networks if x.name in only], manifest, folder)
-
-
-@pytest.fixture(scope="module")
-def encoder() -> StateEncoder:
-    return make_encoder()
-
-
-@pytest.fixture(scope="module")
-def model(encoder: StateEncoder) -> WorldModel:
-    return make_model(encoder)
-
-
-@pytest.fixture(scope="module")
-def policy(encoder: StateEncoder, model: WorldModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exported") / "policy"
-    write(folder, encoder, model)
-    return folder
+from argos_wm.world_model import WorldModel
+from tests.argos_sim.deploy.tiny import SIZE, TEXTS, make_encoder, make_model, moments, pictures, write
 
 
 def test_the_policy_is_its_networks_and_what_is_stored_is_what_was_given(policy: Path) -> None:

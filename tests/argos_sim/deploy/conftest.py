@@ -1,0 +1,28 @@
+"""A tiny policy, exported once for all tests of this folder that a worker runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from argos_wm.encoders.state import StateEncoder
+from argos_wm.world_model import WorldModel
+from tests.argos_sim.deploy.tiny import make_encoder, make_model, write
+
+
+@pytest.fixture(scope="session")
+def encoder() -> StateEncoder:
+    return make_encoder()
+
+
+@pytest.fixture(scope="session")
+def model(encoder: StateEncoder) -> WorldModel:
+    return make_model(encoder)
+
+
+@pytest.fixture(scope="session")
+def policy(encoder: StateEncoder, model: WorldModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "policy"
+    write(folder, encoder, model)
+    return folder

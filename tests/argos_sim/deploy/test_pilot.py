@@ -1,0 +1,224 @@
+"""Laws of the running policy: it moves the arm at its rate, and whatever breaks ends as ``fallback`` says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from argos_sim.deploy.fallback import FallbackSettings, Mode, Patience
+from argos_sim.deploy.manifest import DeployError, read_manifest
+from argos_sim.deploy.pilot import Pilot, PilotSettings
+from argos_sim.deploy.recorder import Recorder, read_steps
+from argos_sim.deploy.robots import Frame, JointReading
+from tests.argos_sim.deploy.tiny import NAMES, SIZE
+
+FALLBACK = FallbackSettings(
+    joints=Patience(0.3, 0.6, 0.9), camera=Patience(0.6, 0.9, 1.2), plan=Patience(0.5, 0.8, 1.1)
+)
+PATIENCE_S = 20.0
+"""For what takes a moment on an idle machine."""
+
+
+class StandIn:
+    """Joints that rest, and a camera of noise; each of its senses can be broken."""
+
+    joint_names = NAMES
+
+    def __init__(self) -> None:
+        self.sent: list[np.ndarray] = []
+        self.closed = False
+        self.broken = ""
+        self._rng, self._taken = np.random.default_rng(0), -1.0
+        self._picture = np.zeros((SIZE, SIZE, 3), np.uint8)
+        self._stuck = 0.0
+
+    def break_(self, what: str) -> None:
+        self._stuck, self.broken = time.monotonic(), what
+
+    def joints(self) -> JointReading | None:
+        now = self._stuck if self.broken == "joints stuck" else time.monotonic()
+        position = np.array([0.1, -0.2, 0.3])
+        if self.broken == "no joints":
+            return None
+        if self.broken == "joints are no numbers":
+            position = position * np.nan
+        if self.broken == "too few joints":
+            position = position[:2]
+        if self.broken == "bus fails":
+            raise OSError("the bus does not answer")
+        return JointReading(position, np.zeros(len(position)), now)
+
+    def frame(self) -> Frame | None:
+        now = time.monotonic()
+        if self.broken == "no picture":
+            return None
+        if self.broken != "camera stuck" and now - self._taken >= 0.1:
+            self._taken = now
+            self._picture = self._rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+        picture = self._picture.astype(float) if self.broken == "picture of floats" else self._picture
+        return Frame((picture,), self._taken)
+
+    def send(self, torque: np.ndarray) -> None:
+        self.sent.append(np.array(torque))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@contextmanager
+def flying(policy: Path, text: str = "touch the red block", **settings) -> Iterator[tuple[Pilot, StandIn]]:
+    robot = StandIn()
+    pilot = Pilot(policy, robot, PilotSettings(fallback=FALLBACK, **settings))
+    try:
+        pilot.begin(text)
+        pilot.start()
+        yield pilot, robot
+    finally:
+        pilot.close()
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end, f"{what} never happened"
+        time.sleep(0.005)
+
+
+def test_the_arm_is_held_until_there_is_a_target_and_moved_from_then_on(policy: Path, tmp_path: Path) -> None:
+    robot = StandIn()
+    recorder = Recorder(tmp_path, 3, {})
+    pilot = Pilot(policy, robot, PilotSettings(fallback=FALLBACK), recorder)
+    pilot.begin("touch the red block")
+    pilot.start()
+    until(lambda: pilot.counts["targets"] >= 2 and pilot.counts["steps"] >= 60, "a second target")
+    assert pilot.fallback.mode == Mode.RUN
+    pilot.close()
+    steps = read_steps(tmp_path)
+    led = steps["plan"] > 0
+    assert led.any() and not led[0] and np.isfinite(steps["target"][led]).all()
+    assert not steps["wanted"][: led.argmax()].any(), "nothing holds it but what it lately needed, which is nothing"
+    assert np.abs(steps["wanted"][led]).max() > 1e-3
+    assert np.array_equal(steps["sent"], np.array(robot.sent[: len(steps)], dtype=np.float32))
+    assert np.abs(steps["sent"]).max() <= 2.0
+    assert np.all(np.diff(steps["time"]) > 0.01), "never sooner than a control step, but for noise"
+    assert 0 < steps["time_to_go"][led.argmax()] <= 0.8
+    assert robot.closed and not robot.sent[-1].any() and not pilot.planning.alive()
+
+
+def test_without_a_text_no_target_is_asked_for(policy: Path) -> None:
+    with flying(policy, text="") as (pilot, _):
+        until(lambda: pilot.counts["frames"] >= 3, "a third picture")
+        assert pilot.planning.target() is None and pilot.fallback.mode == Mode.RUN
+        pilot.begin("touch the red block")
+        until(lambda: pilot.counts["targets"] >= 1, "a target")
+
+
+FAULTS = {
+    "no joints": "joints",
+    "joints stuck": "joints",
+    "joints are no numbers": "joints",
+    "too few joints": "joints",
+    "no picture": "camera",
+    "camera stuck": "camera",
+    "picture of floats": "camera",
+    "planner killed": "plan",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_breaks_is_held_then_damped_then_stopped_and_goes_on_when_somebody_says_so(
+    policy: Path, fault: str
+) -> None:
+    with flying(policy) as (pilot, robot):
+        until(lambda: pilot.counts["targets"] >= 1, "a target")
+        seen: list[Mode] = []
+        if fault == "planner killed":
+            os.kill(pilot.planning.pid or 0, signal.SIGKILL)
+        robot.break_(fault)
+
+        def stopped() -> bool:
+            if not seen or seen[-1] != pilot.fallback.mode:
+                seen.append(pilot.fallback.mode)
+            return pilot.fallback.mode == Mode.STOP
+
+        until(stopped, "a stop")
+        assert [mode for mode in seen if mode > Mode.RUN] == [Mode.HOLD, Mode.DAMP, Mode.STOP]
+        assert FAULTS[fault] in pilot.fallback.reason
+        count = len(robot.sent)
+        until(lambda: len(robot.sent) > count + 5, "more steps")
+        assert not np.any(robot.sent[count + 1 :]), "a stopped arm gets no torque, and goes on being told so"
+        assert np.isfinite(robot.sent).all() and np.abs(robot.sent).max() <= 2.0
+        robot.break_("")
+        time.sleep(0.1)
+        assert pilot.fallback.mode == Mode.STOP
+        if fault != "planner killed":
+            targets = pilot.counts["targets"]
+            pilot.resume()
+            until(lambda: pilot.counts["targets"] > targets and pilot.fallback.mode == Mode.RUN, "moving again")
+
+
+def test_a_driver_that_fails_stops_the_arm_at_once(policy: Path) -> None:
+    with flying(policy) as (pilot, robot):
+        until(lambda: pilot.counts["targets"] >= 1, "a target")
+        robot.break_("bus fails")
+        until(lambda: pilot.fallback.mode == Mode.STOP, "a stop")
+        assert "the bus does not answer" in pilot.fallback.reason
+        count = len(robot.sent)
+        until(lambda: len(robot.sent) > count + 3, "more steps")
+        assert not np.any(robot.sent[count + 1 :])
+
+
+def test_a_file_or_a_hand_stops_the_arm(policy: Path, tmp_path: Path) -> None:
+    with flying(policy, stop_file=tmp_path / "stop") as (pilot, _):
+        until(lambda: pilot.counts["steps"] > 5, "steps")
+        assert pilot.fallback.mode == Mode.RUN
+        (tmp_path / "stop").touch()
+        until(lambda: pilot.fallback.mode == Mode.STOP, "a stop")
+        pilot.resume()
+        time.sleep(0.1)
+        assert pilot.fallback.mode == Mode.STOP, "the file is still there"
+        (tmp_path / "stop").unlink()
+        pilot.resume()
+        time.sleep(0.1)
+        assert pilot.fallback.mode == Mode.RUN
+        pilot.stop("by hand")
+        until(lambda: pilot.fallback.mode == Mode.STOP, "a stop")
+
+
+def test_a_target_that_comes_too_late_is_not_used(policy: Path) -> None:
+    with flying(policy, least_time_to_go=10.0) as (pilot, _):
+        until(lambda: pilot.counts["targets_too_late"] >= 1, "a late target")
+        assert pilot.counts["targets"] == 0
+        until(lambda: pilot.fallback.mode > Mode.RUN, "holding")
+        assert "no plan" in pilot.fallback.reason
+
+
+def test_a_target_of_an_earlier_text_is_not_used(policy: Path) -> None:
+    with flying(policy) as (pilot, _):
+        until(lambda: pilot.counts["targets"] >= 1, "a target")
+        pilot.begin("")
+        time.sleep(1.0)
+        assert pilot._target is None
+
+
+def test_a_robot_with_other_joints_is_refused(policy: Path) -> None:
+    robot = StandIn()
+    robot.joint_names = ("pan", "lift")  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(DeployError, match="robot's joints are .* the policy's"):
+        Pilot(policy, robot)
+
+
+def test_a_policy_without_its_planner_is_refused(policy: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(policy, tmp_path / "policy"))
+    (copy / "policy.yaml").write_text(replace(read_manifest(copy), planner=None).to_yaml())
+    with pytest.raises(DeployError, match="exported without its planner"):
+        Pilot(copy, StandIn())

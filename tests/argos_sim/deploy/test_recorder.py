@@ -1,0 +1,56 @@
+"""Laws of the recording: every step is there, a torn-off file is read, and a bad disk stops nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from argos_sim.deploy.recorder import BLOCK, STEPS, Recorder, read_steps
+
+
+def filled(folder: Path, count: int) -> Recorder:
+    recorder = Recorder(folder, 3, {"policy": "mine"})
+    for i in range(count):
+        recorder.add(time=float(i), mode=i % 4, position=np.full(3, i), plan=i)
+    return recorder
+
+
+@pytest.mark.parametrize("count", [0, 1, BLOCK, 3 * BLOCK + 7])
+def test_every_step_is_read_again(tmp_path: Path, count: int) -> None:
+    filled(tmp_path, count).close()
+    steps = read_steps(tmp_path)
+    assert steps["time"].tolist() == list(range(count)) and steps["plan"].tolist() == list(range(count))
+    assert np.array_equal(steps["position"], np.arange(count)[:, None].repeat(3, 1))
+    assert not steps["sent"].any(), "what was left out is zero"
+
+
+def test_a_record_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+    filled(tmp_path, 10).close()
+    path = tmp_path / STEPS
+    path.write_bytes(path.read_bytes()[:-5])
+    assert len(read_steps(tmp_path)) == 9
+
+
+def test_a_disk_that_takes_nothing_is_told_and_stops_nobody(tmp_path: Path) -> None:
+    recorder = filled(tmp_path, 0)
+
+    class Full:
+        def write(self, block: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    recorder._file.close()
+    recorder._file = Full()  # pyright: ignore[reportAttributeAccessIssue]
+    for i in range(4 * BLOCK):
+        recorder.add(time=float(i))
+    recorder.close()
+    assert recorder.problem is not None and "No space left" in recorder.problem
+
+
+def test_no_recording_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="There is no recording in"):
+        read_steps(tmp_path)

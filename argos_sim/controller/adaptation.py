@@ -7,7 +7,8 @@ A camera that was moved is put right in its picture before that (``alignment.py`
 
 Two things protect what was known. A *replay* holds states of the old conditions, in which it goes on doing what it did;
 what tells the two conditions apart is its history and its last action. A *trust region* bounds how far from that it
-may come: where a round of learning leads beyond, it is cut to the part of its way that lies inside.
+may come: the replay weighs more while the controller is beyond, and less while it is within, so that it learns along
+the region's edge; where a round ends beyond all the same, it is cut to the part of its way that lies inside.
 
 Learners, say of several seeds, share one environment: each owns an equal share of its robots.
 """
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 GROUPS = (PROPRIO, VISION, TARGET_VISION)
 STD = 0.1
 """Unit of the distance between two controllers' actions, in shares of the torque limit: what PPO explores with."""
+LOOKED, STEP = 5, 1.5
+"""Updates after which the replay's weight is multiplied or divided, and by what."""
 
 
 class FleetPolicy:
@@ -195,15 +198,19 @@ def learn(
     before = copy.deepcopy(controller.state_dict())
     # Begun anew in each round: what lasts is in the weights and in the experience.
     optimizer = torch.optim.Adam(controller.parameters(), cfg.learning_rate)
-    total = 0.0
-    for _ in range(cfg.updates):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, cfg.updates)
+    total, weight = 0.0, cfg.replay
+    for update in range(1, cfg.updates + 1):
+        if cfg.radius is not None and update % LOOKED == 0:
+            weight *= STEP if replay.distance(controller) > cfg.radius else 1 / STEP
         loss = states.apart(controller, wanted, torch.randint(len(states), (cfg.batch_size,)))
         total += float(loss.detach()) / cfg.updates
-        if cfg.replay > 0:
-            loss = loss + cfg.replay * replay.loss(controller, cfg.batch_size)
+        if weight > 0:
+            loss = loss + weight * replay.loss(controller, cfg.batch_size)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(controller.parameters(), 1.0)
         optimizer.step()
+        schedule.step()
     kept = cut_to_region(controller, before, replay, cfg.radius)
-    return {"loss": total, "kept": kept, "distance": replay.distance(controller)}
+    return {"loss": total, "kept": kept, "distance": replay.distance(controller), "weight": weight}

@@ -159,12 +159,22 @@ def test_without_a_learning_rate_nothing_changes() -> None:
 
 
 def test_learning_brings_the_controller_to_what_is_wanted_and_replay_keeps_the_old() -> None:
-    free = replace(CFG, updates=200, replay=0.0, radius=math.inf)
+    free = replace(CFG, updates=200, replay=0.0, radius=None)
     first, last = fresh(), fresh()
     begun, ended = taught(replace(free, updates=1), first), taught(free, last)
     assert ended["loss"] < 0.5 * begun["loss"]
     kept = taught(replace(free, replay=3.0), fresh())
     assert kept["distance"] < 0.6 * ended["distance"]
+
+
+def test_the_replay_weighs_more_beyond_the_trust_region_and_less_within() -> None:
+    cfg = replace(CFG, updates=200, replay=1.0)
+    alone = taught(replace(cfg, radius=None), fresh())
+    wide = taught(replace(cfg, radius=2 * alone["distance"]), fresh())
+    narrow = taught(replace(cfg, radius=0.5 * alone["distance"]), fresh())
+    assert wide["weight"] < alone["weight"] == 1.0 < narrow["weight"]
+    assert narrow["distance"] <= 0.5 * alone["distance"] < alone["distance"] < wide["distance"]
+    assert narrow["kept"] > 0.5, "it learned along the edge, and was not only cut"
 
 
 def test_an_update_beyond_the_trust_region_is_cut_at_its_edge_and_one_inside_is_not() -> None:

@@ -95,7 +95,8 @@ class SerialChain:
         def column(values: list) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)
 
-        self.joints = len(links)
+        self.joints, self.links = len(links), tuple(links)
+        self.tip_offset = (float(tip_offset[0]), float(tip_offset[1]), float(tip_offset[2]))
         self.tip_link = tip_link
         self._position = column([x.position for x in links])
         self._rotation = quaternion_to_matrix(column([x.quaternion for x in links]))
@@ -104,7 +105,6 @@ class SerialChain:
         self._com = column([x.com for x in links])
         self._inertia = column([x.inertia for x in links])
         self._tip = column(list(tip_offset))
-        self._links = tuple(links)
         self._slides = torch.tensor([x.slides for x in links], device=device)
         self._moves = torch.zeros(len(links), len(links), dtype=torch.bool, device=device)
         """Whether (link, joint) the joint moves the link."""
@@ -153,7 +153,7 @@ class SerialChain:
         base = torch.zeros(len(q), 3, device=q.device), torch.eye(3, device=q.device).expand(len(q), 3, 3)
         positions: list[Tensor] = []
         rotations: list[Tensor] = []
-        for i, link in enumerate(self._links):
+        for i, link in enumerate(self.links):
             position, rotation = base if link.parent < 0 else (positions[link.parent], rotations[link.parent])
             position = position + rotation @ self._position[i]
             rotation = rotation @ self._rotation[i]

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from argos_sim.deploy.body import Body
+
 FORMAT_VERSION = 2
 """1 was ``controller.json`` beside the controller alone."""
 MANIFEST_FILE, EARLIER_FILE = "policy.yaml", "controller.json"
@@ -89,6 +91,8 @@ class PolicyManifest:
     """Side of the square picture that the vision encoder takes [pixels]; 0 where it was not exported."""
     planner: PlannerSettings | None = None
     """None where the planner was not exported."""
+    body: Body | None = None
+    """The arm's, for the guard's braking and walls; None where it is not known."""
     networks: dict[str, NetworkFile] = field(default_factory=dict)
     """By their names in ``NETWORKS``; each is the file ``<name>.onnx``. Filled in by the export."""
     licences: dict[str, str] = field(default_factory=dict)
@@ -150,6 +154,7 @@ class PolicyManifest:
         unknown = [name for name in self.networks if name not in NETWORKS]
         if unknown:
             problems.append(f"there is no network {unknown[0]!r}; known are {', '.join(NETWORKS)}")
+        problems += [] if self.body is None else self.body.problems(len(self.joint_names))
         return problems + ([] if self.planner is None else self._problems_of_planner(self.planner))
 
     @staticmethod
@@ -223,8 +228,9 @@ def _made(kind: type, data: Any, source: Any) -> Any:
         raise DeployError(f"{source} {what}. {AGAIN}")
     values: dict[str, Any] = {name: v if isinstance(v, dict) else _tuples(v) for name, v in data.items()}
     if kind is PolicyManifest:
-        if values.get("planner") is not None:
-            values["planner"] = _made(PlannerSettings, values["planner"], f"{source}: planner")
+        for name, kind_of in (("planner", PlannerSettings), ("body", Body)):
+            if values.get(name) is not None:
+                values[name] = _made(kind_of, values[name], f"{source}: {name}")
         networks = values.get("networks", {})
         values["networks"] = {name: _made(NetworkFile, networks[name], f"{source}: {name}") for name in networks}
     elif kind is NetworkFile:

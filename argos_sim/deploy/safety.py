@@ -1,7 +1,9 @@
-"""The last gate before the motors: torque, its rate, speed and joint range, whatever the network says.
+"""The last gate before the motors, which trusts neither the policy nor the sensors.
 
-All rules only take torque away, joint by joint, and never reverse it; inside the range, below the speed and torque
-limits, and growing slowly enough, a torque passes unchanged.
+Whatever is asked and whatever is read, what comes out is finite and within the limits of torque, and of its rate where
+one is set. Within those, torque is taken away that would push a joint out of its range, make it too fast, do too much
+work, heat a hot motor, or push the fingertip through the table or out of its box; a joint that would run past the end
+of its range is braked in time, with the torque at hand, and one that is pushed there is pushed back.
 """
 
 from __future__ import annotations
@@ -10,7 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from argos_sim.deploy.body import Chain
 from argos_sim.deploy.manifest import PolicyManifest
+
+TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -20,55 +25,125 @@ class SafetySettings:
     soft_zone: float = 0.15
     """Distance from an end of the range in which torque toward it fades to zero [rad]; about 9 degrees, and never more
     than a tenth of the range."""
+    stop_zone: float = 0.03
+    """Distance from an end of the range at which a spring begins to push back, against gravity, too [rad]."""
+    stop_stiffness: float = 12.0
+    """Of that spring [N·m/rad]; stable with 40 ms of delay."""
+    stop_damping: float = 0.4
+    """Beside the motor's own, likewise [N·m·s/rad]."""
     speed_fade: float = 0.8
     """Share of the velocity limit beyond which torque that speeds the joint up fades; zero torque at the limit."""
     torque_rate: float | None = None
     """Fastest that torque may grow, in either direction [N·m/s]; toward zero it may fall at once, since less torque is
     never refused. None lets every joint go from rest to its limit in one control step."""
+    reaction_s: float = 0.06
+    """From a read-out to the torque that answers it: age of the read-out, a control step, the way to the motor [s]."""
+    braking_share: float = 0.7
+    """Share of the torque left over from gravity that braking counts on."""
+    power: float | None = 40.0
+    """Mechanical power of all motors together [W]; eight times what a brisk movement of an SO-100 takes."""
+    temperature: tuple[float, float] = (55.0, 65.0)
+    """Of a motor [°C], from which its torque fades, and at which none is left."""
+    lowest: float | None = -0.01
+    """Height below which torque may not push the fingertip [m]; the table is at 0, and fingers give a little."""
+    box: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None
+    """x, y and z [m] in the base frame out of which torque may not push the fingertip."""
+    wall: float = 0.02
+    """Distance from table and box in which torque toward them fades [m]."""
+
+    def __post_init__(self) -> None:
+        ends = [*self.temperature, *(x for pair in self.box or () for x in pair)]
+        positive = (self.soft_zone, self.stop_stiffness, self.reaction_s, self.braking_share, self.wall)
+        optional = [x for x in (self.torque_rate, self.power) if x is not None]
+        if not (np.isfinite([*ends, *positive, *optional]).all() and min([*positive, *optional]) > 0):
+            raise ValueError(f"{self} must be finite numbers, above zero but for temperatures and the box.")
+        if not 0 < self.speed_fade < 1 or any(low >= high for low, high in (self.temperature, *(self.box or ()))):
+            raise ValueError(f"{self}: speed_fade must lie between 0 and 1, and pairs must rise.")
 
 
 class SafetyGuard:
-    """Holds a controller's torques within the limits of its manifest."""
+    """Holds torques within the limits of a manifest.
 
-    def __init__(self, manifest: PolicyManifest, settings: SafetySettings | None = None):
+    Attributes:
+        refused: what could not be trusted in the last ``apply``, so that it gave no torque; empty where all could.
+    """
+
+    def __init__(self, manifest: PolicyManifest, settings: SafetySettings | None = None) -> None:
         self.settings = settings or SafetySettings()
         self._lower, self._upper = np.asarray(manifest.joint_limits, dtype=np.float64).T
         self._torque_limit = np.asarray(manifest.torque_limits, dtype=np.float64)
         self._velocity_limit = np.asarray(manifest.velocity_limits, dtype=np.float64)
         self._soft_zone = np.minimum(self.settings.soft_zone, 0.1 * (self._upper - self._lower))
-        rate = self.settings.torque_rate
-        self._max_growth = self._torque_limit if rate is None else rate / manifest.rates["control_hz"]
+        rate, hz = self.settings.torque_rate, manifest.rates["control_hz"]
+        self._max_growth = self._torque_limit if rate is None else np.full_like(self._torque_limit, rate / hz)
+        self._ramp_s = 0.0 if rate is None else self._torque_limit / rate
+        self._chain = None if manifest.body is None else Chain(manifest.body)
+        self._walls = _walls(self.settings)
+        if manifest.body is not None:
+            self._lightest, self._heaviest = np.asarray(manifest.body.inertia, dtype=float).T
+            spare = self._torque_limit - np.asarray(manifest.body.gravity)
+            self._braking = self.settings.braking_share * np.maximum(spare, 0.05 * self._torque_limit)
+        self.refused = ""
         self.reset()
 
     def reset(self) -> None:
         """The motors are at rest: the next torque starts from zero."""
         self._last = np.zeros_like(self._torque_limit)
 
-    def apply(self, torque: np.ndarray, joint_pos: np.ndarray, joint_vel: np.ndarray) -> np.ndarray:
-        """The torque that may be sent.
+    def apply(
+        self,
+        torque: np.ndarray,
+        joint_pos: np.ndarray,
+        joint_vel: np.ndarray,
+        temperature: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The torque (J,) [N·m] that may be sent; zero where an argument is no J finite numbers, see ``refused``.
 
         Args:
             torque: (J,) wanted [N·m].
             joint_pos: (J,) [rad].
             joint_vel: (J,) [rad/s].
-
-        Returns:
-            (J,) torque [N·m].
-
-        Raises:
-            ValueError: an argument has another shape or is not finite; send zero torque then.
+            temperature: (J,) of the motors [°C], or None where it is not known.
         """
-        joints = self._torque_limit.shape
-        for name, value in (("torque", torque), ("joint_pos", joint_pos), ("joint_vel", joint_vel)):
-            if np.shape(value) != joints or not np.isfinite(value).all():
-                raise ValueError(f"{name} {value} should be {joints[0]} finite numbers. Stop the robot and look at it.")
-        limited = np.clip(torque, -self._torque_limit, self._torque_limit)
-        limited = np.clip(
-            limited, np.minimum(self._last, 0.0) - self._max_growth, np.maximum(self._last, 0.0) + self._max_growth
-        )
-        limited = limited * self._range_factor(limited, joint_pos) * self._speed_factor(limited, joint_vel)
-        self._last = limited
-        return limited.astype(np.float32)
+        given = {"torque": torque, "joint_pos": joint_pos, "joint_vel": joint_vel, "temperature": temperature}
+        values, self.refused = {}, ""
+        for name, value in given.items():
+            if value is None and name == "temperature":
+                continue
+            array = _numbers(value)
+            if array is None or array.shape != self._torque_limit.shape or not np.isfinite(array).all():
+                self.refused = f"{name} {value} should be {len(self._torque_limit)} finite numbers"
+                self._last = np.zeros_like(self._last)
+                return self._last.copy()
+            values[name] = array
+        with np.errstate(over="ignore", invalid="ignore"):
+            hot = values.get("temperature")
+            self._last = self.limited(values["torque"], values["joint_pos"], values["joint_vel"], self._last, hot)
+        return self._last.copy()
+
+    def limited(
+        self,
+        torque: np.ndarray,
+        joint_pos: np.ndarray,
+        joint_vel: np.ndarray,
+        last: np.ndarray,
+        temperature: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """All rules, for any number of arms (…, J): the torque that may follow the torque ``last``; finite and within
+        the limits for any finite numbers."""
+        pos, vel = np.clip(joint_pos, -1e6, 1e6), np.clip(joint_vel, -1e6, 1e6)  # squares stay finite
+        limit = self._torque_limit if temperature is None else self._torque_limit * self._cool(temperature)
+        allowed = np.clip(torque, -limit, limit)
+        allowed = allowed * self._range_factor(allowed, pos) * self._speed_factor(allowed, vel)
+        if self._chain is not None:
+            allowed = self._within_walls(allowed, pos, vel)
+            allowed = self._braked(allowed, pos, vel)
+        allowed = self._pushed_back(allowed, pos, vel)
+        allowed = self._within_power(allowed, vel)
+        growth = self._max_growth
+        allowed = np.clip(allowed, np.minimum(last, 0.0) - growth, np.maximum(last, 0.0) + growth)
+        allowed = np.where(np.isfinite(allowed).all(-1, keepdims=True), allowed, 0.0)
+        return np.clip(allowed, -limit, limit)
 
     def _range_factor(self, torque: np.ndarray, joint_pos: np.ndarray) -> np.ndarray:
         """1 for torque away from the near end of the range, and down to 0 at the end for torque toward it."""
@@ -80,3 +155,68 @@ class SafetyGuard:
         share = np.abs(joint_vel) / self._velocity_limit
         fade = np.clip((1.0 - share) / (1.0 - self.settings.speed_fade), 0.0, 1.0)
         return np.where(torque * joint_vel > 0, fade, 1.0)
+
+    def _cool(self, temperature: np.ndarray) -> np.ndarray:
+        """Share of the torque that motors of this temperature [°C] may give."""
+        begin, end = self.settings.temperature
+        return np.clip((end - temperature) / (end - begin), 0.0, 1.0)
+
+    def _braked(self, torque: np.ndarray, joint_pos: np.ndarray, joint_vel: np.ndarray) -> np.ndarray:
+        """Brake what would run past the end of its range with what braking counts on."""
+        # The speed is over by a reaction's time: as much as the newest read-out may be old, and once more to act.
+        speed = np.abs(joint_vel)
+        room = np.where(joint_vel > 0, self._upper - joint_pos, joint_pos - self._lower)
+        room = room - speed * (2 * self.settings.reaction_s + self._ramp_s)
+        needed = self._heaviest * speed**2 / (2 * np.maximum(room, 1e-3))
+        # No harder than what stops the lightest posture within a reaction, or late read-outs would make it swing.
+        brake = np.minimum(self._torque_limit, self._lightest * speed / self.settings.reaction_s)
+        harder = np.where(joint_vel > 0, np.minimum(torque, -brake), np.maximum(torque, brake))
+        return np.where(needed >= self._braking, harder, torque)
+
+    def _pushed_back(self, torque: np.ndarray, joint_pos: np.ndarray, joint_vel: np.ndarray) -> np.ndarray:
+        """A spring at both ends of the range, for what gravity or a hand pushes there."""
+        cfg = self.settings
+        low, high = self._lower + cfg.stop_zone - joint_pos, joint_pos - self._upper + cfg.stop_zone
+        slow = cfg.stop_damping * joint_vel
+        least = np.where(low > 0, np.maximum(cfg.stop_stiffness * low - slow, 0.0), -np.inf)
+        most = np.where(high > 0, np.minimum(-cfg.stop_stiffness * high - slow, 0.0), np.inf)
+        return np.clip(torque, np.minimum(least, most), np.maximum(least, most))
+
+    def _within_walls(self, torque: np.ndarray, joint_pos: np.ndarray, joint_vel: np.ndarray) -> np.ndarray:
+        """Take away what pushes the fingertip toward table or box, the nearer the more of it."""
+        assert self._chain is not None
+        if not self._walls:
+            return torque
+        tip, jacobian = self._chain.tip_and_jacobian(joint_pos)
+        for normal, offset in self._walls:
+            toward = np.einsum("i,...ij->...j", normal, jacobian)  # joint motion that leads away from the wall
+            speed = (toward * joint_vel).sum(-1, keepdims=True)
+            room = (tip @ normal - offset)[..., None] + np.minimum(speed, 0.0) * self.settings.reaction_s
+            pushing = np.minimum((toward * torque).sum(-1, keepdims=True), 0.0)
+            share = 1.0 - np.clip(room / self.settings.wall, 0.0, 1.0)
+            torque = torque - share * pushing * toward / ((toward**2).sum(-1, keepdims=True) + TINY)
+        return torque
+
+    def _within_power(self, torque: np.ndarray, joint_vel: np.ndarray) -> np.ndarray:
+        """Scale what does work, all alike, so that all together do no more than they may."""
+        if self.settings.power is None:
+            return torque
+        work = np.maximum(torque * joint_vel, 0.0)
+        share = np.minimum(1.0, self.settings.power / np.maximum(work.sum(-1, keepdims=True), TINY))
+        return np.where(work > 0, share * torque, torque)
+
+
+def _walls(settings: SafetySettings) -> list[tuple[np.ndarray, float]]:
+    """Planes as inward normals and offsets: the fingertip is inside where normal · tip ≥ offset."""
+    walls = [] if settings.lowest is None else [(np.array([0.0, 0.0, 1.0]), settings.lowest)]
+    for axis, (low, high) in enumerate(settings.box or ()):
+        normal = np.eye(3)[axis]
+        walls += [(normal, low), (-normal, -high)]
+    return walls
+
+
+def _numbers(value: object) -> np.ndarray | None:
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None

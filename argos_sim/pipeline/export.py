@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import torch
 
 from argos_sim.actuators import per_joint
 from argos_sim.controller.network import Controller, load_controller
+from argos_sim.deploy.body import Body
 from argos_sim.deploy.export import export_controller, export_policy, time_inference
 from argos_sim.deploy.manifest import CONTROLLER, PlannerSettings, PolicyManifest
 from argos_sim.deploy.planner import PlannerRuntime
 from argos_sim.deploy.simulated import WORLD_FILE
 from argos_sim.deploy.text import HASHED
 from argos_sim.deploy.traced import Traced, traced_controller, traced_encoder, traced_planner
+from argos_sim.experts import Arm
 from argos_sim.mujoco_c.world import World
 from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.encoder import load_encoder
@@ -118,8 +121,8 @@ def write_world(folder: Path, settings: Settings) -> None:
 
 def manifest_of(settings: Settings, encoder: StateEncoder, controller: Controller) -> PolicyManifest:
     """What a robot must know of the controller."""
-    cfg = environment_cfg(settings, 1)
-    motors: Any = cfg.scene.robot.actuators["motors"]
+    cfg: Any = environment_cfg(settings, 1)
+    motors = cfg.scene.robot.actuators["motors"]
     return PolicyManifest(
         spec=encoder.spec.to_json(),
         joint_names=tuple(cfg.joint_names),
@@ -129,7 +132,33 @@ def manifest_of(settings: Settings, encoder: StateEncoder, controller: Controlle
         rates=dataclasses.asdict(cfg.rates),
         history=controller.cfg.history,
         action_scale=tuple(controller.torque_limit.tolist()),
+        body=body_of(cfg.robot.arm("cpu")),
     )
+
+
+def body_of(arm: Arm, postures: int = 2000) -> Body:
+    """What a guard must know of an arm; inertia and gravity are those of random postures."""
+    links, generator = arm.chain.links, torch.Generator().manual_seed(0)
+    low, high = arm.limits.T
+    q = low + (high - low) * torch.rand(postures, len(links), generator=generator)
+    gravity, inertia = arm.chain.gravity_and_inertia(q)
+    moved = inertia.diagonal(dim1=1, dim2=2) + arm.armature
+    return Body(
+        positions=tuple(map(_numbers, (link.position for link in links))),
+        quaternions=tuple(map(_numbers, (link.quaternion for link in links))),
+        axes=tuple(map(_numbers, (link.axis for link in links))),
+        parents=tuple(link.parent for link in links),
+        slides=tuple(link.slides for link in links),
+        tip=arm.chain.tip_offset,
+        tip_link=arm.chain.tip_link,
+        inertia=tuple(zip(moved.amin(0).tolist(), moved.amax(0).tolist(), strict=True)),
+        gravity=tuple(gravity.abs().amax(0).tolist()),
+    )
+
+
+def _numbers(values: Iterable[float]) -> Any:
+    """Plain numbers, as YAML takes them."""
+    return tuple(float(x) for x in values)
 
 
 def export_trained(settings: Settings, stage: str, folder: Path) -> Controller:

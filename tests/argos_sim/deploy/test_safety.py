@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argos_sim.deploy.body import Chain
+from argos_sim.deploy.fuzz import fuzz
 from argos_sim.deploy.manifest import SPEC_FIELDS, DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.safety import SafetyGuard, SafetySettings
 from argos_sim.experts import Arm
@@ -100,7 +101,8 @@ def test_torque_grows_no_faster_than_its_rate_and_from_rest_after_a_reset() -> N
 @pytest.mark.parametrize("bad", [np.array([np.nan, 0.0]), np.array([0.0, np.inf]), np.zeros(3), None, "torque"])
 def test_what_cannot_be_trusted_gives_no_torque_and_is_named(bad: Any) -> None:
     guard = SafetyGuard(MANIFEST, SafetySettings(torque_rate=10.0))
-    fine = {"torque": np.ones(2), "joint_pos": MIDDLE, "joint_vel": STILL, "temperature": np.full(2, 30.0)}
+    fine: dict[str, Any] = {"torque": np.ones(2), "joint_pos": MIDDLE, "joint_vel": STILL}
+    fine["temperature"] = np.full(2, 30.0)
     for name in fine:
         if name == "temperature" and bad is None:
             continue  # a temperature that is not known is none that is too high
@@ -265,3 +267,15 @@ def test_an_arm_that_is_thrown_about_stays_near_its_range(so100: PolicyManifest,
 
     assert max(farthest(seed, True) for seed in range(6)) < past
     assert min(farthest(seed, False) for seed in range(2)) > 1.0
+
+
+@pytest.mark.parametrize("rate", [None, 30.0])
+def test_the_fuzzer_finds_nothing_outside_and_would_find_what_is(
+    so100: PolicyManifest, rate: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = fuzz(so100, SafetySettings(torque_rate=rate), 100_000)
+    assert found["tried"] >= 100_000 and found["outside"] == 0
+    assert found["largest"] == 1.0, "the limit itself is reached, or too little was tried"
+    whole = SafetyGuard.limited
+    monkeypatch.setattr(SafetyGuard, "limited", lambda *inputs: 1.001 * whole(*inputs))
+    assert fuzz(so100, SafetySettings(torque_rate=rate), 20_000)["outside"] > 100

@@ -85,6 +85,9 @@ class Watched:
             print(f"Stopped: {self.stopped}")
         for name, value in self.pilot.figures().items():
             print(f"  {name}: {value:.3f}" if value != int(value) else f"  {name}: {int(value)}")
+        lost = self.robot.lost_s()
+        if lost > 0.01:
+            print(f"  The machine was too busy: the simulated arm stood still for {lost:.2f} s in all.")
         if self.pilot.refused_because:
             print(f"  last refused: {self.pilot.refused_because}")
 

@@ -101,6 +101,10 @@ class SimulatedRobot:
         """Whether what was asked for is done now."""
         return self._ask("success", None)
 
+    def lost_s(self) -> float:
+        """Time that physics let pass since the machine could not keep up [s]: the arm was slower than a real one."""
+        return self._ask("lost", None)
+
     def close(self) -> None:
         """See ``Robot``."""
         self._questions.close()

@@ -46,6 +46,8 @@ class LiveArm:
         self.camera = RayCamera(self.arms.nominal, settings.image_size, world.camera, world.aperture, classes)
         self._drawn = mujoco.MjData(self.arms.nominal)
         self._lock = threading.Lock()
+        self.lost_s = 0.0
+        """Time that physics let pass since it could not keep up [s]."""
         families = get_ranges("train").background_families
         generator = torch.Generator().manual_seed(settings.seed)
         self._bank = make_background_bank(families, BACKGROUNDS, settings.image_size, generator)
@@ -134,6 +136,7 @@ def serve(
             late = time.monotonic() - due
             if late > BEHIND:
                 due += late
+                arm.lost_s += late
             elif late < 0:
                 time.sleep(-late)
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
@@ -147,4 +150,4 @@ def _answer(arm: LiveArm, question: tuple[str, Any]) -> Any:
         return arm.begin(*argument)
     if name == "success":
         return bool(arm.arms.success()[0])
-    return list(arm.world.texts)
+    return arm.lost_s if name == "lost" else list(arm.world.texts)

@@ -108,7 +108,8 @@ def test_what_cannot_be_trusted_gives_no_torque_and_is_named(bad: Any) -> None:
             continue  # a temperature that is not known is none that is too high
         for _ in range(3):
             guard.apply(**fine)
-        assert not guard.apply(**fine | {name: bad}).any() and guard.refused.startswith(name)
+        given = dict(fine, **{name: bad})
+        assert not guard.apply(**given).any() and guard.refused.startswith(name)
         assert (guard.apply(**fine) <= 0.2 + 1e-9).all() and guard.refused == "", "from rest again"
 
 

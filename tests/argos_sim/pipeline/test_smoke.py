@@ -12,9 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from argos_sim.deploy.recorder import read_steps
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = (
@@ -54,6 +57,13 @@ def test_smoke_preset_runs_every_stage_and_reuses_them(tmp_path: Path) -> None:
     assert encoder["decoder_train_psnr_db"] > encoder["decoder_noisy_train_psnr_db"] > 10
     assert (tmp_path / "report.html").stat().st_size > 10_000
     assert (tmp_path / "play" / "play.mp4").stat().st_size > 10_000
+    live = [sys.executable, "scripts/run_robot.py", "--policy", str(tmp_path / "export"), "--episodes", "1"]
+    live = subprocess.run(
+        [*live, "--log", str(tmp_path / "log")], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert live.returncode == 0 and "of 1 episodes" in live.stdout, live.stdout[-2000:] + live.stderr[-2000:]
+    steps = read_steps(tmp_path / "log")
+    assert len(steps) > 60 and steps["plan"].max() >= 2 and np.isfinite(steps["sent"]).all() and steps["sent"].any()
     again = subprocess.run(
         [sys.executable, "scripts/train_planner.py", *command[2:]], cwd=ROOT, capture_output=True, text=True
     )

@@ -1,6 +1,7 @@
 """Run an exported policy on a robot, live: run_robot.py --robot sim --text "touch the red block"
 
-Nothing that trains is loaded. Ctrl-C, SIGTERM or the file given by --stop-file stops the arm: no torque.
+Nothing that trains is loaded. Ctrl-C, SIGTERM or the file given by --stop-file stops the arm: no torque. On a real arm
+begin with --limp, and move each joint by hand: docs/deployment.md has the order of things.
 """
 
 import argparse
@@ -9,32 +10,65 @@ import sys
 import time
 from pathlib import Path
 
-from argos_sim.deploy.live import Watched, run_episodes, run_text
-from argos_sim.deploy.manifest import DeployError
+from argos_sim.deploy.live import Watched, run_episodes, run_text, show_joints
+from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
+from argos_sim.deploy.robots import Robot
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--robot", choices=("sim",), default="sim", help="a simulated SO-100, on MuJoCo in real time")
+    parser.add_argument(
+        "--robot", choices=("sim", "so100"), default="sim", help="sim: an arm of MuJoCo's, in real time"
+    )
     parser.add_argument("--policy", type=Path, default=Path("runs/shipped/export"), help="folder that export.py made")
     parser.add_argument("--text", default="touch the red block", help="what the arm is asked to do")
     parser.add_argument("--seconds", type=float, default=10.0, help="for how long")
-    parser.add_argument("--episodes", type=int, help="instead: judge so many episodes, each with a text of its own")
+    parser.add_argument("--episodes", type=int, help="sim: judge so many episodes, each with a text of its own")
     parser.add_argument("--log", type=Path, help="folder for a recording of every control step")
     parser.add_argument("--stop-file", type=Path, help="the arm stops as soon as this file exists")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--port", default="/dev/ttyACM0", help="so100: of the servos' bus")
+    parser.add_argument("--calibration", type=Path, help="so100: lerobot's file of this arm")
+    parser.add_argument("--camera", default="0", help="so100: number or path of the camera, as OpenCV has it")
+    parser.add_argument("--inverted", nargs="*", default=[], help="so100: joints whose ticks fall as their angle grows")
+    parser.add_argument("--limp", action="store_true", help="no torque: only print the joints, to be moved by hand")
     return parser.parse_args()
+
+
+def so100(options: argparse.Namespace, manifest: PolicyManifest) -> Robot:
+    """The arm and camera that the options name."""
+    from argos_sim.deploy.lerobot_arm import LeRobotArm, opened_camera
+
+    if options.calibration is None:
+        raise DeployError("Say with --calibration where lerobot's file of this arm is; lerobot-calibrate makes one.")
+    unknown = set(options.inverted) - set(manifest.joint_names)
+    if unknown:
+        raise DeployError(
+            f"There is no joint {sorted(unknown)[0]!r}; the policy has {', '.join(manifest.joint_names)}."
+        )
+    names = manifest.spec.get("cameras", ("front",))
+    if len(names) > 1:
+        raise DeployError(f"The policy has the cameras {', '.join(names)}, and --camera names one.")
+    camera = opened_camera(options.camera, manifest.rates["camera_hz"])
+    signs = dict.fromkeys(options.inverted, -1)
+    return LeRobotArm(options.port, options.calibration, {names[0]: camera}, manifest, signs)
 
 
 def main() -> None:
     """Run; a mistake is one sentence, and ends with 2."""
     options = parse()
-    watched = Watched(options.policy, options.seed, options.log, options.stop_file)
+    real = None if options.robot == "sim" else lambda manifest: so100(options, manifest)
+    watched = Watched(options.policy, real, options.seed, options.log, options.stop_file)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: watched.stop("stopped by hand"))
     begin = time.monotonic()
     try:
+        if options.limp:
+            robot = watched.make_robot(read_manifest(options.policy))
+            show_joints(robot, options.seconds, lambda: watched.stopped is not None)
+            robot.close()
+            return
         with watched:
             print(f"Began after {time.monotonic() - begin:.1f} s.", flush=True)
             if options.episodes is None:

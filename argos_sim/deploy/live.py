@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from argos_sim.deploy.fallback import Mode
-from argos_sim.deploy.manifest import read_manifest
+from argos_sim.deploy.manifest import PolicyManifest, read_manifest
 from argos_sim.deploy.pilot import Pilot, PilotSettings
 from argos_sim.deploy.recorder import Recorder
-from argos_sim.deploy.simulated import WORLD_FILE, SimulatedRobot, SimulatedRobotSettings
+from argos_sim.deploy.robots import Robot
+from argos_sim.deploy.simulated import SimulatedRobot, SimulatedRobotSettings
 
 LINE_S = 0.5
 """Between two lines of state."""
 
 
 class Watched:
-    """A simulated robot and its pilot, ended in any case."""
+    """A robot and its pilot, ended in any case.
 
-    def __init__(self, folder: Path, seed: int = 0, log: Path | None = None, stop_file: Path | None = None) -> None:
+    Args:
+        folder: the exported policy.
+        make_robot: makes the robot for a policy's manifest; None makes a simulated one.
+        log: folder for a recording of every control step.
+        stop_file: see ``PilotSettings``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        make_robot: Callable[[PolicyManifest], Robot] | None = None,
+        seed: int = 0,
+        log: Path | None = None,
+        stop_file: Path | None = None,
+    ) -> None:
         self.folder, self.seed, self.log, self.stop_file = folder, seed, log, stop_file
+        self.make_robot = make_robot or self._simulated
         self.stopped: str | None = None
         self.pilot: Pilot | None = None
 
+    def _simulated(self, manifest: PolicyManifest) -> Robot:
+        settings = SimulatedRobotSettings(image_size=manifest.image_size, seed=self.seed)
+        return SimulatedRobot(self.folder, manifest, settings)
+
     def __enter__(self) -> Watched:
         manifest = read_manifest(self.folder)
-        simulated = SimulatedRobotSettings(image_size=manifest.image_size, seed=self.seed)
-        self.robot = SimulatedRobot(self.folder, manifest, simulated)
+        self.robot = self.make_robot(manifest)
         recorder = None
         try:
             if self.log is not None:
@@ -40,9 +59,6 @@ class Watched:
         except BaseException:
             self.robot.close()
             raise
-        world = json.loads((self.folder / WORLD_FILE).read_text())
-        rates = world["rates"]
-        self.episode_s = world["plans"] * rates["planner_period_s"] + 1 / rates["camera_hz"]
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -85,7 +101,7 @@ class Watched:
             print(f"Stopped: {self.stopped}")
         for name, value in self.pilot.figures().items():
             print(f"  {name}: {value:.3f}" if value != int(value) else f"  {name}: {int(value)}")
-        lost = self.robot.lost_s()
+        lost = self.robot.lost_s() if isinstance(self.robot, SimulatedRobot) else 0.0
         if lost > 0.01:
             print(f"  The machine was too busy: the simulated arm stood still for {lost:.2f} s in all.")
         if self.pilot.refused_because:
@@ -96,23 +112,31 @@ def run_text(watched: Watched, text: str, seconds: float) -> None:
     """Ask for one thing, for some time."""
     pilot, robot = watched.pilot, watched.robot
     assert pilot is not None
-    robot.begin(0, text)
+    if isinstance(robot, SimulatedRobot):
+        robot.begin(0, text)
     pilot.begin(text)
     pilot.start()
     watched.wait(seconds, show=True)
-    print("Done." if robot.success() else "Not done.")
+    if isinstance(robot, SimulatedRobot):
+        print("Done." if robot.success() else "Not done.")
 
 
 def run_episodes(watched: Watched, episodes: int) -> float:
-    """Judge episodes as training does, each with its own text, arm and blocks; the share in which it was done."""
+    """Judge episodes as training does, each with its own text, arm and blocks; the share in which it was done.
+
+    Raises:
+        ValueError: the robot is not simulated, and nobody can judge it.
+    """
     pilot, robot, done = watched.pilot, watched.robot, 0
+    if not isinstance(robot, SimulatedRobot):
+        raise ValueError("Only a simulated robot's episodes can be judged; leave --episodes out.")
     assert pilot is not None
     for number in range(episodes):
         text = robot.begin(number)
         pilot.begin(text)
         if number == 0:
             pilot.start()
-        if not watched.wait(watched.episode_s, show=False):
+        if not watched.wait(robot.episode_s, show=False):
             episodes = number
             break
         done += robot.success()
@@ -121,6 +145,17 @@ def run_episodes(watched: Watched, episodes: int) -> float:
     share = done / max(1, episodes)
     print(f"Done what was asked: {100 * share:.0f} % [{100 * low:.0f}, {100 * high:.0f}] of {episodes} episodes")
     return share
+
+
+def show_joints(robot: Robot, seconds: float, stopped: Callable[[], bool]) -> None:
+    """Print the joints of a limp arm, to be moved by hand: whether signs and zeros are right."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not stopped():
+        reading = robot.joints()
+        if reading is not None:
+            angles = zip(robot.joint_names, reading.position, strict=True)
+            print("  ".join(f"{name} {angle:+.2f}" for name, angle in angles), flush=True)
+        time.sleep(LINE_S)
 
 
 def wilson(done: int, of: int, z: float = 1.96) -> tuple[float, float]:

@@ -304,7 +304,7 @@ class Pilot:
         if reading is None:
             limit = np.asarray(self.manifest.torque_limits)
             return np.clip(wanted, -limit, limit)
-        return self.guard.apply(wanted, reading.position, reading.velocity)
+        return self.guard.apply(wanted, reading.position, reading.velocity, reading.temperature)
 
     def _refuse(self, why: str) -> None:
         self.counts["refused"] += 1

@@ -1,8 +1,7 @@
 """What a robot must offer to be run by a policy.
 
-A driver is a class with these members in a module of its own beside this one; it imports its hardware library (lerobot
-for an SO-100) inside that module only. An SO-100's servos are driven by position or by PWM duty, so its driver turns
-torque into duty through the motor model of ``argos_sim.actuators``: duty = torque / stall torque.
+A driver is a class with these members in a module of its own beside this one, as ``lerobot_arm`` is; it imports its
+hardware library inside that module only.
 
 Times are ``time.monotonic()``'s, in seconds, of when a thing was sensed.
 """
@@ -24,6 +23,8 @@ class JointReading:
     velocity: np.ndarray
     """(J,) [rad/s]."""
     time: float
+    temperature: np.ndarray | None = None
+    """(J,) of the motors [°C], where it is read."""
 
 
 @dataclass(frozen=True)

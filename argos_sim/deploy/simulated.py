@@ -72,6 +72,9 @@ class SimulatedRobot:
         self._process.start()
         theirs.close()
         self._answer("its start", PATIENCE_S)
+        rates = world["rates"]
+        self.episode_s = world["plans"] * rates["planner_period_s"] + 1 / rates["camera_hz"]
+        """How long an episode lasts that is judged [s]."""
 
     def joints(self) -> JointReading | None:
         """See ``Robot``."""

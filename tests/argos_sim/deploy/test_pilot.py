@@ -202,12 +202,16 @@ def test_a_target_that_comes_too_late_is_not_used(policy: Path) -> None:
         assert "no plan" in pilot.fallback.reason
 
 
-def test_a_target_of_an_earlier_text_is_not_used(policy: Path) -> None:
-    with flying(policy) as (pilot, _):
-        until(lambda: pilot.counts["targets"] >= 1, "a target")
-        pilot.begin("")
-        time.sleep(1.0)
-        assert pilot._target is None
+def test_a_target_that_was_asked_for_before_the_present_beginning_is_not_used(policy: Path) -> None:
+    with flying(policy, text="") as (pilot, _):
+        shapes, now = pilot.manifest.inputs, time.monotonic()
+        target = {"vision": np.zeros(shapes["vision"], np.float32), "proprio": np.zeros(8, np.float32)}
+        times = {"asked": pilot._begun - 0.1, "made": now, "due": now + PATIENCE_S}
+        pilot.planning.target = lambda: (98, target | times)
+        until(lambda: pilot._heard == 98, "taking notice of it")
+        assert pilot._target is None and pilot.counts["targets"] == 0
+        pilot.planning.target = lambda: (99, target | times | {"asked": pilot._begun})
+        until(lambda: pilot._target is not None, "taking the next one")
 
 
 def test_a_robot_with_other_joints_is_refused(policy: Path) -> None:

@@ -155,6 +155,23 @@ def test_the_script_says_in_a_sentence_what_is_missing(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Say with --calibration where"),
+        (
+            ["--calibration", "arm.json", "--inverted", "tail"],
+            "There is no joint 'tail'; the policy has pan, lift, grip",
+        ),
+        (["--calibration", "arm.json", "--camera", "/dev/nowhere"], "The camera /dev/nowhere cannot be opened"),
+    ],
+)
+def test_a_real_arm_that_is_not_there_is_one_sentence(policy: Path, arguments: list[str], message: str) -> None:
+    command = [sys.executable, "scripts/run_robot.py", "--robot", "so100", "--policy", str(policy), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and f"error: {message}" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_an_interval_is_wilsons() -> None:
     low, high = wilson(18, 20)
     assert (round(low, 3), round(high, 3)) == (0.699, 0.972)

@@ -1,0 +1,280 @@
+"""An SO-100 or SO-101 by lerobot's bus, calibration files and cameras; torques become duties of the servos' PWM.
+
+In its open loop an STS3215 drives its motor with the duty that it is told, as in ``argos_sim.actuators``: the torque
+at standstill is duty × stall torque, and back-EMF takes from it what that model says. The duty is ``Goal_Time``, 0 to
+1,000 with its sign in bit 10 (Feetech's own library, ``SMS_STS::WritePwm``).
+
+A thread keeps the bus busy: it reads all positions, then writes the newest torques, and lets the motors go where none
+came in time. Speeds are differences of positions: what the servos say of them has no unit that all firmwares share.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from argos_sim.deploy.manifest import DeployError, PolicyManifest
+from argos_sim.deploy.robots import Frame, JointReading
+
+TICKS = 4096
+"""Of a turn."""
+FULL_DUTY, SIGN_BIT = 1000, 10
+POSITION_MODE, PWM_MODE = 0, 2
+CALIBRATE = "Make one with lerobot-calibrate."
+STALL_TORQUE = 2.94
+"""Of an STS3215 at full duty, 12 V version [N·m]."""
+
+
+@dataclass(frozen=True)
+class ServoUnits:
+    """From ticks to a joint's angle: ``sign · (ticks − zero) · 2π / 4096``."""
+
+    sign: int
+    """1 or −1: whether ticks grow with the joint's angle in the policy's model of the arm."""
+    zero: float
+    """Ticks at angle zero."""
+
+    def angle(self, ticks: float) -> float:
+        """[rad]."""
+        return self.sign * (ticks - self.zero) * 2 * math.pi / TICKS
+
+
+def units_of(
+    calibration: Mapping[str, Mapping[str, Any]], manifest: PolicyManifest, signs: Mapping[str, int] | None = None
+) -> dict[str, ServoUnits]:
+    """Each joint's units from lerobot's calibration: the middle of the range that was recorded is the middle of the
+    policy's. ``signs`` are 1 where they are not given.
+
+    Raises:
+        DeployError: the calibration lacks a joint, or a range is none.
+    """
+    units = {}
+    for name, (low, high) in zip(manifest.joint_names, manifest.joint_limits, strict=True):
+        known = calibration.get(name)
+        if known is None or not {"id", "range_min", "range_max", "homing_offset"} <= set(known):
+            raise DeployError(
+                f"The calibration lacks {name} or a part of it. Calibrate the arm with lerobot-calibrate."
+            )
+        sign, middle = (signs or {}).get(name, 1), 0.5 * (known["range_min"] + known["range_max"])
+        if sign not in (1, -1) or known["range_min"] >= known["range_max"]:
+            raise DeployError(f"The calibration of {name} has the sign {sign} and the range {dict(known)}.")
+        units[name] = ServoUnits(sign, middle - sign * 0.5 * (low + high) * TICKS / (2 * math.pi))
+    return units
+
+
+@dataclass(frozen=True)
+class LeRobotArmSettings:
+    """How the bus is kept busy."""
+
+    rate_hz: float = 200.0
+    """Rounds of reading and writing, at most."""
+    speed_time_s: float = 0.02
+    """Time constant of the low-pass on speeds."""
+    watchdog_s: float = 0.1
+    """The motors let go where no torque came for so long."""
+    temperature_s: float = 0.5
+    """Between two motors whose temperature is asked for, in turn."""
+
+
+class LeRobotArm:
+    """See ``robots.Robot``.
+
+    Attributes:
+        problem: what the bus last failed with; empty while it answers.
+    """
+
+    def __init__(
+        self,
+        port: str,
+        calibration: Path,
+        cameras: Mapping[str, Any],
+        manifest: PolicyManifest,
+        signs: Mapping[str, int] | None = None,
+        settings: LeRobotArmSettings | None = None,
+    ) -> None:
+        """Connect; the motors stay limp until the first ``send``.
+
+        Args:
+            port: of the bus, such as ``/dev/ttyACM0``.
+            calibration: lerobot's file of this arm.
+            cameras: lerobot's cameras by the policy's names, connected.
+            signs: see ``units_of``.
+
+        Raises:
+            DeployError: a file, a camera, the port or a motor is missing, in one sentence.
+        """
+        self.settings, self.joint_names = settings or LeRobotArmSettings(), manifest.joint_names
+        wanted = tuple(manifest.spec.get("cameras", ("front",)))
+        if set(cameras) != set(wanted):
+            raise DeployError(f"The policy has the cameras {', '.join(wanted)}, and {', '.join(cameras)} were given.")
+        self._cameras = [cameras[name] for name in wanted]
+        known = _read_calibration(calibration)
+        self._units = list(units_of(known, manifest, signs).values())
+        self._bus = _connected(port, known, self.joint_names)
+        self.problem = ""
+        self._torque, self._sent_at = np.zeros(len(self.joint_names)), -math.inf
+        self._reading: JointReading | None = None
+        self._frame: Frame | None = None
+        self._hot = np.full(len(self.joint_names), np.nan)
+        self._asked = 0
+        self._ended = threading.Event()
+        self._limp = True
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def joints(self) -> JointReading | None:
+        """See ``Robot``."""
+        return self._reading
+
+    def frame(self) -> Frame | None:
+        """See ``Robot``: lerobot's newest pictures, of the time when they were first seen here."""
+        try:
+            pictures = tuple(np.asarray(camera.read_latest()) for camera in self._cameras)
+        except (RuntimeError, TimeoutError, ConnectionError):  # none yet, too old, or gone: the fallback's matter
+            return self._frame
+        last = self._frame
+        if last is None or any(new is not old for new, old in zip(pictures, last.pictures, strict=True)):
+            self._frame = Frame(pictures, time.monotonic())
+        return self._frame
+
+    def send(self, torque: np.ndarray) -> None:
+        """See ``Robot``."""
+        self._torque, self._sent_at = np.array(torque, dtype=float), time.monotonic()
+
+    def close(self) -> None:
+        """Motors first: no duty, no torque, back to lerobot's own mode; then the bus and the cameras."""
+        self._ended.set()
+        self._thread.join(2.0)
+        try:
+            self._command(np.zeros(len(self.joint_names)))
+            self._set_mode(POSITION_MODE)
+        except (ConnectionError, OSError, RuntimeError) as error:
+            self.problem = str(error)
+        finally:
+            self._bus.disconnect(disable_torque=not self.problem)
+            for camera in self._cameras:
+                camera.disconnect()
+
+    def _serve(self) -> None:
+        """Read and write, round after round."""
+        due, hot_due = time.monotonic(), 0.0
+        while not self._ended.is_set():
+            try:
+                self._read()
+                self._write()
+                if time.monotonic() >= hot_due:
+                    self._take_temperature()
+                    hot_due = time.monotonic() + self.settings.temperature_s
+                self.problem = ""
+            except (ConnectionError, OSError, RuntimeError) as error:
+                self.problem = " ".join(str(error).split())
+            due = max(due + 1 / self.settings.rate_hz, time.monotonic())
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def _read(self) -> None:
+        before = time.monotonic()
+        ticks = self._bus.sync_read("Present_Position", normalize=False)
+        now = 0.5 * (before + time.monotonic())
+        angles = [unit.angle(ticks[name]) for unit, name in zip(self._units, self.joint_names, strict=True)]
+        position, last = np.array(angles), self._reading
+        speed = np.zeros(len(position))
+        if last is not None and now > last.time:
+            passed = now - last.time
+            share = passed / (passed + self.settings.speed_time_s)
+            speed = last.velocity + share * ((position - last.position) / passed - last.velocity)
+        hot = None if np.isnan(self._hot).any() else self._hot.copy()
+        self._reading = JointReading(position, speed, now, hot)
+
+    def _write(self) -> None:
+        if self._sent_at == -math.inf:
+            return
+        if self._limp:
+            self._set_mode(PWM_MODE)
+            self._command(np.zeros(len(self.joint_names)))
+            self._bus.enable_torque()
+            self._limp = False
+        stale = time.monotonic() - self._sent_at > self.settings.watchdog_s
+        self._command(np.zeros(len(self.joint_names)) if stale else self._torque)
+
+    def _command(self, torque: np.ndarray) -> None:
+        duties = {
+            name: encoded_duty(unit.sign * float(value) / STALL_TORQUE)
+            for name, unit, value in zip(self.joint_names, self._units, torque, strict=True)
+        }
+        self._bus.sync_write("Goal_Time", duties, normalize=False)
+
+    def _set_mode(self, mode: int) -> None:
+        """The mode lies in memory that is locked while there is torque."""
+        self._bus.disable_torque()
+        for name in self.joint_names:
+            self._bus.write("Operating_Mode", name, mode, normalize=False)
+
+    def _take_temperature(self) -> None:
+        name = self.joint_names[self._asked % len(self.joint_names)]
+        self._hot[self._asked % len(self.joint_names)] = self._bus.read("Present_Temperature", name, normalize=False)
+        self._asked += 1
+
+
+def opened_camera(index: str, hz: float) -> Any:
+    """lerobot's camera on OpenCV, connected; one that gives less than ``hz`` pictures a second is refused by it."""
+    try:
+        from lerobot.cameras.opencv import OpenCVCamera, OpenCVCameraConfig
+    except ImportError as error:
+        raise DeployError(f"lerobot's cameras are not installed ({error}): pip install -e '.[robot]'.") from None
+    where = int(index) if index.isdecimal() else Path(index)
+    try:
+        camera = OpenCVCamera(OpenCVCameraConfig(index_or_path=where, fps=max(30, round(hz))))
+        camera.connect()
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise DeployError(f"The camera {index} cannot be opened ({' '.join(str(error).split())}).") from None
+    return camera
+
+
+def encoded_duty(share: float) -> int:
+    """A share of the full duty, −1 to 1 and beyond it as much, as the servo takes it; what is no number is none."""
+    duty = round(FULL_DUTY * min(1.0, max(-1.0, share))) if math.isfinite(share) else 0
+    return duty if duty >= 0 else -duty | 1 << SIGN_BIT
+
+
+def _read_calibration(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        known = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise DeployError(
+            f"The calibration {path} cannot be read ({error}). Make one with lerobot-calibrate."
+        ) from None
+    if not isinstance(known, dict) or not all(isinstance(value, dict) for value in known.values()):
+        raise DeployError(f"{path} is no calibration of lerobot's. {CALIBRATE}")
+    return known
+
+
+def _connected(port: str, known: dict[str, dict[str, Any]], names: tuple[str, ...]) -> Any:
+    """lerobot's bus with these motors, limp."""
+    try:
+        from lerobot.motors import Motor, MotorCalibration, MotorNormMode
+        from lerobot.motors.feetech import FeetechMotorsBus
+    except ImportError as error:
+        raise DeployError(f"lerobot's Feetech bus is not installed ({error}): pip install -e '.[robot]'.") from None
+    motors = {name: Motor(int(known[name]["id"]), "sts3215", MotorNormMode.DEGREES) for name in names}
+    try:
+        calibration = {name: MotorCalibration(**known[name]) for name in names}
+        bus = FeetechMotorsBus(port, motors, calibration)
+        bus.connect()
+        if not bus.is_calibrated:
+            bus.disconnect()
+            raise DeployError(
+                f"The motors on {port} hold another calibration than the file. Write it to them with lerobot, or give "
+                "the file that they hold."
+            )
+        bus.disable_torque()
+    except (ConnectionError, OSError, RuntimeError, ImportError, TypeError) as error:
+        raise DeployError(f"The arm on {port} cannot be reached ({' '.join(str(error).split())}).") from None
+    return bus

@@ -22,7 +22,7 @@ from argos_sim.deploy.robots import Frame, JointReading
 from tests.argos_sim.deploy.tiny import NAMES, SIZE
 
 FALLBACK = FallbackSettings(
-    joints=Patience(0.3, 0.6, 0.9), camera=Patience(0.6, 0.9, 1.2), plan=Patience(0.5, 0.8, 1.1)
+    joints=Patience(0.5, 0.9, 1.3), camera=Patience(1.0, 1.4, 1.8), plan=Patience(1.0, 1.4, 1.8)
 )
 PATIENCE_S = 20.0
 """For what takes a moment on an idle machine."""
@@ -109,7 +109,7 @@ def test_the_arm_is_held_until_there_is_a_target_and_moved_from_then_on(policy: 
     assert np.abs(steps["wanted"][led]).max() > 1e-3
     assert np.array_equal(steps["sent"], np.array(robot.sent[: len(steps)], dtype=np.float32))
     assert np.abs(steps["sent"]).max() <= 2.0
-    assert np.all(np.diff(steps["time"]) > 0.01), "never sooner than a control step, but for noise"
+    assert 0.015 < np.median(np.diff(steps["time"])) < 0.04, "about a control step"
     assert 0 < steps["time_to_go"][led.argmax()] <= 0.8
     assert robot.closed and not robot.sent[-1].any() and not pilot.planning.alive()
 
@@ -158,7 +158,7 @@ def test_what_breaks_is_held_then_damped_then_stopped_and_goes_on_when_somebody_
         assert not np.any(robot.sent[count + 1 :]), "a stopped arm gets no torque, and goes on being told so"
         assert np.isfinite(robot.sent).all() and np.abs(robot.sent).max() <= 2.0
         robot.break_("")
-        time.sleep(2.5 if fault == "camera stuck" else 0.1)  # longer than an old target would be followed
+        time.sleep(3.0 if fault == "camera stuck" else 0.1)  # longer than an old target would be followed
         assert pilot.fallback.mode == Mode.STOP
         if fault != "planner killed":
             targets = pilot.counts["targets"]

@@ -76,7 +76,7 @@ def main() -> None:
             else:
                 run_episodes(watched, options.episodes)
             watched.summarise()
-    except (DeployError, ValueError) as error:
+    except (DeployError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -35,9 +35,12 @@ class Body:
         """What cannot be right of it, for ``joints`` joints."""
         columns = ("positions", "quaternions", "axes", "parents", "slides", "inertia", "gravity")
         found = [f"body.{n} has not one entry a joint" for n in columns if len(getattr(self, n)) != joints]
-        numbers = np.concatenate([np.ravel(x) for x in (self.inertia, self.gravity, self.positions, self.quaternions)])
+        known = (self.inertia, self.gravity, self.positions, self.quaternions, self.axes, self.tip)
+        numbers = np.concatenate([np.ravel(x) for x in known])
         if not found and not (np.isfinite(numbers).all() and np.min(self.inertia) > 0 and min(self.gravity) >= 0):
             found.append("body has an inertia or a place that is not a finite number")
+        if not found and min(np.linalg.norm(np.reshape(x, (joints, -1)), axis=1).min() for x in known[3:5]) < 0.5:
+            found.append("body has an axis or a rotation without length")
         if not found and not all(-1 <= parent < i for i, parent in enumerate(self.parents)):
             found.append("body.parents must come before their children")
         return found if found or 0 <= self.tip_link < joints else ["body.tip_link is no link"]

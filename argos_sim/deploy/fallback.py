@@ -69,30 +69,42 @@ class Fallback:
     def __init__(self, settings: FallbackSettings, control_hz: float) -> None:
         self.settings = settings
         self.mode, self.reason = Mode.RUN, ""
+        self._stopped: str | None = None
+        """Why somebody stopped the arm; set by any thread, and read after everything else."""
         self._torques: deque[np.ndarray] = deque(maxlen=max(1, round(settings.remembered_s * control_hz)))
         self._place: np.ndarray | None = None
 
     def decide(self, joints: float, camera: float, plan: float) -> Mode:
         """The mode for ages [s] of the newest joints, picture and, from when it was due, target."""
-        if self.mode == Mode.STOP:
+        if self.mode == Mode.STOP and self._stopped is None:
             return self.mode
         ages = {"joints": joints, "camera": camera, "plan": plan}
         modes = {name: getattr(self.settings, name).mode(age) for name, age in ages.items()}
         worst = max(modes, key=lambda name: modes[name])
-        self.mode, self.reason = modes[worst], "" if modes[worst] == Mode.RUN else f"no {worst} for {ages[worst]:.2f} s"
+        mode, reason = modes[worst], "" if modes[worst] == Mode.RUN else f"no {worst} for {ages[worst]:.2f} s"
+        stopped = self._stopped
+        self.mode, self.reason = (mode, reason) if stopped is None else (Mode.STOP, stopped)
+        if self.mode != Mode.HOLD:
+            self._place = None
         return self.mode
 
     def stop(self, reason: str) -> None:
-        """No torque from now on."""
+        """No torque from now on; may be called from any thread."""
+        self._stopped = reason
         self.mode, self.reason = Mode.STOP, reason
 
     def resume(self) -> None:
         """Whoever looked after the robot says that it may move again."""
-        self.mode, self.reason, self._place = Mode.RUN, "", None
+        self._stopped, self.mode, self.reason = None, Mode.RUN, ""
+        self.forget()
+
+    def forget(self) -> None:
+        """The arm may be elsewhere now: what held it there does not hold it here."""
         self._torques.clear()
+        self._place = None
 
     def moved(self, torque: np.ndarray) -> None:
-        """The policy commanded this; a mean of such torques holds the arm against gravity."""
+        """The policy moved the arm, and this was sent; a mean of such torques holds it against gravity."""
         self._torques.append(np.asarray(torque, dtype=float))
         self._place = None
 

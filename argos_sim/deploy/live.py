@@ -58,6 +58,8 @@ class Watched:
             self.pilot = Pilot(self.folder, self.robot, settings, recorder)
         except BaseException:
             self.robot.close()
+            if recorder is not None:
+                recorder.close()
             raise
         return self
 
@@ -104,6 +106,8 @@ class Watched:
         lost = self.robot.lost_s() if isinstance(self.robot, SimulatedRobot) else 0.0
         if lost > 0.01:
             print(f"  The machine was too busy: the simulated arm stood still for {lost:.2f} s in all.")
+        if self.pilot.recorder is not None and self.pilot.recorder.problem:
+            print(f"  The recording is not whole: {self.pilot.recorder.problem}.")
         if self.pilot.refused_because:
             print(f"  last refused: {self.pilot.refused_because}")
 

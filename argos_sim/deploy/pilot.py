@@ -24,7 +24,7 @@ import numpy as np
 from argos_sim.deploy.encoders import EncoderRuntime
 from argos_sim.deploy.fallback import Fallback, FallbackSettings, Mode
 from argos_sim.deploy.manifest import DeployError, read_manifest
-from argos_sim.deploy.planning import PlanningProcess
+from argos_sim.deploy.planning import PlanningProcess, encoded_text
 from argos_sim.deploy.recorder import Recorder
 from argos_sim.deploy.robots import JointReading, Robot
 from argos_sim.deploy.runtime import ControllerRuntime
@@ -36,6 +36,8 @@ LOOK_S = 0.002
 """How often the camera thread asks for a picture."""
 PRIORITY = 10
 """Of the control thread among real-time threads, where the system lets it have one."""
+RECENT_S = 0.5
+"""How long joint read-outs are kept for pictures that were taken with them [s]."""
 COUNTED = 200_000
 """Control steps whose times are kept for ``figures``."""
 
@@ -96,14 +98,21 @@ class Pilot:
         self.planned: deque[float] = deque(maxlen=COUNTED)
         self.counts = {"steps": 0, "missed": 0, "frames": 0, "targets": 0, "targets_too_late": 0, "refused": 0}
         self.refused_because = ""
+        self._recent: deque[JointReading] = deque(maxlen=round(RECENT_S / self.control_dt) + 1)
+        self._led = False
+        """Whether the policy moves the arm in this step."""
+        self._refusing_since: float | None = None
         self.begin("")
 
     # -- what an operator does ----------------------------------------------------------------------------------------
 
     def begin(self, text: str) -> None:
-        """Forget the past, and do ``text`` from now on; an empty one holds the arm."""
+        """Forget the past, and do ``text`` from now on; an empty one holds the arm. One that is too long is a
+        ``ValueError``."""
+        encoded_text(text)
         with self._lock:
             self.text, self._begun = text, time.monotonic()
+            self._felt_at, self._refusing_since = self._begun, None
             self._seen: _Seen | None = None
             self._target: _Target | None = None
             self._memory: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=256)
@@ -111,6 +120,7 @@ class Pilot:
             newest = self.planning.target()
             self._heard = 0 if newest is None else newest[0]
             self._fresh = True
+        self.fallback.forget()
 
     def start(self) -> None:
         """Begin to move; until the first target is there the arm is held."""
@@ -131,16 +141,18 @@ class Pilot:
         self.fallback.resume()
 
     def close(self) -> None:
-        """End all threads and the planner, then release the robot."""
+        """Release the robot, and end the planner and the recording."""
         self._ended.set()
         for thread in self._threads:
             thread.join(2.0)
-        with contextlib.suppress(Exception):
-            self.robot.send(np.zeros(self._joints))
-        self.planning.close()
-        if self.recorder is not None:
-            self.recorder.close()
-        self.robot.close()
+        try:
+            with contextlib.suppress(Exception):
+                self.robot.send(np.zeros(self._joints))
+            self.robot.close()  # the motors first, whatever becomes of the rest
+        finally:
+            self.planning.close()
+            if self.recorder is not None:
+                self.recorder.close()
 
     def figures(self) -> dict[str, float]:
         """Counts, and medians and 99th percentiles of times [ms]: ``late`` after a deadline, ``took`` from the begin
@@ -172,10 +184,11 @@ class Pilot:
         if frame is None or frame.time == last:
             time.sleep(LOOK_S)
             return last
-        begin, reading = time.perf_counter(), self.robot.joints()
-        if frame.time < self._begun or not _sound(reading, self._joints):
+        begin, recent = time.perf_counter(), list(self._recent)
+        if frame.time < self._begun or not recent:
             time.sleep(LOOK_S)
             return frame.time
+        reading = min(recent, key=lambda each: abs(each.time - frame.time))  # as the picture, not as now
         try:
             vision = self.encoders.see(*frame.pictures)
             proprio = self.encoders.feel(np.concatenate([reading.position, reading.velocity]))
@@ -226,7 +239,13 @@ class Pilot:
 
     def _step(self, now: float, late: float) -> None:
         reading, mode = self.robot.joints(), self.fallback.mode
-        reading = reading if _sound(reading, self._joints) else None
+        if _sound(reading, self._joints):
+            if reading.time != self._felt_at:
+                self._recent.append(reading)
+            self._felt_at = max(self._begun, reading.time)
+        # What is old is no ground for any torque: a spring or a brake would push on, wherever the joint is by now.
+        fresh_enough = now - self._felt_at <= self.settings.fallback.joints.hold
+        reading = reading if _sound(reading, self._joints) and fresh_enough else None
         self._take_target(now)
         with self._lock:
             seen, target, begun, fresh = self._seen, self._target, self._begun, self._fresh
@@ -234,17 +253,23 @@ class Pilot:
         if self.settings.stop_file is not None and self.settings.stop_file.exists():
             self.stop(f"{self.settings.stop_file} is there")
         ages = {
-            "joints": now - (begun if reading is None else reading.time),
+            "joints": now - self._felt_at,
             "camera": now - (begun if seen is None else seen.time),
             "plan": 0.0 if not self.text else now - (begun + self.period if target is None else target.due),
         }
+        if self._refusing_since is not None:  # a controller that gives no torque is no better than no plan
+            ages["plan"] = max(ages["plan"], now - self._refusing_since)
         decided = self.fallback.decide(**ages)
         if fresh or (decided == Mode.RUN and mode != Mode.RUN):
             self.controller.reset()
             self.guard.reset()
         wanted = self._wanted(decided, reading, seen, target, now)
         sent = self._guarded(wanted, reading)
+        if self._ended.is_set():
+            return
         self.robot.send(sent)
+        if self._led:
+            self.fallback.moved(sent)
         took = time.monotonic() - now
         self.counts["steps"] += 1
         self.late.append(late)
@@ -270,41 +295,51 @@ class Pilot:
         newest = self.planning.target()
         if newest is None or newest[0] == self._heard:
             return
-        self._heard, value = newest
-        if value["asked"] < self._begun:  # of before the present beginning
-            return
+        number, value = newest
+        self._heard = number
         if value["due"] - now < self.settings.least_time_to_go:
             self.counts["targets_too_late"] += 1
             return
-        self.counts["targets"] += 1
-        self.planned.append(float(value["made"] - value["asked"]))
         joints = self.encoders.joints(value["proprio"])[: self._joints]
         with self._lock:
-            self._target = _Target(value["vision"], value["proprio"], joints, float(value["due"]), newest[0])
+            if value["asked"] < self._begun:  # of before the present beginning
+                return
+            self._target = _Target(value["vision"], value["proprio"], joints, float(value["due"]), number)
+        self.counts["targets"] += 1
+        self.planned.append(float(value["made"] - value["asked"]))
 
     def _wanted(
         self, mode: Mode, reading: JointReading | None, seen: _Seen | None, target: _Target | None, now: float
     ) -> np.ndarray:
         """The torque of this step, before it is guarded."""
+        self._led = False
         if mode == Mode.RUN and reading is not None and seen is not None and target is not None:
             try:
                 felt = self.encoders.feel(np.concatenate([reading.position, reading.velocity]))
                 to_go = max(target.due - now, self.control_dt)
                 torque = self.controller.step(seen.vision, felt, target.vision, target.proprio, to_go)
-                self.fallback.moved(torque)
+                self._led, self._refusing_since = True, None
                 return torque
             except ValueError as error:
                 self._refuse(str(error))
+                self._refusing_since = now if self._refusing_since is None else self._refusing_since
         held = max(mode, Mode.HOLD)
         position, velocity = (None, None) if reading is None else (reading.position, reading.velocity)
         return self.fallback.torque(position, velocity, self._joints, held)
 
     def _guarded(self, wanted: np.ndarray, reading: JointReading | None) -> np.ndarray:
-        """What may be sent; where the joints are not known, no more than was sent on average lately."""
+        """What may be sent; where the joints are not known, no more than was sent on average lately, and after a stop
+        nothing, whatever the guard would brake or push back."""
+        if self.fallback.mode == Mode.STOP:
+            self.guard.reset()
+            return np.zeros(self._joints)
         if reading is None:
-            limit = np.asarray(self.manifest.torque_limits)
-            return np.clip(wanted, -limit, limit)
-        return self.guard.apply(wanted, reading.position, reading.velocity, reading.temperature)
+            self.guard.follow(wanted)
+            return wanted
+        allowed = self.guard.apply(wanted, reading.position, reading.velocity, reading.temperature)
+        if self.guard.refused:
+            self._refuse(self.guard.refused)
+        return allowed
 
     def _refuse(self, why: str) -> None:
         self.counts["refused"] += 1

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from argos_sim.deploy.exchange import Latest
-from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
+from argos_sim.deploy.manifest import PLANNER, DeployError, PolicyManifest, read_manifest, read_network
 from argos_sim.deploy.planner import PlannerRuntime
 
 LONGEST_TEXT = 512
@@ -33,6 +33,8 @@ class PlanningProcess:
         """Start the process; ``DeployError`` in one sentence if it does not begin."""
         if manifest.planner is None:
             raise DeployError(f"The policy at {folder} was exported without its planner. Export the whole policy.")
+        for name in PLANNER:  # what is missing or damaged is told here, and not by a process that ends
+            read_network(folder, manifest, name)
         shapes, states = manifest.inputs, len(manifest.planner.history)
         vision, proprio = shapes["vision"], shapes["target_proprio"]
         context: SpawnContext = multiprocessing.get_context("spawn")
@@ -56,19 +58,18 @@ class PlanningProcess:
         arguments = (str(folder), self._requests, self._targets, self._began, seed, os.getpid())
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
-        if not self._began.wait(PATIENCE_S) or not self._process.is_alive():
-            self.close()
-            raise DeployError(f"The planner's process for {folder} did not begin.")
+        end = time.monotonic() + PATIENCE_S
+        while not self._began.wait(0.05):
+            if time.monotonic() > end or not self._process.is_alive():
+                self.close()
+                raise DeployError(f"The planner's process for {folder} did not begin.")
 
     def ask(
         self, vision: np.ndarray, proprio: np.ndarray, known: np.ndarray, text: str, horizon: float, now: float
     ) -> None:
         """Ask for the state wanted ``horizon`` seconds after ``now``, the time of the newest of the states; the other
         arguments are those of ``PlannerRuntime.next_state``."""
-        encoded = text.encode()
-        if len(encoded) > LONGEST_TEXT or "\0" in text:
-            raise ValueError(f"An instruction has at most {LONGEST_TEXT} bytes and no zero byte.")
-        given: dict[str, Any] = {"vision": vision, "proprio": proprio, "known": known, "text": encoded}
+        given: dict[str, Any] = {"vision": vision, "proprio": proprio, "known": known, "text": encoded_text(text)}
         self._requests.write(**given, horizon=horizon, time=now)
 
     def target(self) -> tuple[int, dict[str, Any]] | None:
@@ -88,6 +89,20 @@ class PlanningProcess:
         """End the process."""
         self._process.terminate()
         self._process.join(2.0)
+
+
+def encoded_text(text: str) -> bytes:
+    """An instruction as it crosses to the planner's process.
+
+    Raises:
+        ValueError: it is too long, or has a zero byte.
+    """
+    encoded = text.encode()
+    if len(encoded) > LONGEST_TEXT or "\0" in text:
+        raise ValueError(
+            f"An instruction has at most {LONGEST_TEXT} bytes and no zero byte; this one has {len(encoded)}."
+        )
+    return encoded
 
 
 def _serve(folder: str, requests: Latest, targets: Latest, began: Any, seed: int, parent: int) -> None:
@@ -112,6 +127,9 @@ def _serve(folder: str, requests: Latest, targets: Latest, began: Any, seed: int
             )
         except ValueError as error:  # what was seen or felt is not finite: no target comes of it
             print(f"The planner was asked with something wrong: {error}", flush=True)
+            continue
+        if not (np.isfinite(vision).all() and np.isfinite(proprio).all()):
+            print("The planner's target is not finite; the policy must be exported again.", flush=True)
             continue
         asked = float(request["time"])
         times = {"asked": asked, "due": asked + float(request["horizon"]), "made": time.monotonic()}

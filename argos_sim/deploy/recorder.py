@@ -6,6 +6,7 @@ cut off at the end is left out by ``read_steps``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import threading
@@ -52,8 +53,9 @@ class Recorder:
     def close(self) -> None:
         """Write what is left."""
         self._hand_over()
-        self._blocks.put(None)
-        self._thread.join(5.0)
+        with contextlib.suppress(queue.Full):  # a disk that takes nothing must not keep anybody
+            self._blocks.put(None, timeout=2.0)
+            self._thread.join(5.0)
         self._file.close()
 
     def _hand_over(self) -> None:

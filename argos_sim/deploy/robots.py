@@ -39,7 +39,7 @@ class Frame:
 class Robot(Protocol):
     """An arm with a camera, driven by torques. Joints are in the order of ``joint_names``.
 
-    Two threads ask it: one for joints and torques, one for pictures.
+    Two threads ask it: one for joints, to which it sends torques, and one for pictures.
     """
 
     @property

@@ -52,8 +52,9 @@ class SafetySettings:
     """Distance from table and box in which torque toward them fades [m]."""
 
     def __post_init__(self) -> None:
-        ends = [*self.temperature, *(x for pair in self.box or () for x in pair)]
-        positive = (self.soft_zone, self.stop_stiffness, self.reaction_s, self.braking_share, self.wall)
+        ends = [*self.temperature, *(x for pair in self.box or () for x in pair), self.lowest or 0.0]
+        zones = (self.soft_zone, self.stop_zone, self.wall)
+        positive = (*zones, self.stop_stiffness, self.stop_damping, self.reaction_s, self.braking_share)
         optional = [x for x in (self.torque_rate, self.power) if x is not None]
         if not (np.isfinite([*ends, *positive, *optional]).all() and min([*positive, *optional]) > 0):
             raise ValueError(f"{self} must be finite numbers, above zero but for temperatures and the box.")
@@ -89,6 +90,10 @@ class SafetyGuard:
     def reset(self) -> None:
         """The motors are at rest: the next torque starts from zero."""
         self._last = np.zeros_like(self._torque_limit)
+
+    def follow(self, torque: np.ndarray) -> None:
+        """This was sent without the guard: the next torque grows from there."""
+        self._last = np.clip(np.nan_to_num(torque), -self._torque_limit, self._torque_limit)
 
     def apply(
         self,
@@ -134,9 +139,11 @@ class SafetyGuard:
         pos, vel = np.clip(joint_pos, -1e6, 1e6), np.clip(joint_vel, -1e6, 1e6)  # squares stay finite
         limit = self._torque_limit if temperature is None else self._torque_limit * self._cool(temperature)
         allowed = np.clip(torque, -limit, limit)
-        allowed = allowed * self._range_factor(allowed, pos) * self._speed_factor(allowed, vel)
         if self._chain is not None:
             allowed = self._within_walls(allowed, pos, vel)
+        # After the walls, whose way out may lead through a joint that is at its end or too fast: a joint's rules win.
+        allowed = allowed * self._range_factor(allowed, pos) * self._speed_factor(allowed, vel)
+        if self._chain is not None:
             allowed = self._braked(allowed, pos, vel)
         allowed = self._pushed_back(allowed, pos, vel)
         allowed = self._within_power(allowed, vel)

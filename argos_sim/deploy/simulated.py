@@ -6,8 +6,10 @@ but what goes over a bus.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,20 +117,22 @@ class SimulatedRobot:
         self._process.terminate()
 
     def _ask(self, name: str, argument: object) -> Any:
-        self._questions.send((name, argument))
+        with contextlib.suppress(OSError):  # told by the answer that does not come
+            self._questions.send((name, argument))
         return self._answer(name, PATIENCE_S)
 
     def _answer(self, what: str, seconds: float) -> Any:
         try:
             if self._questions.poll(seconds):
                 return self._questions.recv()
-        except (EOFError, BrokenPipeError):
+        except (EOFError, OSError):
             pass
         raise DeployError(f"The simulated robot's process ended or hung at {what}.")
 
 
 def _serve(*arguments: Any) -> None:
-    """In the process: everything heavy is imported there."""
+    """In the process: everything heavy is imported there. Ctrl-C is the parent's to hear."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     from argos_sim.mujoco_c.live import serve
 
     serve(*arguments)

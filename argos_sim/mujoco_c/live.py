@@ -75,7 +75,7 @@ class LiveArm:
             self._heard = newest[0]
             if self.rng.random() >= cfg.lost:
                 self._torque = np.asarray(newest[1]["torque"], dtype=float)[None]
-            self._sent_at = float(newest[1]["time"])
+                self._sent_at = float(newest[1]["time"])
         if self._sent_at is not None and now - self._sent_at > cfg.watchdog_s:
             self._torque = np.zeros_like(self._torque)
         with self._lock:
@@ -124,7 +124,8 @@ def serve(
             due = max(due + period, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
 
-    threading.Thread(target=watch, daemon=True).start()
+    camera = threading.Thread(target=watch, daemon=True)
+    camera.start()
     dt, due = arm.world.rates.physics_dt, time.monotonic()
     questions.send("ready")
     try:
@@ -139,8 +140,9 @@ def serve(
                 arm.lost_s += late
             elif late < 0:
                 time.sleep(-late)
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+    except (EOFError, OSError):
         ended.set()
+        camera.join(2.0)
 
 
 def _answer(arm: LiveArm, question: tuple[str, Any]) -> Any:

@@ -52,7 +52,7 @@ def export_stage(settings: Settings) -> dict[str, Any]:
         made_from = {folder: require_stage(settings.folder / folder, *rest)["fingerprint"] for folder, *rest in stages}
     weights = Weights.of(settings.folder if own else PRETRAINED)
     if not own:
-        made_from = {"weights": weights.hash()}
+        made_from = {"weights": weights.hash(), "task": settings.task, "rates": dataclasses.asdict(rates_of(settings))}
 
     def work(folder: Path) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
@@ -79,6 +79,11 @@ def export_stage(settings: Settings) -> dict[str, Any]:
     sampling = dataclasses.asdict(settings.controller.sampling)
     inputs = made_from | {"sampling": sampling, "calls": settings.evaluation.inference_calls}
     return run_stage(settings.folder / "export", "export", inputs, work, settings.overwrite)
+
+
+def rates_of(settings: Settings) -> Any:
+    """The task's clocks."""
+    return environment_cfg(settings, 1).rates
 
 
 def policy_of(settings: Settings, weights: Weights, own: bool) -> tuple[PolicyManifest, list[Traced]]:

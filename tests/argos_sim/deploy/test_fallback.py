@@ -63,6 +63,32 @@ def test_the_arm_is_held_where_it_was_by_what_it_lately_needed() -> None:
     assert fallback.torque(start + 1.0, still, 2).tolist() == pytest.approx([1.0, -2.0]), "held at another place"
 
 
+def test_after_damping_the_arm_is_held_where_it_is_by_then() -> None:
+    fallback, start, still = made(), np.array([0.3, 0.4]), np.zeros(2)
+    torque = np.ones(2)
+    for age, place in ((1.0, start), (3.0, start - 0.3), (1.0, start - 0.6)):
+        fallback.decide(**FINE | {"camera": age})
+        torque = fallback.torque(place, still, 2)
+    assert torque.tolist() == pytest.approx([0.0, 0.0]), "no spring to where it was once"
+    fallback.moved(np.ones(2))
+    fallback.forget()
+    fallback.decide(**FINE | {"camera": 1.0})
+    assert fallback.torque(start, still, 2).tolist() == [0.0, 0.0]
+
+
+def test_a_stop_is_not_lost_while_something_is_being_decided() -> None:
+    fallback = made()
+
+    class Stopping(float):
+        def __le__(self, other: float) -> bool:
+            fallback.stop("by hand")
+            return float(self) <= other
+
+    assert fallback.decide(joints=Stopping(0.01), camera=0.0, plan=0.0) == Mode.STOP
+    assert fallback.mode == Mode.STOP and fallback.reason == "by hand"
+    assert fallback.decide(**FINE) == Mode.STOP
+
+
 def test_damping_only_takes_speed_and_a_stop_commands_nothing() -> None:
     fallback, speed = made(), np.array([1.0, -0.5])
     fallback.moved(np.ones(2))

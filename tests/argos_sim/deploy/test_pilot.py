@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ class StandIn:
         self.sent: list[np.ndarray] = []
         self.closed = False
         self.broken = ""
+        self.position, self.velocity = np.array([0.1, -0.2, 0.3]), np.zeros(3)
         self._rng, self._taken = np.random.default_rng(0), -1.0
         self._picture = np.zeros((SIZE, SIZE, 3), np.uint8)
         self._stuck = 0.0
@@ -46,16 +48,16 @@ class StandIn:
 
     def joints(self) -> JointReading | None:
         now = self._stuck if self.broken == "joints stuck" else time.monotonic()
-        position = np.array([0.1, -0.2, 0.3])
+        position, velocity = self.position, self.velocity
         if self.broken == "no joints":
             return None
         if self.broken == "joints are no numbers":
             position = position * np.nan
         if self.broken == "too few joints":
-            position = position[:2]
+            position, velocity = position[:2], velocity[:2]
         if self.broken == "bus fails":
             raise OSError("the bus does not answer")
-        return JointReading(position, np.zeros(len(position)), now)
+        return JointReading(position, velocity, now)
 
     def frame(self) -> Frame | None:
         now = time.monotonic()
@@ -166,6 +168,75 @@ def test_what_breaks_is_held_then_damped_then_stopped_and_goes_on_when_somebody_
             until(lambda: pilot.counts["targets"] > targets and pilot.fallback.mode == Mode.RUN, "moving again")
 
 
+def test_a_read_out_that_is_missed_now_and_then_stops_nobody(policy: Path) -> None:
+    with flying(policy) as (pilot, robot):
+        until(lambda: pilot.counts["targets"] >= 1, "a target")
+        time.sleep(FALLBACK.joints.stop + 0.3)  # so that an age since the beginning would ask for a stop
+        for fault in ("no joints", "joints are no numbers", "no joints"):
+            robot.break_(fault)
+            time.sleep(0.06)
+            robot.break_("")
+            time.sleep(0.1)
+            assert pilot.fallback.mode < Mode.DAMP, pilot.fallback.reason
+
+
+@pytest.mark.parametrize("speed", [-3.0, 3.0])
+def test_no_torque_is_made_from_joints_that_are_stuck_in_motion(policy: Path, speed: float) -> None:
+    with flying(policy) as (pilot, robot):
+        until(lambda: pilot.counts["targets"] >= 1, "a target")
+        robot.velocity = np.full(3, speed)
+        time.sleep(0.1)
+        robot.break_("joints stuck")
+        until(lambda: pilot.fallback.mode == Mode.DAMP, "damping")
+        count = len(robot.sent)
+        until(lambda: len(robot.sent) > count + 3, "more steps")
+        assert not np.any(robot.sent[count + 1 :]), "braking what may stand still long since would drive it back"
+
+
+def test_a_stopped_arm_gets_no_torque_even_past_the_end_of_its_range(policy: Path) -> None:
+    with flying(policy) as (pilot, robot):
+        robot.position = np.array([1.3, -1.3, 0.0])
+        until(lambda: len(robot.sent) > 5 and bool(np.any(robot.sent[-1])), "being pushed back")
+        pilot.stop("by hand")
+        count = len(robot.sent)
+        until(lambda: len(robot.sent) > count + 5, "more steps")
+        assert not np.any(robot.sent[count + 2 :])
+
+
+def test_a_controller_that_gives_no_torque_is_as_a_missing_plan(policy: Path) -> None:
+    with flying(policy) as (pilot, _):
+        until(lambda: pilot.counts["targets"] >= 1, "a target")
+
+        def refuse(*_: Any) -> np.ndarray:
+            raise ValueError("the controller's torque is not finite")
+
+        pilot.controller.step = refuse  # pyright: ignore[reportAttributeAccessIssue]
+        until(lambda: pilot.fallback.mode == Mode.STOP, "a stop")
+        assert "no plan" in pilot.fallback.reason and "not finite" in pilot.refused_because
+
+
+def test_what_holds_the_arm_is_what_was_sent_and_not_what_was_asked_for(policy: Path) -> None:
+    with flying(policy) as (pilot, robot):
+        pilot.controller.step = lambda *_: np.array([2.0, 2.0, 2.0])  # pyright: ignore[reportAttributeAccessIssue]
+        robot.position = np.array([0.99, -0.2, 0.3])  # where the guard lets nothing through
+        until(lambda: pilot.counts["targets"] >= 1, "a target")
+        time.sleep(0.5)
+        robot.break_("no joints")
+        until(lambda: pilot.fallback.mode == Mode.HOLD, "holding blindly")
+        count = len(robot.sent)
+        until(lambda: len(robot.sent) > count + 2, "more steps")
+        blind = np.array(robot.sent[count + 1 : count + 3])
+        assert (blind[:, 0] <= 0).all() and (blind[:, 1:] > 1.0).all()
+
+
+def test_a_text_that_cannot_be_sent_is_refused_at_once(policy: Path) -> None:
+    with flying(policy, text="") as (pilot, _):
+        for text in ("x" * 513, "touch\0the red block"):
+            with pytest.raises(ValueError, match="An instruction"):
+                pilot.begin(text)
+        assert pilot.text == ""
+
+
 def test_a_driver_that_fails_stops_the_arm_at_once(policy: Path) -> None:
     with flying(policy) as (pilot, robot):
         until(lambda: pilot.counts["targets"] >= 1, "a target")
@@ -223,6 +294,15 @@ def test_a_robot_with_other_joints_is_refused(policy: Path) -> None:
     robot.joint_names = ("pan", "lift")  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(DeployError, match="robot's joints are .* the policy's"):
         Pilot(policy, robot)
+
+
+def test_a_damaged_planner_is_told_at_once(policy: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(policy, tmp_path / "policy"))
+    path, begin = copy / "planner_flow.onnx", time.monotonic()
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DeployError, match=r"planner_flow.onnx is not the network that policy\.yaml describes"):
+        Pilot(copy, StandIn())
+    assert time.monotonic() - begin < 20
 
 
 def test_a_policy_without_its_planner_is_refused(policy: Path, tmp_path: Path) -> None:

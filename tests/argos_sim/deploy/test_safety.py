@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,8 @@ def test_a_body_outlives_its_file_and_a_broken_one_is_named(so100: PolicyManifes
         ({"inertia": ((0.0, 0.1),) * 6}, "not a finite number"),
         ({"parents": (0, 0, 1, 2, 3, 4)}, "parents must come before"),
         ({"tip_link": 6}, "tip_link is no link"),
+        ({"axes": ((0.0, 0.0, 0.0),) * 6}, "without length"),
+        ({"tip": (0.0, math.nan, 0.0)}, "not a finite number"),
     ):
         broken = replace(so100, spec=spec, body=replace(so100.body, **bad))
         with pytest.raises(DeployError, match=message):
@@ -201,6 +204,24 @@ def test_no_torque_pushes_the_fingertip_further_out(so100: PolicyManifest, box: 
         before = sign * (jacobian[:, axis] * torque).sum(1)
         outside += int((alone & inside & (before < -1e-3)).sum())
     assert outside > 50, "or nothing was tested"
+
+
+def test_the_way_out_of_a_wall_makes_no_joint_too_fast(so100: PolicyManifest) -> None:
+    guard, rng, q = SafetyGuard(so100, SafetySettings(lowest=0.05)), np.random.default_rng(2), 0.9 * postures(4000)
+    velocity = rng.choice([-6.0, 0.0, 6.0], q.shape)
+    given = guard.limited(rng.uniform(-2.94, 2.94, q.shape), q, velocity, np.zeros_like(q))
+    faster = (given * velocity > 1e-9) & _far_from_ends(q)[:, None]
+    assert not faster.any()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"lowest": math.nan}, {"stop_zone": math.nan}, {"stop_zone": -1.0}, {"stop_damping": -5.0}, {"wall": 0.0},
+     {"power": math.inf}, {"temperature": (60.0, 50.0)}, {"box": ((0.1, -0.1),) * 3}, {"speed_fade": 1.0}],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be finite numbers|must lie between"):
+        SafetySettings(**bad)
 
 
 def _far_from_ends(q: np.ndarray) -> np.ndarray:

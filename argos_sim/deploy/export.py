@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from argos_sim.deploy.manifest import MANIFEST_FILE, DeployError, NetworkFile, PolicyManifest, network_file
 from argos_sim.deploy.network import Network
 from argos_sim.deploy.runtime import ControllerRuntime
-from argos_sim.deploy.traced import Traced, named, traced_controller
 from argos_sim.folders import replace_folder, temporary_folder
+from argos_sim.traced import Traced, named, traced_controller
 
 OPSET = 18
 """ONNX operator set that torch 2.11 writes without conversion; it has LayerNormalization as one operator."""

@@ -19,7 +19,6 @@ from argos_sim.deploy.manifest import CONTROLLER, PlannerSettings, PolicyManifes
 from argos_sim.deploy.planner import PlannerRuntime
 from argos_sim.deploy.simulated import WORLD_FILE
 from argos_sim.deploy.text import HASHED
-from argos_sim.deploy.traced import Traced, traced_controller, traced_encoder, traced_planner
 from argos_sim.experts import Arm
 from argos_sim.mujoco_c.world import World
 from argos_sim.paths import PRETRAINED
@@ -30,6 +29,7 @@ from argos_sim.pipeline.recorded import from_demonstrations, from_mujoco
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD, UPSTREAM, require_stage, run_stage
 from argos_sim.reporting.model_card import write_card
+from argos_sim.traced import Traced, traced_controller, traced_encoder, traced_planner
 from argos_wm.checkpoint import load_json, save_json
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import HashedNGramEncoder

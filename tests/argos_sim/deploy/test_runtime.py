@@ -19,7 +19,7 @@ from argos_sim.deploy.export import difference, export_controller, export_policy
 from argos_sim.deploy.manifest import CONTROLLER, DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.network import Network
 from argos_sim.deploy.runtime import ControllerRuntime
-from argos_sim.deploy.traced import traced_controller
+from argos_sim.traced import traced_controller
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 ROWS, CHANNELS, DIM, HISTORY = 4, 16, 16, 3

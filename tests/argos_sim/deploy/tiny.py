@@ -10,7 +10,7 @@ import torch
 from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.deploy.export import export_policy
 from argos_sim.deploy.manifest import NETWORKS, PlannerSettings, PolicyManifest
-from argos_sim.deploy.traced import traced_controller, traced_encoder, traced_planner
+from argos_sim.traced import traced_controller, traced_encoder, traced_planner
 from argos_wm.encoders.proprio import ProprioEncoder
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import HashedNGramEncoder

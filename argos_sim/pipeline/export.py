@@ -24,6 +24,7 @@ from argos_sim.mujoco_c.world import World
 from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.encoder import load_encoder
 from argos_sim.pipeline.environment import environment_cfg
+from argos_sim.pipeline.evaluate import write_metrics
 from argos_sim.pipeline.play import Weights
 from argos_sim.pipeline.recorded import from_demonstrations, from_mujoco
 from argos_sim.pipeline.settings import Settings
@@ -58,7 +59,8 @@ def export_stage(settings: Settings) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
         manifest, networks = policy_of(settings, weights, own)
         manifest = export_policy(networks, manifest, folder)
-        write_card(folder, manifest, settings)
+        metrics = write_metrics(settings) if own else PRETRAINED / "metrics.json"
+        write_card(folder, manifest, settings.task, load_json(metrics))
         write_world(folder, settings)
         for name, network in manifest.networks.items():
             print(f"  {name}: torch and onnxruntime differ by at most {network.difference:.1e} ({network.compared})")

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from argos_sim.deploy.manifest import MANIFEST_FILE, PolicyManifest, network_file
-from argos_sim.pipeline.settings import Settings
-from argos_wm.checkpoint import load_json
 
 CARD_FILE = "README.md"
 MEASURED = {
@@ -18,13 +16,11 @@ MEASURED = {
 """Figures of a run in which its policy did what it was asked for."""
 
 
-def write_card(folder: Path, manifest: PolicyManifest, settings: Settings) -> Path:
-    """Write ``README.md`` beside the networks, with the run's figures as far as it has any."""
-    path = settings.folder / "metrics.json"
-    metrics = load_json(path) if path.is_file() else {}
+def write_card(folder: Path, manifest: PolicyManifest, task: str, metrics: dict[str, Any]) -> Path:
+    """Write ``README.md`` beside the networks, with those of the policy's ``metrics`` that it shows."""
     rates, joints = manifest.rates, ", ".join(manifest.joint_names)
     lines = [
-        f"# Policy for {settings.task}",
+        f"# Policy for {task}",
         "",
         f"Moves {len(manifest.joint_names)} joints ({joints}) by torques, {rates['control_hz']:g} times a second, "
         f"toward targets that a planner imagines every {rates['planner_period_s']:g} s from pictures of "

@@ -1,8 +1,10 @@
 """Trains the toy world model; run by ``test_parallel.py``, alone or as one of several processes."""
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch.distributed.tensor import DTensor
@@ -16,6 +18,15 @@ from argos_wm.training.parallel import Parallel
 from argos_wm.training.planner import train_planner
 from argos_wm.training.self_forcing import SelfForcingConfig
 from tests.argos_wm.toy import GROUPS, SMALL, toy_cache
+
+
+def leave() -> NoReturn:
+    """End as scripts do, without finalizing Python: a thread of gloo's that lets go of a collective's tensor only then
+    cannot have the interpreter's lock any more, and aborts the process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
 
 if __name__ == "__main__":
     folder, steps, micro_batches = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -38,7 +49,7 @@ if __name__ == "__main__":
         def step(self, *arguments, **settings):
             done[0] += 1
             if done[0] > steps:
-                sys.exit(0)
+                leave()
             return original(self, *arguments, **settings)
 
         torch.optim.AdamW.step = step  # pyright: ignore[reportAttributeAccessIssue]
@@ -66,3 +77,4 @@ if __name__ == "__main__":
     if parallel.main:
         model.save(folder)
         (folder / "held").write_text(str(max(held)))
+    leave()

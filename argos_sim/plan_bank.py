@@ -107,9 +107,7 @@ class BankTargets:
             distractors.set_aside(env, ids)
         if env.widening is not None:
             env.widening.leave_out(ids, GIVEN)
-        for i, name in enumerate(env.instruction.objects):
-            poses = kept.objects[entry, i]
-            events.write_object(env, name, ids, poses[:, :3], poses[:, 3:])
+        events.restore_objects(env, ids, kept.objects[entry])
 
     def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
         """See ``TargetSource``; episodes without a plan are given one, and the bank keeps it."""

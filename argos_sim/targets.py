@@ -112,8 +112,7 @@ class DemonstrationTargets:
             distractors.set_aside(env, ids)
         if env.widening is not None:
             env.widening.leave_out(ids, GIVEN)
-        for i, name in enumerate(instruction.objects):
-            events.write_object(env, name, ids, poses[:, i, :3], poses[:, i, 3:])
+        events.restore_objects(env, ids, poses)
 
     def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
         """See ``TargetSource``."""

@@ -139,15 +139,20 @@ class BlocksExpert(TaskExpert):
         yaw = torch.atan2(2 * (w * z + x * y), 1 - 2 * (y.square() + z.square()))
         return position[ids, index] - self.env.scene.env_origins[ids], yaw
 
+    def scale(self, ids: Tensor, index: Tensor) -> Tensor:
+        """Factor (n,) on the edge of block ``index (n,)`` of ``ids``."""
+        return self.env.object_scale[ids, index]
+
     def bearing(self, position: Tensor) -> Tensor:
         """Bearings (n,) [rad] of positions (n, 3) around the arm's first joint."""
         return to_polar(position, self.robot.workspace.centre)[0]
 
-    def beside(self, position: Tensor, turn: Tensor, distance: float, height: float) -> Tensor:
-        """Fingertips (n, 3) [m] beside ``position``, where bearings are larger, the gripper turned by ``turn (n,)``."""
+    def beside(self, position: Tensor, turn: Tensor, distance: Tensor, height: Tensor | float) -> Tensor:
+        """Fingertips (n, 3) [m], ``distance (n,)`` beside ``position``, where bearings are larger, the gripper turned
+        by ``turn (n,)``."""
         angle = self.bearing(position) + turn
-        offset = distance * torch.stack([angle.cos(), angle.sin()], -1)
-        return torch.cat([position[:, :2] + offset, torch.full_like(position[:, :1], height)], -1)
+        offset = distance[:, None] * torch.stack([angle.cos(), angle.sin()], -1)
+        return torch.cat([position[:, :2] + offset, (torch.zeros_like(distance) + height)[:, None]], -1)
 
     def posture(self, turn: Tensor, opening: float) -> Tensor:
         """Values (n, M) of the arm's constraint: the gripper turned by ``turn (n,)`` and opened."""

@@ -55,10 +55,15 @@ class GraspExpert(BlocksExpert):
         gripper = self.gripper
         position, yaw = self.block(ids, self.env.instruction.named[ids])
         turn = self.alignment(position, yaw)
-        low = self.beside(position, turn, gripper.beside, gripper.low)
-        tips = [self.beside(position, turn, gripper.beside, gripper.above), low, low]
+        beside = gripper.beside - gripper.held + self.held(ids)
+        low = self.beside(position, turn, beside, gripper.low)
+        tips = [self.beside(position, turn, beside, gripper.above), low, low]
         # The block is in the way of closing, and so is held.
         return tips, [self.posture(turn, opening) for opening in (gripper.wide, gripper.wide, 0.0)]
+
+    def held(self, ids: Tensor) -> Tensor:
+        """Distance (n,) along the opening from the named block's centre to the fingertip, once it is taken [m]."""
+        return self.gripper.held * self.scale(ids, self.env.instruction.named[ids])
 
     def alignment(self, position: Tensor, yaw: Tensor) -> Tensor:
         """Turn (n,) [rad] of the gripper, at most the eighth of a turn that lays the jaws along a block's faces; zero

@@ -73,5 +73,5 @@ class PushExpert(GraspExpert):
         centre = self.robot.workspace.centre
         there = from_polar(self.AIM * side, to_polar(position, centre)[1], centre)
         tips, values = self.grasp(ids)
-        turned = self.beside(there, self.alignment(position, yaw), self.gripper.held, self.gripper.low)
+        turned = self.beside(there, self.alignment(position, yaw), self.held(ids), self.gripper.low)
         return torch.stack([*tips, turned], 1), torch.stack([*values, values[-1]], 1)

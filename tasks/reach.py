@@ -42,7 +42,7 @@ class ReachExpert(BlocksExpert):
 
     def waypoints(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """See ``TaskExpert``."""
-        position, _ = self.block(ids, self.env.instruction.named[ids])
-        height = self.robot.block_size / 2 + APPROACH_HEIGHT
-        tip = position + torch.tensor([0.0, 0.0, height], device=position.device)
-        return tip[:, None], self.posture(torch.zeros(len(ids), device=position.device), 0.0)[:, None]
+        named = self.env.instruction.named[ids]
+        tip = self.block(ids, named)[0].clone()
+        tip[:, 2] += self.env.instruction.half_size[ids, named] + APPROACH_HEIGHT
+        return tip[:, None], self.posture(torch.zeros(len(ids), device=tip.device), 0.0)[:, None]

@@ -53,12 +53,13 @@ class StackExpert(GraspExpert):
 
     def waypoints(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """See ``TaskExpert``."""
-        gripper, size = self.gripper, self.robot.block_size
+        gripper, place = self.gripper, self.env.instruction.place[ids]
+        size = self.robot.block_size * self.scale(ids, place)  # of the block below
         tips, values = self.grasp(ids)
-        below, yaw = self.block(ids, self.env.instruction.place[ids])
+        below, yaw = self.block(ids, place)
         there = self.alignment(below, yaw)
-        over = self.beside(below, there, gripper.held, gripper.above + size / 2)
-        down = self.beside(below, there, gripper.held, gripper.low + size + self.GAP)
+        over = self.beside(below, there, self.held(ids), gripper.above + size / 2)
+        down = self.beside(below, there, self.held(ids), gripper.low + size + self.GAP)
         held, carried, open_ = values[-1], self.posture(there, 0.0), self.posture(there, gripper.released)
         tips = [*tips, tips[0], over, down, down, over]
         values = [*values, held, carried, carried, open_, open_]

@@ -37,6 +37,7 @@ from isaaclab_tasks.utils import PresetCfg
 
 from argos_sim.envs.camera import CameraPose
 from argos_sim.envs.distractors import distractor_cfgs, place_distractors
+from argos_sim.envs.sizes import give_sizes
 from argos_sim.mdp import events, observations, rewards, terminations
 from argos_sim.mdp.actions import TorqueActionCfg
 from argos_sim.mdp.instructions import InstructionCommandCfg
@@ -292,6 +293,7 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
         for motors in self.scene.robot.actuators.values():
             motors.physics_dt = self.rates.physics_dt
         objects = self.object_names()
+        give_sizes(self.scene, objects, self.ranges.object_size)
         if self.distractors:
             for name, thing in distractor_cfgs(self.distractor_area["ahead"]).items():
                 setattr(self.scene, name, thing)

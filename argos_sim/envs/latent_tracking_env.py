@@ -12,6 +12,7 @@ from torch import Tensor
 
 from argos_sim.envs.camera import moved_poses
 from argos_sim.envs.distractors import SHAPES
+from argos_sim.envs.sizes import scales
 from argos_sim.perception import Perception
 from argos_sim.platform import prepare
 from argos_sim.randomization.draws import Draws
@@ -47,6 +48,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         draws: from which limits each environment draws what is randomized at resets.
         disturbances: forces that nobody commands, likewise.
         widening: the curriculum of its ranges, if it has one.
+        object_scale: (N, O) factor on the lengths of each object that instructions name.
         joint_unit: (J,) what counts as a radian of each joint, see ``LatentTrackingEnvCfg.joint_units``.
         shift: what lasts on top of the ranges, see ``shifts.set_world``.
         generator: the random numbers of resets, seeded by ``cfg.seed``.
@@ -66,6 +68,7 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
         self.generator = torch.Generator(device=self.device).manual_seed(cfg.seed or 0)
         self.draws = Draws(cfg.ranges, self.num_envs, self.device)
         self.shift = Shift()
+        self.object_scale = scales(cfg.scene, cfg.object_names(), cfg.ranges.object_size).to(self.device)
         joint_ids, names = robot.find_joints(list(cfg.joint_names), preserve_order=True)
         units = [cfg.joint_units.get(name, 1.0) for name in names]
         self.joint_unit = torch.tensor(units, device=self.device)
@@ -208,6 +211,11 @@ class LatentTrackingEnv(ManagerBasedRLEnv):
             raise ValueError(
                 "These ranges lay distractors on the table, and the scene has none; make the environment with "
                 "distractors=True."
+            )
+        if ranges.object_size != self.cfg.ranges.object_size:
+            raise ValueError(
+                f"These ranges want objects of sizes {ranges.object_size}, and the scene was made with "
+                f"{self.cfg.ranges.object_size}; make another environment for them."
             )
         self.cfg.ranges = ranges
         self.draws.set(ranges)

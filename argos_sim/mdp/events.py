@@ -53,7 +53,7 @@ def place_objects(
         centre: of the ring in the environment's frame [m].
         radius: inner and outer [m].
         angle: of the sector about z, zero along −y [rad].
-        height: of the objects' centres [m].
+        height: of the objects' centres, as they are modelled [m].
         separation: least distance between centres [m].
     """
     ids = ids_of(env, env_ids)
@@ -70,9 +70,20 @@ def place_objects(
     yaw = uniform(env, (-math.pi, math.pi), n, len(names))
     zero = torch.zeros(n, device=env.device)
     for i, name in enumerate(names):
-        position = torch.cat([chosen[:, i], torch.full((n, 1), height, device=env.device)], -1)
+        own = height * env.object_scale[ids, env.instruction.objects.index(name)]
+        position = torch.cat([chosen[:, i], own[:, None]], -1)
         rotation = quat_from_euler_xyz(zero, zero, yaw[:, i])
         write_object(env, name, ids, position, rotation)
+
+
+def restore_objects(env, ids: Tensor, poses: Tensor) -> None:
+    """Put all objects that instructions name at rest where they were in other episodes, ``poses (n, O, 7)`` as
+    ``write_object``'s; one that is larger here than it was there does not begin within the table."""
+    half, other = env.instruction.half_size[ids], env.object_scale[ids] != 1
+    height = torch.where(other, torch.maximum(poses[..., 2], half), poses[..., 2])
+    for i, name in enumerate(env.instruction.objects):
+        position = torch.cat([poses[:, i, :2], height[:, i, None]], -1)
+        write_object(env, name, ids, position, poses[:, i, 3:])
 
 
 def write_object(env, name: str, ids: Tensor, position: Tensor, rotation: Tensor) -> None:

@@ -41,6 +41,7 @@ class InstructionCommand(CommandTerm):
         phrase: (N,) index into ``texts``.
         first_touched: (N,) index of the first object touched in this episode, −1 for none yet.
         touched_at: (N,) control step of that touch.
+        half_size: (N, O) half an edge of each object [m].
     """
 
     cfg: InstructionCommandCfg
@@ -59,6 +60,7 @@ class InstructionCommand(CommandTerm):
         self._tip_body = self._robot.find_bodies(cfg.tip_body)[0][0]
         self._tip_offset = torch.tensor(cfg.tip_offset, device=self.device)
         self._every = torch.arange(self.num_envs, device=self.device)
+        self.half_size = cfg.object_half_size * env.object_scale
         self.metrics["success"] = torch.zeros(self.num_envs, device=self.device)
 
     @property
@@ -118,7 +120,7 @@ class InstructionCommand(CommandTerm):
         position, rotation = self.object_poses()
         offset = self.tip_position()[:, None] - position
         local = quat_apply_inverse(rotation.flatten(0, 1), offset.flatten(0, 1)).view_as(offset)
-        return (local.abs() - self.cfg.object_half_size).clamp_min(0).norm(dim=-1)
+        return (local.abs() - self.half_size[..., None]).clamp_min(0).norm(dim=-1)
 
     def _update_metrics(self) -> None:
         # Not `min`, which hands even this little to a second thread on a CPU. That thread then waits for more work
@@ -163,7 +165,7 @@ class InstructionCommandCfg(CommandTermCfg):
     tip_offset: tuple[float, float, float] = MISSING
     """Fingertip in that link's frame [m]."""
     object_half_size: float = 0.015
-    """Half an edge of the cubes [m]."""
+    """Half an edge of the cubes as they are modelled [m]."""
     touch_distance: float = 0.01
     """A fingertip this near to a surface touches it [m]: half the width of the jaw's pad."""
 

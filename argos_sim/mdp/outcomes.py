@@ -41,7 +41,7 @@ class MoveCommand(InstructionCommand):
     def success(self) -> Tensor:
         """See ``InstructionCommand``."""
         low, high = self._sectors[self.place].unbind(-1)
-        position, half = self.named_position(), self.cfg.object_half_size
+        position, half = self.named_position(), self.half_size[self._every, self.named]
         bearing, _ = to_polar(position, self.cfg.centre)
         return (low <= bearing) & (bearing <= high) & ((position[:, 2] - half).abs() <= half)
 
@@ -54,7 +54,7 @@ class LiftCommand(InstructionCommand):
     @property
     def success(self) -> Tensor:
         """See ``InstructionCommand``."""
-        return self.named_position()[:, 2] - self.cfg.object_half_size >= self.cfg.height
+        return self.named_position()[:, 2] - self.half_size[self._every, self.named] >= self.cfg.height
 
 
 class StackCommand(InstructionCommand):
@@ -67,10 +67,11 @@ class StackCommand(InstructionCommand):
         """See ``InstructionCommand``."""
         position = self.object_positions() - self._env.scene.env_origins[:, None]
         offset = position[self._every, self.named] - position[self._every, self.place]
-        rise, size = offset[:, 2], 2 * self.cfg.object_half_size
-        near = offset[:, :2].norm(dim=1) <= self.cfg.object_half_size
+        below = self.half_size[self._every, self.place]
+        rise, expected = offset[:, 2], self.half_size[self._every, self.named] + below
+        near = offset[:, :2].norm(dim=1) <= below
         away = self.tip_distance()[self._every, self.named] >= self.cfg.clearance
-        return near & ((rise - size).abs() <= 0.2 * size) & away
+        return near & ((rise - expected).abs() <= 0.2 * expected) & away
 
 
 @configclass

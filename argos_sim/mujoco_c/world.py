@@ -113,7 +113,8 @@ class World:
         # By name, since the class itself would bring Isaac Lab along.
         if type(motors).__name__ != "STS3215ActuatorCfg":
             raise ValueError(f"MuJoCo's loop has the motor model of the STS3215 alone, and {mjcf.stem} has others.")
-        thing = [getattr(cfg.scene, name).spawn for name in instruction.objects]
+        spawned = [getattr(cfg.scene, name).spawn for name in instruction.objects]
+        thing = [getattr(spawn, "nominal", spawn) for spawn in spawned]  # one size, if there are several (``sizes.py``)
         place, spread = cfg.events.place_objects.params, cfg.events.place_robot.params
         own = spread.get("joint_spread") or {}
         goals, phrasings = instruction.goals(), instruction.phrasings()

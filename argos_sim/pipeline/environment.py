@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 
@@ -20,6 +20,7 @@ from argos_sim.envs.latent_tracking_env import LatentTrackingEnv, wrong_encoder
 from argos_sim.paths import ROOT
 from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.platform import launch, prepare
+from argos_sim.randomization.ranges import RandomizationRanges
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.vision import load_vision_encoder
 
@@ -139,6 +140,38 @@ def make_environment(cfg: LatentTrackingEnvCfg) -> Iterator[LatentTrackingEnv]:
         finally:
             with open(os.devnull, "w") as devnull, redirect_stdout(devnull):
                 env.close()
+
+
+class Scenes:
+    """Environments of one configuration under changing ranges, one open at a time; a context that closes it.
+
+    Most ranges may change in an environment that stands (``set_ranges``). Where they want other objects, another is
+    made in its place.
+    """
+
+    def __init__(self, cfg: LatentTrackingEnvCfg, expected: Iterable[RandomizationRanges]) -> None:
+        """``expected``: all ranges that will be wanted."""
+        self.cfg = cfg
+        self.cfg.distractors = cfg.distractors or any(ranges.distractors[1] > 0 for ranges in expected)
+        self._open = ExitStack()
+        self._env: LatentTrackingEnv | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._env = None
+        self._open.close()
+
+    def having(self, ranges: RandomizationRanges) -> LatentTrackingEnv:
+        """An environment that may be given ``ranges``."""
+        if self._env is None or self._env.cfg.ranges.object_size != ranges.object_size:
+            self._open.close()
+            cfg = self.cfg.copy()  # Isaac Lab fills in what it is given  # pyright: ignore[reportAttributeAccessIssue]
+            cfg.ranges = ranges
+            cfg.apply()
+            self._env = self._open.enter_context(make_environment(cfg))
+        return self._env
 
 
 def make_expert(env: LatentTrackingEnv, task: str, cfg: ExpertCfg, seed: int) -> Any:

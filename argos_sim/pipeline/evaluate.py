@@ -22,7 +22,7 @@ from argos_sim.evaluation import (
 )
 from argos_sim.pipeline.controller import planner_targets
 from argos_sim.pipeline.encoder import load_encoder
-from argos_sim.pipeline.environment import environment_cfg, make_environment, physics_identity
+from argos_sim.pipeline.environment import Scenes, environment_cfg, physics_identity
 from argos_sim.pipeline.planner import instruction_groups, load_cache, load_planner
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD, require_stage, run_stage
@@ -104,18 +104,19 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
         controllers = {c: load_controller(settings.folder / c, spec, "the encoder") for c in stages}
         env_cfg = environment_cfg(settings, num_envs, physics, str(settings.folder / "encoder"))
         env_cfg.seed = settings.seed + EVALUATION_SEED
-        env_cfg.distractors = any(settings.ranges(preset).distractors[1] > 0 for preset in cells.values())
-        env_cfg.apply()
         figures: dict[str, Any] = {}
         outcomes: dict[str, Tensor] = {}
-        with make_environment(env_cfg) as env:
-            policies: dict[str, Any] = {k: ControllerPolicy(v.to(env.device)) for k, v in controllers.items()}
-            if not other_engine:
-                policies["perfect"] = PerfectTracking(env)
-            begin, steps = time.monotonic(), 0
+        with Scenes(env_cfg, [settings.ranges(preset) for preset in cells.values()]) as scenes:
+            spent, steps = 0.0, 0
             for cell, preset in cells.items():
+                ranges = settings.ranges(preset)
+                env = scenes.having(ranges)
+                policies: dict[str, Any] = {k: ControllerPolicy(v.to(env.device)) for k, v in controllers.items()}
+                if not other_engine:
+                    policies["perfect"] = PerfectTracking(env)
+                begin = time.monotonic()
                 # The same bodies and backgrounds whoever was judged before, so that runs can be compared in pairs.
-                set_world(env, settings.ranges(preset), SHIFTS["none"], settings.seed + EVALUATION_SEED)
+                set_world(env, ranges, SHIFTS["none"], settings.seed + EVALUATION_SEED)
                 records = {}
                 for policy_name, policy in policies.items():
                     label = f"{policy_name} on {cell}"
@@ -126,7 +127,8 @@ def evaluate_controllers_stage(settings: Settings, other_engine: bool = False) -
                     outcomes |= {f"{policy_name}.{cell}.{k}": v for k, v in of_each.items()}
                 gain = paired_gain(records["ppo"], records["imitation"])
                 figures |= {f"controller.ppo.{cell}.{k}": v for k, v in gain.items()}
-            figures[f"evaluation_env_steps_per_s.{physics}"] = steps / (time.monotonic() - begin)
+                spent += time.monotonic() - begin
+            figures[f"evaluation_env_steps_per_s.{physics}"] = steps / spent
         save_tensors(folder / OUTCOMES, outcomes)
         return figures
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
-from argos_sim.pipeline.environment import environment_cfg, make_environment
+from argos_sim.pipeline.environment import Scenes, environment_cfg
 from argos_sim.pipeline.settings import Settings
 from argos_sim.randomization.ranges import PRESETS
 from argos_sim.viewing.stills import contact_sheet
@@ -28,12 +28,11 @@ def look(settings: Settings) -> list[Path]:
     folder = settings.folder / "look"
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    cfg = environment_cfg(settings, ENVIRONMENTS)
-    cfg.distractors = True
-    cfg.apply()
-    with make_environment(cfg) as env:
-        for name in tqdm(PRESETS, desc="looking"):
-            env.set_ranges(settings.ranges(name))
+    presets = {name: settings.ranges(name) for name in PRESETS}
+    with Scenes(environment_cfg(settings, ENVIRONMENTS), presets.values()) as scenes:
+        for name, ranges in tqdm(presets.items(), desc="looking"):
+            env = scenes.having(ranges)
+            env.set_ranges(ranges)
             paths.append(folder / f"{name}.png")
             contact_sheet(first_frames(env), TITLES.get(name, name)).save(paths[-1], optimize=True)
     for path in paths:

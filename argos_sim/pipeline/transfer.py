@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from argos_sim.controller.network import load_controller
-from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.evaluation import ControllerPolicy, PerfectTracking, controller_figures
 from argos_sim.mujoco_c.loop import Drive, ExportedController, Loop, NoTorque, require_known
 from argos_sim.mujoco_c.loop import PerfectTracking as PerfectTrackingInMujoco
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.encoder import load_encoder
-from argos_sim.pipeline.environment import environment_cfg, make_environment, physics_identity, unseen_was_seen
+from argos_sim.pipeline.environment import Scenes, environment_cfg, physics_identity, unseen_was_seen
 from argos_sim.pipeline.evaluate import EVALUATION_SEED, judge_planned, print_result
 from argos_sim.pipeline.export import export_trained
 from argos_sim.pipeline.settings import Settings, SettingsError
@@ -121,25 +120,17 @@ JudgeCell = Callable[[str, RandomizationRanges], dict[str, dict[str, Any]]]
 def _isaac_lab(settings: Settings, engine: str, stages: tuple[str, ...], stack: ExitStack) -> JudgeCell:
     """Judges in an environment of Isaac Lab's, opened when the first cell needs it."""
     count = settings.evaluation.transfer_episodes
-    opened: list[tuple[LatentTrackingEnv, dict[str, Any]]] = []
-
-    def open_once() -> tuple[LatentTrackingEnv, dict[str, Any]]:
-        if not opened:
-            num_envs = min(count, settings.controller.ppo.num_envs)
-            cfg = environment_cfg(settings, num_envs, engine, str(settings.folder / "encoder"))
-            cfg.seed = settings.seed + EVALUATION_SEED
-            cfg.distractors = any(r.distractors[1] > 0 for r in conditions(settings, engine).values())
-            cfg.apply()
-            env, spec = stack.enter_context(make_environment(cfg)), load_encoder(settings).spec
-            policies: dict[str, Any] = {
-                name: ControllerPolicy(load_controller(settings.folder / name, spec, "the encoder").to(env.device))
-                for name in stages
-            }
-            opened.append((env, policies | {"perfect": PerfectTracking(env)}))
-        return opened[0]
+    num_envs = min(count, settings.controller.ppo.num_envs)
+    cfg = environment_cfg(settings, num_envs, engine, str(settings.folder / "encoder"))
+    cfg.seed = settings.seed + EVALUATION_SEED
+    scenes = stack.enter_context(Scenes(cfg, conditions(settings, engine).values()))
+    spec = load_encoder(settings).spec
+    controllers = {name: load_controller(settings.folder / name, spec, "the encoder") for name in stages}
 
     def judge_cell(condition: str, ranges: RandomizationRanges) -> dict[str, dict[str, Any]]:
-        env, policies = open_once()
+        env = scenes.having(ranges)
+        policies: dict[str, Any] = {k: ControllerPolicy(v.to(env.device)) for k, v in controllers.items()}
+        policies["perfect"] = PerfectTracking(env)
         set_world(env, ranges, SHIFTS["none"], settings.seed + EVALUATION_SEED)  # whichever cells came before
         return {
             name: judge_planned(env, policy, settings, count, f"{name}, {engine}, {condition}")[1]

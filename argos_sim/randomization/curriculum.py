@@ -33,6 +33,7 @@ AT_START = (
     "restitution",
     "object_mass_scale",
     "object_friction",
+    "object_size",
 )
 """Ranges of bodies and joints, which are drawn once."""
 

@@ -120,6 +120,8 @@ class RandomizationRanges:
     """Factor on each object's mass."""
     object_friction: Range = (0.8, 0.8)
     """Coulomb coefficient of each object: printed plastic, wood, cloth."""
+    object_size: Range = (1.0, 1.0)
+    """Factor on each object's lengths, its mass by the same material; fixed when the scene is made (``sizes.py``)."""
 
     def __post_init__(self) -> None:
         for name in range_names():
@@ -150,6 +152,7 @@ BOUNDS: dict[str, Range] = {
     **dict.fromkeys(("action_delay", "action_jitter", "observation_delay", "encoder_noise"), NOT_NEGATIVE),
     **dict.fromkeys(("encoder_step", "contact_friction", "object_friction", "push_force"), NOT_NEGATIVE),
     "object_mass_scale": POSITIVE,
+    "object_size": (0.5, 1.5),
     "white_balance": (-1.0, 1.0),
     "distortion": (-0.07, 0.15),
     "table_height": (-0.03, 0.03),
@@ -238,6 +241,7 @@ PRESETS["complete"] = replace(
     push_force=(0.0, 1.0),
     object_mass_scale=(0.7, 1.5),
     object_friction=(0.5, 1.1),
+    object_size=(0.8, 1.2),
 )
 
 
@@ -252,6 +256,7 @@ DYNAMICS = (
     *("back_emf_scale", "motor_strength", "voltage_sag", "dead_band", "backlash", "contact_friction", "restitution"),
     *("action_delay", "action_jitter", "action_loss", "observation_delay", "encoder_bias", "encoder_noise"),
     *("encoder_step", "table_height", "distractors", "tilt", "push_force", "object_mass_scale", "object_friction"),
+    "object_size",
 )
 GROUPS = {"textures": TEXTURES, "camera": CAMERA, "dynamics": DYNAMICS}
 """Fields by what they are about: what is behind, how it is seen, how it moves. Each field is in one of them."""

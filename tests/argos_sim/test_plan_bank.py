@@ -41,6 +41,7 @@ class Env:
     """Joints that differ from episode to episode, and what a bank reads and writes of an environment."""
 
     num_envs, device, widening = N, "cpu", None
+    object_scale = torch.ones(N, OBJECTS)
 
     def __init__(self) -> None:
         rates = SimpleNamespace(control_per_plan=PERIOD, planner_period_s=0.8, control_dt=0.8 / PERIOD)
@@ -65,6 +66,7 @@ class Env:
         return SimpleNamespace(
             phrase=self.phrase,
             objects=[str(i) for i in range(OBJECTS)],
+            half_size=torch.zeros(N, OBJECTS),
             object_poses=lambda: poses,
             text=lambda ids: [str(i) for i in self.phrase[ids].tolist()],
         )

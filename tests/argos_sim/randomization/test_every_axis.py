@@ -28,6 +28,8 @@ PICTURE = (
     "camera_position", "camera_rotation",
 )  # fmt: skip
 LAID = ("distractors",)
+ELSEWHERE = ("object_size",)
+"""Tested in ``envs/test_sizes.py``: no scene that stands can change it."""
 SENSED = ("observation_delay", "encoder_bias", "encoder_noise", "encoder_step")
 ENGINE = (
     "mass_scale", "inertia_scale", "com_offset", "joint_friction", "joint_armature", "contact_friction", "restitution",
@@ -122,7 +124,7 @@ def play(env: LatentTrackingEnv, expert, around: Tensor) -> dict[str, Tensor]:
 
 
 def test_every_range_is_tested() -> None:
-    assert sorted(PICTURE + LAID + SENSED + ENGINE + MOTOR) == sorted(range_names())
+    assert sorted(PICTURE + LAID + SENSED + ENGINE + MOTOR + ELSEWHERE) == sorted(range_names())
 
 
 @pytest.mark.parametrize(("trial", "name"), CASES, indirect=["trial"])
@@ -144,6 +146,21 @@ def test_a_range_changes_what_it_should_and_nothing_else(trial: Trial, name: str
         assert moved and change["torque"].max() > 1e-3
         assert sensed
         assert change["blocks"].max() > 5e-4 or name == "push_force", "the arm pushes the block otherwise"
+
+
+@pytest.mark.parametrize("place", [(0.0, 0.0, 1e8), (0.0, -0.9, 0.05)], ids=["thrown", "fallen"])
+def test_an_object_that_is_gone_ends_its_own_episode(trial: Trial, place: tuple[float, float, float]) -> None:
+    env, gone = trial.env, torch.tensor([1])
+    env.set_ranges(get_ranges("nominal"))
+    env.reset()
+    write_object(env, "red", gone, torch.tensor([place]), torch.tensor([[0.0, 0, 0, 1]]))
+    ended = []
+    for _ in range(45):  # it falls two metres in 32 steps
+        terminated = env.step(torch.zeros(N, 6))[2]
+        if terminated.any():
+            ended.append(terminated.nonzero().flatten().tolist())
+    assert ended == [[1]]
+    assert env.instruction.object_positions()[..., 2].max() < 0.1, "and the next one begins on the table"
 
 
 @pytest.mark.parametrize(("trial", "count"), [(ENGINES[0], 0), (ENGINES[0], 3)], indirect=["trial"])

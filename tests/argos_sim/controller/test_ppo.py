@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -106,6 +108,20 @@ def watched(folder: Path, cfg: PPOConfig, look: Callable[[TrackingPPO], Any], en
 
 def own_weights(algorithm: TrackingPPO) -> Weights:
     return weights_of(algorithm.actor)
+
+
+def test_episodes_that_physics_broke_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, steps = PointEnv.step, itertools.count()
+
+    def breaking(self: PointEnv, action: torch.Tensor):
+        number = next(steps)
+        self.reset_terminated = torch.tensor([number in (0, CFG.steps + 1), number == CFG.steps, *[False] * (N - 2)])
+        return step(self, action)
+
+    monkeypatch.setattr(PointEnv, "step", breaking)
+    train(tmp_path, CFG)
+    rows = [json.loads(row) for row in (tmp_path / "curves.jsonl").read_text().splitlines()]
+    assert [row["ppo/physics_broke"] for row in rows] == [1, 2, 0, 0]
 
 
 def test_resumed_run_equals_one_that_was_not_stopped(tmp_path: Path) -> None:

@@ -127,10 +127,10 @@ class RandomizationRanges:
         for name in range_names():
             low, high = getattr(self, name)
             least, most = BOUNDS.get(name, (-math.inf, math.inf))
-            if not least <= low <= high <= most:
+            if not least <= low <= high <= most or math.isinf(low) or math.isinf(high):
                 raise ValueError(
                     f"The randomization range {name} = ({low}, {high}) makes no sense: the first number must not be "
-                    f"above the second, and both must be from {least:g} to {most:g}."
+                    f"above the second, and both must be finite and from {least:g} to {most:g}."
                 )
 
     def contains(self, other: RandomizationRanges) -> bool:

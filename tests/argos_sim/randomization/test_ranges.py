@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
@@ -53,3 +54,11 @@ def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
 def test_a_range_that_makes_no_sense_is_refused_by_name(name: str, value: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=rf"{name} = \({value[0]}, {value[1]}\) makes no sense"):
         RandomizationRanges(**{name: value})  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    "bounds", [(math.nan, 0.0), (0.0, math.nan), (0.0, math.inf), (-math.inf, 0.0)], ids=lambda bounds: str(bounds)
+)
+def test_a_range_of_no_finite_numbers_is_refused_by_name(bounds: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="brightness = .* makes no sense"):
+        RandomizationRanges(brightness=bounds)

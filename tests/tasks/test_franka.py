@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-import gymnasium as gym
 import mujoco
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from isaaclab.assets import ArticulationCfg
 from isaaclab.scene import InteractiveScene, InteractiveSceneCfg
 from isaaclab.sim import SimulationCfg, SimulationContext
 from isaaclab.utils import configclass
-from isaaclab_tasks.utils import load_cfg_from_registry
 
 import tasks  # noqa: F401
 from argos_sim.configs import ExpertCfg
@@ -127,13 +125,6 @@ def test_a_torque_moves_its_joint_with_its_sign(engine: str) -> None:
     for joint, name in enumerate(JOINT_NAMES):
         up, down = ((moved[row, joint] - moved[0, joint]) / arm.unit[joint] for row in (1 + joint, 1 + joints + joint))
         assert up > 0.02 and down < -0.02, f"{push[joint]:.1f} for 0.1 s moved {name} by {up:.3f} and {down:.3f}"
-
-
-def test_the_registry_has_its_tasks_with_settings_for_isaac_labs_trainer() -> None:
-    for name in ("Reach", "Lift"):
-        task = f"Argos-{name}-Franka-v0"
-        assert task in gym.registry
-        assert load_cfg_from_registry(task, "rsl_rl_cfg_entry_point").experiment_name == f"argos_{name.lower()}_franka"
 
 
 def test_the_so100s_encoder_is_refused_with_what_to_do() -> None:

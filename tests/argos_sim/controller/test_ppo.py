@@ -232,6 +232,31 @@ def test_nan_stops_training_in_one_sentence(tmp_path: Path) -> None:
         train_ppo(env, algorithm, CFG, tmp_path, RunLogger(tmp_path, "none"))
 
 
+class JudgedEnv(PointEnv):
+    """Four targets are judged at every step: three of the first source, two of them reached, and one of the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.target.source.names = ("planner", "demonstrations", "bank")
+
+    def step(self, action: torch.Tensor):
+        given = dict.fromkeys(("joint_error", "vision_error", "vision_error_given"), torch.ones(4))
+        reached, source = torch.tensor([True, False, False, True]), torch.tensor([0, 1, 0, 0])
+        self.target.records.append({"reached": reached, "source": source, **given})
+        return super().step(action)
+
+
+def test_curves_tell_how_many_targets_a_source_gave_and_how_many_of_them_were_reached(tmp_path: Path) -> None:
+    env, cfg = JudgedEnv(), PPOConfig(**{**vars(CFG), "iterations": 2})
+    train_ppo(env, make_ppo(env, prior(), cfg, "cpu"), cfg, tmp_path, RunLogger(tmp_path, "none"))
+    rows = [json.loads(row) for row in (tmp_path / "curves.jsonl").read_text().splitlines()]
+    assert len(rows) == 2
+    for row in rows:
+        assert [row[f"ppo/share_{name}"] for name in env.target.source.names] == [0.75, 0.25, 0.0]
+        assert row["ppo/reached_planner"] == pytest.approx(2 / 3) and row["ppo/reached_demonstrations"] == 0.0
+        assert "ppo/reached_bank" not in row, "of no targets"
+
+
 @pytest.mark.parametrize(("count", "plans"), [(64, 3), (1000, 3), (256, 6)])
 def test_every_camera_frame_sees_as_many_plans_made_as_any_other(count: int, plans: int) -> None:
     frame, period = 5, 40

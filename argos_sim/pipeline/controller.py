@@ -199,8 +199,7 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
             device = settings.resolved_device()
             wrapped = RslRlVecEnvWrapper(env, clip_actions=1.0)  # pyright: ignore[reportArgumentType]
             algorithm = make_ppo(wrapped, prior.to(device), cfg.ppo, device, parallel)
-            kind = settings.logger if parallel.main else "none"
-            logger = RunLogger(folder, kind, f"{settings.preset}-ppo", settings.to_dict())
+            logger = RunLogger(folder, settings.logger, f"{settings.preset}-ppo", settings.to_dict(), parallel)
             actor, figures = train_ppo(wrapped, algorithm, cfg.ppo, folder, logger)
             logger.close()
         if parallel.main:

@@ -120,8 +120,7 @@ def train_planner_stage(settings: Settings) -> dict[str, Any]:
             inputs["demos_weight"] = cfg.demos_weight
 
         def work(folder: Path, name=name, model=model, loop=loop, forcing=forcing, first=first) -> dict[str, Any]:
-            kind = settings.logger if parallel.main else "none"
-            logger = RunLogger(folder, kind, f"{settings.preset}-{name}", settings.to_dict())
+            logger = RunLogger(folder, settings.logger, f"{settings.preset}-{name}", settings.to_dict(), parallel)
             trained = _train(settings, model, loop, forcing, first, folder, logger, name, parallel)
             logger.close()
             if parallel.main:

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from argos_wm.training.parallel import Parallel
+
 LoggerKind = Literal["tensorboard", "wandb", "none"]
 
 
@@ -17,7 +19,12 @@ class RunLogger:
     """Append scalars to ``out_dir/curves.jsonl`` and to the logger that was asked for."""
 
     def __init__(
-        self, out_dir: Path, kind: LoggerKind = "none", name: str = "argos", config: dict[str, Any] | None = None
+        self,
+        out_dir: Path,
+        kind: LoggerKind = "none",
+        name: str = "argos",
+        config: dict[str, Any] | None = None,
+        parallel: Parallel | None = None,
     ) -> None:
         """
         Args:
@@ -25,6 +32,7 @@ class RunLogger:
             kind: what to log to besides the curves file. ``wandb`` is imported only when asked for.
             name: name of the run in Weights & Biases.
             config: settings to show beside the curves.
+            parallel: the run's processes, of which only the main one opens ``kind``; None is one alone.
         """
         if kind not in ("tensorboard", "wandb", "none"):
             raise ValueError(f"There is no logger named {kind!r}; choose tensorboard, wandb or none.")
@@ -32,6 +40,8 @@ class RunLogger:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._tensorboard: Any = None
         self._wandb: Any = None
+        if parallel is not None and not parallel.main:
+            kind = "none"
         if kind == "tensorboard":
             from torch.utils.tensorboard import SummaryWriter
 

@@ -16,11 +16,11 @@ from tensordict import TensorDict
 from argos_sim.configs import PPOConfig
 from argos_sim.controller.ppo import TrackingPPO, make_ppo, train_ppo
 from argos_sim.pipeline.command_line import run
-from argos_wm.training.logger import RunLogger
+from argos_wm.training.logger import LoggerKind, RunLogger
 from argos_wm.training.parallel import Parallel
 from tests.argos_sim.controller.test_ppo import PointEnv, prior
 
-ENVS, STEPS, SEEDS = 16, 6, 3
+ENVS, STEPS, SEEDS, LOGGED = 16, 6, 3, 4
 SAMPLES = PPOConfig(
     num_envs=ENVS,
     learning_rate=3e-4,
@@ -94,11 +94,14 @@ def _collect(algorithm: TrackingPPO, generator: torch.Generator, own: slice) -> 
     return obs
 
 
-def train(folder: Path, parallel: Parallel, seed: int = 0) -> None:
+def train(
+    folder: Path, parallel: Parallel, seed: int = 0, iterations: int = TRAINING.iterations, kind: LoggerKind = "none"
+) -> None:
     """A whole run, as the stage does it."""
-    cfg = PPOConfig(**{**vars(TRAINING), "seed": seed})
-    env = PointEnv(cfg.num_envs // parallel.ranks)
-    actor, _ = train_ppo(env, make_ppo(env, prior(), cfg, "cpu", parallel), cfg, folder, RunLogger(folder))
+    cfg = PPOConfig(**{**vars(TRAINING), "seed": seed, "iterations": iterations})
+    env, logger = PointEnv(cfg.num_envs // parallel.ranks), RunLogger(folder, kind, parallel=parallel)
+    actor, _ = train_ppo(env, make_ppo(env, prior(), cfg, "cpu", parallel), cfg, folder, logger)
+    logger.close()
     save_file(dict(actor.state_dict()), folder / f"actor{parallel.rank}.safetensors")
 
 
@@ -124,6 +127,8 @@ if __name__ == "__main__":
             learn_from_given_samples(where, parallel)
             for seed in range(SEEDS):
                 train(where / str(seed), parallel, seed)
+            # Each process in a folder of its own, which tells what it wrote.
+            train(where / "apart" / str(parallel.rank), parallel, iterations=LOGGED, kind="wandb")
         else:
             slowly(where, parallel) if what == "slowly" else train(where, parallel)
 

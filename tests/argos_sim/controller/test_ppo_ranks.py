@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.argos_sim.controller.ppo_worker import SAMPLES, SEEDS, TRAINING
+from tests.argos_sim.controller.ppo_worker import LOGGED, SAMPLES, SEEDS, TRAINING
+from tests.stand_ins import environment
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -22,10 +23,9 @@ ROOT = Path(__file__).resolve().parents[3]
 def start(folder: Path, processes: int, what: str) -> subprocess.Popen[str]:
     worker = ["-m", "tests.argos_sim.controller.ppo_worker", str(folder), what]
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     quiet, said = subprocess.DEVNULL, subprocess.PIPE
     return subprocess.Popen(
-        [sys.executable, *launch, *worker], cwd=ROOT, env=environment, stdout=quiet, stderr=said, text=True
+        [sys.executable, *launch, *worker], cwd=ROOT, env=environment(), stdout=quiet, stderr=said, text=True
     )
 
 
@@ -80,6 +80,13 @@ def test_processes_draw_apart_and_hold_the_same_actor(runs: dict[int, Path]) -> 
     zero, one = (load_file(folder / f"actor{rank}.safetensors") for rank in (0, 1))
     assert all(torch.equal(zero[k], one[k]) for k in zero)
     assert not torch.allclose(rewards(runs[1]), rewards(runs[2]), atol=1e-4)
+
+
+def test_only_the_main_process_logs_and_keeps_checkpoints(runs: dict[int, Path]) -> None:
+    main, other = (runs[2] / "apart" / rank for rank in ("0", "1"))
+    assert {path.name for path in other.iterdir()} == {"actor1.safetensors"}, "which the worker writes"
+    assert {"checkpoint.safetensors", "curves.jsonl"} < {path.name for path in main.iterdir()}
+    assert (main / "wandb.txt").read_text().splitlines() == ["0 init", *["0 log"] * LOGGED, "0 finish"]
 
 
 def test_a_killed_process_ends_the_other_and_the_run_goes_on_from_its_checkpoint(

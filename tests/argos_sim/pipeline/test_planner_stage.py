@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from argos_sim.pipeline.settings import PlannerSettings, Settings
 from argos_sim.pipeline.stage import run_stage
 from argos_wm.encoders.state import StateEncoder
 from tests.argos_wm.data.test_episodes import record
+from tests.stand_ins import environment
 
 ROOT = Path(__file__).resolve().parents[3]
 ENCODER = ROOT / "assets" / "pretrained" / "encoder"
@@ -63,8 +63,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(script: str, run: Path, *settings: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     command = [sys.executable, *launch, f"scripts/{script}", *SETTINGS, f"run_dir={run}", *settings]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600)
 
 
 def weights(run: Path) -> torch.Tensor:
@@ -79,13 +78,15 @@ def test_two_processes_train_a_mixture_as_one_does(run_dir: Path, tmp_path: Path
     assert "[sources/other] done" in encoded.stdout and "[latents] done" in encoded.stdout
     two = Path(shutil.copytree(run_dir, tmp_path / "two"))
     for run, processes in ((run_dir, 1), (two, 2)):
-        done = start("train_planner.py", run, source, processes=processes)
+        done = start("train_planner.py", run, source, "logger=wandb", processes=processes)
         assert done.returncode == 0, done.stderr[-3000:]
         assert "[sources/other] reused" in done.stdout
         assert done.stdout.count("[planner] done") == 1  # the main process speaks alone
     assert torch.allclose(weights(two), weights(run_dir), atol=1e-4)
     curves = [json.loads(row) for row in (two / "planner" / "curves.jsonl").read_text().splitlines()]
     assert len(curves) == 4
+    logged = (two / "planner" / "wandb.txt").read_text().splitlines()
+    assert logged == ["0 init", *["0 log"] * 4, "0 finish"]  # the main process logs alone
     assert {"planner/other_loss", "planner/demos_share", "planner/text_sensitivity"} <= set().union(*curves)
 
 

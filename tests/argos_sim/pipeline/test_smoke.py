@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from argos_sim.deploy.recorder import read_steps
+from tests.stand_ins import environment
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = (
@@ -43,6 +44,8 @@ EVERYTHING = (
     "controller.bank_share=0.3",
 )
 """What the preset leaves out."""
+SOURCES = ("planner", "demonstrations", "perturbed", "bank")
+"""Of targets, all of which PPO then has."""
 
 
 @pytest.mark.slow
@@ -68,6 +71,8 @@ def test_smoke_preset_runs_every_stage_and_reuses_them(tmp_path: Path) -> None:
         [sys.executable, "scripts/train_planner.py", *command[2:]], cwd=ROOT, capture_output=True, text=True
     )
     assert "[planner] reused" in again.stdout
+    for row in iterations(tmp_path):
+        assert sum(row[f"ppo/share_{name}"] for name in SOURCES) == pytest.approx(1.0)
     transfer_tables_are_made_and_reused(tmp_path, command[2:])
     killed_ppo_ends_as_one_that_was_not(tmp_path, command[2:])
     an_ablation_is_trained_judged_and_tabulated(tmp_path, command[2:])
@@ -156,10 +161,11 @@ def two_processes_do_the_stage_of_one(run: Path, settings: list[str]) -> None:
     begin = weights(run / "dagger")
     shutil.rmtree(run / "ppo")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    script = ["scripts/train_controller.py", *settings]
-    done = subprocess.run([*launch, *script], cwd=ROOT, capture_output=True, text=True, timeout=1200)
+    script, env = ["scripts/train_controller.py", *settings, "logger=wandb"], environment()
+    done = subprocess.run([*launch, *script], cwd=ROOT, env=env, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-2000:]
     assert [row["step"] for row in iterations(run)] == [0, 1]
+    assert (run / "ppo" / "wandb.txt").read_text().splitlines() == ["0 init", "0 log", "0 log", "0 finish"]
     assert not torch.equal(weights(run / "ppo"), begin)
     assert (run / "controller" / "controller.safetensors").is_file()
     again = subprocess.run([sys.executable, *script], cwd=ROOT, capture_output=True, text=True, timeout=1200)

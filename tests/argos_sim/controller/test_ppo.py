@@ -133,6 +133,14 @@ def test_resumed_run_equals_one_that_was_not_stopped(tmp_path: Path) -> None:
     assert all(torch.equal(resumed[k], whole[k]) for k in whole)
 
 
+def test_another_seed_leads_elsewhere_from_the_same_weights(tmp_path: Path) -> None:
+    def seeded(name: str, seed: int) -> Weights:
+        return train(tmp_path / name, PPOConfig(**{**vars(CFG), "iterations": 2, "seed": seed}))
+
+    one, same, other = seeded("one", 3), seeded("same", 3), seeded("other", 4)
+    assert not differs(one, same) and differs(one, other)
+
+
 @pytest.mark.parametrize(
     ("told", "steps", "warmup"),
     [(3, 6, 3), (None, 6, 2), (None, 5, 3), (0, 6, 0)],

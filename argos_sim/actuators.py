@@ -51,6 +51,8 @@ ARMATURE = 0.028
 UNCLIPPED_EFFORT = 1e3
 """Joint effort limit given to the solver [N·m]: out of reach, so that only the motor model clips."""
 
+PARTS = ("dead_band", "voltage_sag", "backlash", "viscous")
+"""Tensors of the motor model that are nominally zero, and whose parts of it then cost nothing."""
 
 PerJoint = float | dict[str, float]
 """One number for all joints, or one for each by its name."""
@@ -64,7 +66,8 @@ def per_joint(value: PerJoint, names: Sequence[str]) -> list[float]:
 class MotorActuator(ActuatorBase):
     """An explicit Isaac Lab actuator with the torque-speed line, strength and command delay of each environment.
 
-    Randomization writes its tensors in place and calls ``set_delay``. A reset keeps them all.
+    Randomization writes its tensors in place and calls ``set_delay``. A reset keeps them all. Whoever writes one of
+    ``PARTS`` need not say so: it acts from the next effort on.
 
     Attributes:
         stall_torque: (J,) [N·m].
@@ -96,6 +99,8 @@ class MotorActuator(ActuatorBase):
         """Half of the gears' play (N, J) [rad]."""
         self._play = torch.zeros(size, device=self._device)  # of the motor before the joint, within ± backlash [rad]
         self._delay = DelayBuffer(cfg.max_delay, self._num_envs, device=self._device)
+        self._known_writes: list[tuple[int, int]] = []  # by which `in_force` was found
+        self._in_force: frozenset[str] = frozenset()
 
     @property
     def delay(self) -> Tensor:
@@ -111,18 +116,41 @@ class MotorActuator(ActuatorBase):
         self._delay.reset(env_ids)
         self._play[slice(None) if env_ids is None else env_ids] = 0
 
+    @property
+    def in_force(self) -> frozenset[str]:
+        """Those of ``PARTS`` that any motor has.
+
+        By what the tensors hold, not by the ranges that they were drawn from, which a shift need not ask. They are
+        looked at again only when one was written (torch counts that), so a GPU is waited for once a reset at most.
+        """
+        tensors = [getattr(self, name) for name in PARTS]
+        writes = [(id(values), values._version) for values in tensors]
+        if writes != self._known_writes:
+            some = torch.stack([values.any() for values in tensors]).tolist()
+            self._known_writes, self._in_force = writes, frozenset(n for n, has in zip(PARTS, some, strict=True) if has)
+            if "backlash" not in self._in_force:
+                self._play.zero_()
+        return self._in_force
+
     def compute(self, control_action: ArticulationActions, joint_pos: Tensor, joint_vel: Tensor) -> ArticulationActions:
         """Turn commanded efforts into joint torques (N, J) [N·m]; position and velocity targets are ignored."""
-        stall = self.stall_torque
+        stall, parts, strength = self.stall_torque, self.in_force, self.strength
+        least = -stall
         assert control_action.joint_efforts is not None, "an explicit actuator is always given efforts"
-        command = self._delay.compute(control_action.joint_efforts).clamp(-stall, stall)
-        command = command * (command.abs() >= self.dead_band)
-        voltage = 1 - self.voltage_sag * command.abs().mean(1, keepdim=True) / self._mean_stall
-        driven = self.strength * voltage * command
+        command = self._delay.compute(control_action.joint_efforts).clamp(least, stall)
+        if "dead_band" in parts:
+            command = command * (command.abs() >= self.dead_band)
+        if "voltage_sag" in parts:
+            strength = strength * (1 - self.voltage_sag * command.abs().mean(1, keepdim=True) / self._mean_stall)
+        driven = strength * command
         self.computed_effort = driven - self.back_emf_scale * self.back_emf * joint_vel
-        effort = self.computed_effort.clamp(-stall, stall)
-        self.applied_effort = effort * self._touching(driven, effort, joint_vel) - self.viscous * joint_vel
-        control_action.joint_efforts = self.applied_effort
+        effort = self.computed_effort.clamp(least, stall)
+        if "backlash" in parts:
+            effort = effort * self._touching(driven, effort, joint_vel)
+        if "viscous" in parts:
+            effort = effort - self.viscous * joint_vel
+        self.applied_effort = effort
+        control_action.joint_efforts = effort
         control_action.joint_positions = None
         control_action.joint_velocities = None
         return control_action

@@ -8,7 +8,7 @@ import pytest
 import torch
 from isaaclab.utils.types import ArticulationActions
 
-from argos_sim.actuators import BACK_EMF, NO_LOAD_SPEED, STALL_TORQUE, MotorActuator, STS3215ActuatorCfg
+from argos_sim.actuators import BACK_EMF, NO_LOAD_SPEED, PARTS, STALL_TORQUE, MotorActuator, STS3215ActuatorCfg
 
 
 @pytest.fixture
@@ -89,3 +89,36 @@ def test_a_motor_crosses_the_gears_play_before_it_pushes_the_other_way(motor: Mo
         assert (drive(motor, sign * 0.6)[0] == sign * 0.6).all(), "without play it pushes at once"
     motor.reset(None)
     assert drive(motor, 0.6)[1, 0] == 0
+
+
+class Whole(MotorActuator):
+    """A motor that computes every part, whether any motor has it or not."""
+
+    in_force = frozenset(PARTS)  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+
+
+@pytest.mark.parametrize(("name", "value"), zip(PARTS, (1.0, 0.2, 0.02, 0.1), strict=True))
+def test_what_no_motor_has_is_left_out_and_what_is_written_acts_at_once(name: str, value: float) -> None:
+    """To the bit as if all were computed, while one environment has a part, while others do, and while none does."""
+    cfg = STS3215ActuatorCfg(joint_names_expr=[".*"])
+    lean, whole, nominal = (kind(cfg, ["a", "b"], slice(None), 3, "cpu") for kind in (MotorActuator, Whole, Whole))
+    written = {10: (0.0, value, 0.0), 20: (0.0, 0.5 * value, 0.0), 30: (0.0, 0.0, 0.0), 40: (0.0, value, value)}
+    differs, may_differ = [], {*range(10, 30), *range(40, 50)}
+    for step in range(50):
+        if step in written:
+            for motor in (lean, whole):
+                getattr(motor, name)[:] = torch.tensor(written[step])[:, None]
+        command, velocity = torch.randn(3, 2), torch.randn(3, 2)
+        for motor in (lean, whole, nominal):
+            motor.compute(ArticulationActions(joint_efforts=command), torch.zeros(3, 2), velocity)
+        assert torch.equal(lean.applied_effort, whole.applied_effort), step
+        assert torch.equal(lean.computed_effort, whole.computed_effort), step
+        assert lean.in_force == ({name} if step in may_differ else set())
+        differs += [] if torch.equal(lean.applied_effort, nominal.applied_effort) else [step]
+    assert set(differs) <= may_differ and len(differs) > 10
+
+
+def test_a_tensor_that_is_replaced_acts_at_once(motor: MotorActuator) -> None:
+    assert drive(motor, 0.3)[0, 0] == pytest.approx(0.3)
+    motor.dead_band = torch.full((3, 2), 0.5)
+    assert drive(motor, 0.3).abs().max() == 0

@@ -83,12 +83,13 @@ def test_a_bias_is_each_joint_s_own_and_lasts_for_the_episode() -> None:
     assert same.tolist() == [True] + [False] * (N - 1), "an episode that begins has another, one that goes on its own"
 
 
-def test_noise_is_new_at_each_reading() -> None:
+def test_noise_is_new_at_each_reading_of_each_joint() -> None:
     true, said = readings(senses(encoder_noise=(0.01, 0.01)), range(200))
     error = (said - true)[..., :J] / UNIT
     assert error.std(0).flatten().tolist() == pytest.approx([0.01] * N * J, rel=0.25)
     assert error.mean(0).abs().max() < 0.003
     assert (error[1:] * error[:-1]).mean().abs() < 1e-5, "none knows of the one before"
+    assert (error.flatten(1).T.corrcoef() - torch.eye(N * J)).abs().max() < 0.5, "nor of another joint's"
 
 
 def test_a_late_reading_is_the_state_of_that_many_physics_steps_ago() -> None:

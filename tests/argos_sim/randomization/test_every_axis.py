@@ -18,7 +18,8 @@ from argos_sim.perception import CLASSES
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
 from argos_sim.pipeline.settings import Settings
 from argos_sim.randomization.dynamics import GRAVITY
-from argos_sim.randomization.ranges import get_ranges, range_names
+from argos_sim.randomization.ranges import RandomizationRanges, get_ranges, range_names
+from tests.argos_sim.randomization.parameters import not_as_drawn, parameters
 
 N, STEPS = 4, 40
 TASK = "Argos-Push-SO100-v0"
@@ -59,13 +60,26 @@ CASES = [(ENGINES[0], name) for name in PICTURE + LAID + SENSED + MOTOR] + [
 
 
 @dataclass
+class Played:
+    """What happened, what the environment was drawn to be, and from which ranges."""
+
+    seen: dict[str, Tensor]
+    parameters: dict[str, Tensor]
+    ranges: RandomizationRanges
+
+
+@dataclass
 class Trial:
     """An environment, its engine, what happens with one range changed, and what happens with none."""
 
     env: LatentTrackingEnv
     engine: str
-    run: Callable[[str | None], dict[str, Tensor]]
-    nominal: dict[str, Tensor]
+    run: Callable[[str | None], Played]
+    nominal: Played
+
+    def change(self, played: Played) -> dict[str, Tensor]:
+        """How far what happened is from what happens with no range changed."""
+        return {key: (played.seen[key] - value).abs() for key, value in self.nominal.seen.items()}
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -83,12 +97,12 @@ def trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
         expert.begin(torch.arange(N))
         around = expert.motion.knots[:, 3].clone()  # the jaws around the block, which lies there at each reset
 
-        def run(name: str | None) -> dict[str, Tensor]:
-            ranges, changed = get_ranges("nominal"), {}
+        def run(name: str | None) -> Played:
+            ranges = get_ranges("nominal")
             if name is not None:
                 value = STRONGER.get(name, getattr(get_ranges("complete"), name)[1])
-                changed = {name: (value, value)}
-            env.set_ranges(replace(ranges, **changed))
+                ranges = replace(ranges, **{name: (value, value)})
+            env.set_ranges(ranges)
             return play(env, expert, around)
 
         run(None)  # PhysX's very first steps are its own
@@ -96,19 +110,21 @@ def trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
         yield Trial(env, request.param, run, nominal)
 
 
-def play(env: LatentTrackingEnv, expert, around: Tensor) -> dict[str, Tensor]:
-    """Torques [N·m], joints [rad], blocks [m], sensed joints [rad] and pictures of ``STEPS`` control steps."""
+def play(env: LatentTrackingEnv, expert, around: Tensor) -> Played:
+    """Torques [N·m], joints [rad], blocks [m], sensed joints [rad], pictures and pushes [N] of ``STEPS`` control steps
+    of an episode."""
     env.generator.manual_seed(0)
     env.perception.generator.manual_seed(1)
     torch.manual_seed(0)  # Isaac Lab's own events
     env.reset()
+    drawn = parameters(env)
     env.generator.manual_seed(1)  # with which pushes fall on links that they can move
     every = torch.arange(N)
     write_joints(env, every, around, torch.zeros_like(around))
     env.sim.forward()
     env.perception.reset(every)
     hold, _ = expert.arm.chain.gravity_and_inertia(around)
-    seen: dict[str, list[Tensor]] = {name: [] for name in ("torque", "joints", "blocks", "sensed", "picture")}
+    seen: dict[str, list[Tensor]] = {name: [] for name in ("torque", "joints", "blocks", "sensed", "picture", "push")}
     for step in range(STEPS):
         env.perception.sense(env.common_step_counter)
         env.perception.look(env.common_step_counter, env.episode_length_buf)
@@ -120,7 +136,8 @@ def play(env: LatentTrackingEnv, expert, around: Tensor) -> dict[str, Tensor]:
         seen["picture"].append(env.perception.images.float())
         env.step(command)
         seen["torque"].append(env.motors.applied_effort.clone())
-    return {name: torch.stack(values) for name, values in seen.items()}
+        seen["push"].append(env.disturbances.pushes.clone())
+    return Played({name: torch.stack(values) for name, values in seen.items()}, drawn, env.cfg.ranges)
 
 
 def test_every_range_is_tested() -> None:
@@ -130,7 +147,9 @@ def test_every_range_is_tested() -> None:
 @pytest.mark.parametrize(("trial", "name"), CASES, indirect=["trial"])
 def test_a_range_changes_what_it_should_and_nothing_else(trial: Trial, name: str) -> None:
     got = trial.run(name)
-    change = {key: (got[key] - value).abs() for key, value in trial.nominal.items()}
+    assert not_as_drawn(got.parameters, trial.nominal.parameters, got.ranges) == set()
+    change, pushed = trial.change(got), got.seen["push"].norm(dim=-1).max()
+    assert pushed == pytest.approx(trial.env.cfg.push_scale * got.ranges.push_force[0])
     moved, sensed = change["joints"].max() > 1e-3, change["sensed"].max() > 1e-3
     if name in PICTURE:
         assert change["picture"].flatten(1).mean(1).max() > 0.5
@@ -161,6 +180,17 @@ def test_an_object_that_is_gone_ends_its_own_episode(trial: Trial, place: tuple[
             ended.append(terminated.nonzero().flatten().tolist())
     assert ended == [[1]]
     assert env.instruction.object_positions()[..., 2].max() < 0.1, "and the next one begins on the table"
+
+
+@pytest.mark.parametrize("trial", ENGINES, indirect=True)
+def test_what_no_range_changes_happens_again_and_is_as_in_the_nominal_ranges(trial: Trial) -> None:
+    """By the thresholds by which ranges are said to change something."""
+    again = trial.run(None)
+    assert not_as_drawn(again.parameters, trial.nominal.parameters, again.ranges) == set()
+    change = trial.change(again)
+    assert max(change[key].max() for key in ("joints", "sensed", "torque")) < 1e-3
+    assert change["blocks"].max() < 5e-4 and change["picture"].flatten(1).mean(1).max() < 0.5
+    assert again.seen["push"].abs().max() == 0
 
 
 @pytest.mark.parametrize(("trial", "count"), [(ENGINES[0], 0), (ENGINES[0], 3)], indirect=["trial"])

@@ -43,7 +43,7 @@ from argos_sim.mdp.actions import TorqueActionCfg
 from argos_sim.mdp.instructions import InstructionCommandCfg
 from argos_sim.mdp.latent_target import LatentTargetCommandCfg
 from argos_sim.perception import PerceptionCfg
-from argos_sim.randomization import dynamics, lights, shifts
+from argos_sim.randomization import dynamics, lights, shades, shifts
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_sim.rates import Rates
 
@@ -174,7 +174,8 @@ class RecordingObservationsCfg:
 @configclass
 class EventsCfg:
     """Dynamics at the start (bodies and materials; ``apply`` adds each object's) and at each reset (motors, the table's
-    height and lean); places at each reset. Pushes are the environment's (``Disturbances.step``)."""
+    height and lean); places, and where the renderer can light and shades (``apply`` adds them), at each reset. Pushes
+    are the environment's (``Disturbances.step``)."""
 
     mass = EventTermCfg(
         func=lab_mdp.randomize_rigid_body_mass,
@@ -305,6 +306,7 @@ class LatentTrackingEnvCfg(ManagerBasedRLEnvCfg):
         for name, params in dynamics.startup_params(self.ranges, objects).items():
             getattr(self.events, name).params.update(params)
         self.events.light = lights.event(self.scene.camera.renderer_cfg)
+        self.events.shades = shades.event(self.scene.camera.renderer_cfg)
 
     def object_names(self) -> tuple[str, ...]:
         """Names of the objects that instructions name."""

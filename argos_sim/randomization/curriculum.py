@@ -4,7 +4,8 @@ Every range that is drawn at resets has two edges, each somewhere between that o
 that of the widest ones. In a share of the environments an episode tries one edge: one range is drawn exactly one step
 beyond it, all others as everywhere. An edge at which enough targets were reached in such episodes moves out, one at
 which too few were moves back; that is decided once an iteration of PPO, by the episodes of all its processes. What is
-drawn once, at the start (bodies, joints, materials, backgrounds), stays as it began.
+drawn once, at the start (bodies, joints, materials, backgrounds), stays as it began, and so does what all environments
+have in common (the light), since no single episode could try it.
 """
 
 # Isaac Lab types a term's environment more loosely than it is.
@@ -36,6 +37,8 @@ AT_START = (
     "object_size",
 )
 """Ranges of bodies and joints, which are drawn once."""
+COMMON = ("light_direction",)
+"""Ranges of what all environments have together."""
 
 
 class WidenRanges(ManagerTermBase):
@@ -61,7 +64,7 @@ class WidenRanges(ManagerTermBase):
                 f"The range {name} of the curriculum's widest preset {self.settings.widest!r} does not contain the one "
                 "that training begins with; ranges can only widen."
             )
-        drawn = torch.tensor([name not in AT_START for name in names], device=device)
+        drawn = torch.tensor([name not in AT_START + COMMON for name in names], device=device)
         self.edges = ((self.inner != self.outer) & drawn[:, None]).nonzero()
         if len(self.edges) == 0:
             raise ValueError(

@@ -62,6 +62,12 @@ class RandomizationRanges:
     """Probability that a camera frame never arrives."""
     frame_delay: tuple[int, int] = (0, 0)
     """Age at which a frame arrives [control steps], less than a camera period."""
+    light_direction: Range = (0.0, 0.0)
+    """Angle by which the lamp leans, any way [rad]. Newton's renderer alone has one that can, for all environments at
+    once; from 0.61 on it may shine from below the table."""
+    shade: Range = (1.0, 1.0)
+    """Factor on the colour of each link and object, as far as its brightest channel goes: other filament, wood, cloth.
+    Their hue stays, because colours name the blocks. Newton's renderer alone can."""
     camera_position: Range = (0.0, 0.0)
     """Offset of the camera along each axis [m]: a tripod put back by hand."""
     camera_rotation: Range = (0.0, 0.0)
@@ -143,7 +149,8 @@ SHARE, POSITIVE, NOT_NEGATIVE = (0.0, 1.0), (1e-3, math.inf), (0.0, math.inf)
 BOUNDS: dict[str, Range] = {
     **dict.fromkeys(("occlusion", "frame_loss", "action_loss", "voltage_sag", "restitution"), SHARE),
     **dict.fromkeys(
-        ("exposure", "focal_length", "mass_scale", "inertia_scale", "joint_armature", "back_emf_scale"), POSITIVE
+        ("exposure", "focal_length", "shade", "mass_scale", "inertia_scale", "joint_armature", "back_emf_scale"),
+        POSITIVE,
     ),
     **dict.fromkeys(("contrast", "saturation", "noise_std", "compression", "frame_delay"), NOT_NEGATIVE),
     "blur_sigma": (0.0, 1.5),
@@ -154,6 +161,7 @@ BOUNDS: dict[str, Range] = {
     "object_mass_scale": POSITIVE,
     "object_size": (0.5, 1.5),
     "white_balance": (-1.0, 1.0),
+    "light_direction": (0.0, 0.5 * math.pi),
     "distortion": (-0.07, 0.15),
     "table_height": (-0.03, 0.03),
     "distractors": (0.0, 3.0),
@@ -226,6 +234,8 @@ PRESETS["complete"] = replace(
     occlusion=(0.0, 0.2),
     frame_loss=(0.0, 0.1),
     frame_delay=(0, 3),
+    light_direction=(0.0, 0.6),
+    shade=(0.55, 1.1),
     inertia_scale=(0.8, 1.25),
     joint_damping=(0.0, 0.1),
     voltage_sag=(0.0, 0.15),
@@ -249,7 +259,7 @@ TEXTURES = ("background_families",)
 CAMERA = (
     *("brightness", "contrast", "saturation", "hue", "noise_std", "exposure", "white_balance"),
     *("blur_sigma", "motion_blur", "compression", "focal_length", "distortion", "occlusion"),
-    *("frame_loss", "frame_delay", "camera_position", "camera_rotation"),
+    *("frame_loss", "frame_delay", "light_direction", "shade", "camera_position", "camera_rotation"),
 )
 DYNAMICS = (
     *("mass_scale", "inertia_scale", "com_offset", "joint_friction", "joint_armature", "joint_damping"),

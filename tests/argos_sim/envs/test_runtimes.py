@@ -25,7 +25,7 @@ from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import fingerprint
 from argos_sim.randomization import lights
 from argos_sim.randomization.draws import Draws
-from argos_sim.randomization.lights import INTENSITY, draw_light
+from argos_sim.randomization.lights import INTENSITY, draw_dome
 from argos_sim.randomization.ranges import get_ranges
 
 COMBINATIONS = [
@@ -50,7 +50,8 @@ def test_a_combination_is_whole_and_its_runtime_asked_for_before_anything_starts
     assert cfg.scene.camera.renderer_cfg.colorize_semantic_segmentation is False, "classes are read as numbers"
     wanted = set(cfg.scene.camera.data_types)
     assert wanted <= {str(kind) for kind in cfg.scene.camera.renderer_cfg.supported_output_types()}
-    assert (cfg.events.light is not None) == (renderer == "isaacsim_rtx")
+    assert (cfg.events.light is not None) == (renderer != "ovrtx")
+    assert (cfg.events.shades is not None) == (renderer == "newton_renderer")
     needed = "ovrtx" if renderer == "ovrtx" else "isaacsim"
     if importlib.util.find_spec(needed) is None:
         with pytest.raises(ValueError, match=missing), make_environment(cfg):
@@ -109,30 +110,28 @@ def test_the_light_is_drawn_about_the_scenes_own_and_is_that_under_nominal() -> 
     light = UsdLux.DomeLight.Define(stage, scene.light.prim_path)
     light.CreateIntensityAttr()
     light.CreateColorAttr()
-    env = SimpleNamespace(generator=torch.Generator().manual_seed(0), sim=SimpleNamespace(stage=stage))
+    senses = SimpleNamespace(generator=torch.Generator().manual_seed(0))
+    env = SimpleNamespace(perception=senses, sim=SimpleNamespace(stage=stage))
     env.scene, env.draws = SimpleNamespace(cfg=scene), Draws(get_ranges("train"), 1)
     drawn = []
     for _ in range(200):
-        draw_light(env)
+        draw_dome(env)
         drawn.append([light.GetIntensityAttr().Get() / scene.light.spawn.intensity, *light.GetColorAttr().Get()])
     drawn = torch.tensor(drawn)
     assert INTENSITY[0] <= drawn[:, 0].min() < 0.6 and 1.5 < drawn[:, 0].max() <= INTENSITY[1]
     assert drawn[:, 1:].max() <= 1.0 and (drawn[:, 1] - drawn[:, 3]).abs().max() > 0.15
     env.draws = Draws(get_ranges("nominal"), 1)
-    draw_light(env)
+    draw_dome(env)
     assert light.GetIntensityAttr().Get() == scene.light.spawn.intensity
     assert tuple(light.GetColorAttr().Get()) == pytest.approx(scene.light.spawn.color)
 
 
-def test_the_light_is_drawn_as_often_as_an_environment_begins_and_whenever_all_do(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_light_is_drawn_as_often_as_an_environment_begins_and_whenever_all_do() -> None:
     env, drawn = SimpleNamespace(num_envs=4, device="cpu"), []
-    monkeypatch.setattr(lights, "draw_light", drawn.append)
     light = lights.RandomLight(EventTermCfg(func=lights.RandomLight, mode="reset"), env)  # pyright: ignore
     counts = []
     for ids in ([0, 1], [2], [0], [3], None, [1, 2, 3], None):
-        light(env, None if ids is None else torch.tensor(ids))
+        light(env, None if ids is None else torch.tensor(ids), draw=drawn.append)
         counts.append(len(drawn))
     assert counts == [0, 0, 1, 1, 2, 2, 3]
 

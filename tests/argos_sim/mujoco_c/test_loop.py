@@ -96,8 +96,9 @@ def test_another_encoders_export_and_unknown_ranges_are_refused(
     other = dataclasses.replace(encoder.spec, encoder_hash="0" * 16)
     with pytest.raises(SpecMismatch, match="the exported controller .* encoder_hash"):
         ExportedController(export, 1, other)
-    with pytest.raises(ValueError, match="cannot randomize tilt, push_force"):
-        Loop(world, RandomizationRanges(tilt=(0.0, 0.1), push_force=(0.0, 1.0)), encoder, planner, 1)
+    unknown = {"light_direction": (0.0, 0.6), "shade": (0.5, 1.0), "tilt": (0.0, 0.1), "push_force": (0.0, 1.0)}
+    with pytest.raises(ValueError, match=f"cannot randomize {', '.join(unknown)}"):
+        Loop(world, dataclasses.replace(RandomizationRanges(), **unknown), encoder, planner, 1)
 
 
 def test_a_lamp_changes_nothing_but_the_light(world: World, encoder: StateEncoder, planner: Planner) -> None:

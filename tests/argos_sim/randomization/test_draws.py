@@ -10,7 +10,7 @@ import torch
 from isaaclab.managers import CurriculumTermCfg
 
 from argos_sim.configs import CurriculumConfig
-from argos_sim.randomization.curriculum import AT_START, WidenRanges
+from argos_sim.randomization.curriculum import AT_START, COMMON, WidenRanges
 from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.ranges import get_ranges, range_names
 from argos_wm.checkpoint import CheckpointError
@@ -81,7 +81,9 @@ def test_an_episode_tries_one_edge_one_step_beyond_and_the_rest_try_none() -> No
     assert len(term._edge.unique()) == len(term.edges) + 1
     low, high = env.draws.limits[changed].unbind(-1)
     assert torch.equal(low, high)
-    assert not {range_names()[axis] for axis in term.edges[:, 0].tolist()} & set(AT_START)
+    names = {range_names()[axis] for axis in term.edges[:, 0].tolist()}
+    assert not names & {*AT_START, *COMMON} and "shade" in names
+    assert env.draws.ranges.light_direction == get_ranges("train").light_direction, "which is what the lamp leans by"
 
 
 def test_a_curriculum_goes_on_from_its_state_and_not_from_episodes_that_were_cut_off() -> None:

@@ -18,6 +18,7 @@ from argos_sim.perception import CLASSES
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
 from argos_sim.pipeline.settings import Settings
 from argos_sim.randomization.dynamics import GRAVITY
+from argos_sim.randomization.lights import DIRECTION, lamp
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges, range_names
 from tests.argos_sim.randomization.parameters import not_as_drawn, parameters
 
@@ -28,6 +29,7 @@ PICTURE = (
     "motion_blur", "compression", "focal_length", "distortion", "occlusion", "frame_loss", "frame_delay",
     "camera_position", "camera_rotation",
 )  # fmt: skip
+RENDERED = ("light_direction", "shade")
 LAID = ("distractors",)
 ELSEWHERE = ("object_size",)
 """Tested in ``envs/test_sizes.py``: no scene that stands can change it."""
@@ -48,13 +50,14 @@ STRONGER = {
     "occlusion": 0.7,
     "push_force": 5.0,
     "action_loss": 0.3,
+    "shade": 0.55,
 }
 """Values where that of ``complete`` would barely show in so few steps."""
 
 
 ENGINES = ("ovphysx", "newton_mjwarp")
 CASES = [(ENGINES[0], name) for name in PICTURE + LAID + SENSED + MOTOR] + [
-    (e, name) for e in ENGINES for name in ENGINE
+    (e, name) for e in ENGINES for name in RENDERED + ENGINE
 ]
 """What an engine has no part in is tested on one."""
 
@@ -141,7 +144,7 @@ def play(env: LatentTrackingEnv, expert, around: Tensor) -> Played:
 
 
 def test_every_range_is_tested() -> None:
-    assert sorted(PICTURE + LAID + SENSED + ENGINE + MOTOR + ELSEWHERE) == sorted(range_names())
+    assert sorted(PICTURE + RENDERED + LAID + SENSED + ENGINE + MOTOR + ELSEWHERE) == sorted(range_names())
 
 
 @pytest.mark.parametrize(("trial", "name"), CASES, indirect=["trial"])
@@ -151,7 +154,7 @@ def test_a_range_changes_what_it_should_and_nothing_else(trial: Trial, name: str
     change, pushed = trial.change(got), got.seen["push"].norm(dim=-1).max()
     assert pushed == pytest.approx(trial.env.cfg.push_scale * got.ranges.push_force[0])
     moved, sensed = change["joints"].max() > 1e-3, change["sensed"].max() > 1e-3
-    if name in PICTURE:
+    if name in PICTURE + RENDERED:
         assert change["picture"].flatten(1).mean(1).max() > 0.5
         assert not moved and not sensed
     elif name in LAID:
@@ -191,6 +194,56 @@ def test_what_no_range_changes_happens_again_and_is_as_in_the_nominal_ranges(tri
     assert max(change[key].max() for key in ("joints", "sensed", "torque")) < 1e-3
     assert change["blocks"].max() < 5e-4 and change["picture"].flatten(1).mean(1).max() < 0.5
     assert again.seen["push"].abs().max() == 0
+
+
+def drawn(env: LatentTrackingEnv, seed: int, ids: Tensor | None = None) -> dict[str, Tensor]:
+    """Pictures, classes and where the lamp shines, with light and shades of environments ``ids`` drawn from ``seed``
+    and nothing else changed."""
+    env.perception.generator.manual_seed(seed)
+    for name in ("light", "shades"):
+        term = env.event_manager.get_term_cfg(name)
+        term.func(env, ids, **term.params)
+    rgb, classes = env.perception.render()
+    seen = env.perception.appear(rgb, classes, torch.arange(N))
+    return {"picture": seen.int(), "classes": classes.clone(), "shines": lamp(env.scene["camera"]).clone()}
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_light_and_shades_change_what_they_fall_on_and_leave_no_trace(trial: Trial, name: str) -> None:
+    env, value = trial.env, getattr(get_ranges("complete"), name)
+    env.set_ranges(get_ranges("nominal"))
+    env.reset()
+    plain = drawn(env, 0)
+    assert torch.equal(plain["shines"], torch.tensor([DIRECTION]))
+    env.set_ranges(replace(get_ranges("nominal"), **{name: value}))
+    first, again, other = drawn(env, 1), drawn(env, 1), drawn(env, 2)
+    there = plain["classes"] > 0
+    for seen in (first, other):
+        assert torch.equal(seen["classes"], plain["classes"])
+        change = (seen["picture"] - plain["picture"]).abs().amax(1)
+        assert change[~there].max() == 0, "what is behind stays"
+        assert ((change > 0) & there).flatten(1).sum(1).min() > 0.1 * there.sum() / N
+    assert torch.equal(first["picture"], again["picture"])
+    assert not torch.equal(first["picture"], other["picture"])
+    env.set_ranges(get_ranges("nominal"))
+    assert torch.equal(drawn(env, 3)["picture"], plain["picture"])
+
+
+def test_a_shade_is_one_environments_and_keeps_the_hue(trial: Trial) -> None:
+    env, half = trial.env, 0.5
+    env.set_ranges(get_ranges("nominal"))
+    env.reset()
+    plain = drawn(env, 0)
+    env.set_ranges(replace(get_ranges("nominal"), shade=(half, half)))
+    shaded = drawn(env, 0, torch.tensor([2]))
+    same = (shaded["picture"] == plain["picture"]).flatten(1).all(1)
+    assert same.tolist() == [True, True, False, True]
+    for colour in ("red", "green", "blue"):
+        there = plain["classes"][2] == CLASSES.index(colour)
+        before, after = (seen["picture"][2][:, there].float() for seen in (plain, shaded))
+        bright = before > 60  # sRGB is no power law in the dark
+        assert bright.sum() > 5
+        assert (after / before)[bright].tolist() == pytest.approx([half] * int(bright.sum()), abs=0.06)
 
 
 @pytest.mark.parametrize(("trial", "count"), [(ENGINES[0], 0), (ENGINES[0], 3)], indirect=["trial"])

@@ -49,7 +49,15 @@ def test_an_unknown_preset_is_answered_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("mass_scale", (1.2, 0.8)), ("motor_strength", (-0.1, 1.0)), ("frame_loss", (0.0, 1.1)), ("tilt", (0.0, 2.0))],
+    [
+        ("mass_scale", (1.2, 0.8)),
+        ("motor_strength", (-0.1, 1.0)),
+        ("frame_loss", (0.0, 1.1)),
+        ("tilt", (0.0, 2.0)),
+        ("light_direction", (-0.1, 0.1)),
+        ("light_direction", (0.0, 2.0)),
+        ("shade", (0.0, 1.0)),
+    ],
 )
 def test_a_range_that_makes_no_sense_is_refused_by_name(name: str, value: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=rf"{name} = \({value[0]}, {value[1]}\) makes no sense"):

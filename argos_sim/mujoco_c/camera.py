@@ -1,7 +1,7 @@
 """A camera made of MuJoCo's own ray caster: pictures with the classes of their pixels, and without OpenGL.
 
 Colours are Lambert's: a hemisphere of ambient light and one lamp. ``TRAINED`` is the one light of training, Newton's;
-there it cannot be moved, and here it can.
+there it can only lean, and only in ``complete``; here it can be another.
 """
 
 # mujoco is a compiled module without type stubs

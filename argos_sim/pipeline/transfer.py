@@ -33,7 +33,7 @@ from argos_wm.planner import Planner
 MUJOCO = "mujoco"
 """The engine that Isaac Lab has no part in."""
 LIGHTS = ("light", "unseen_light")
-"""Conditions with a lamp that training never saw, which of the renderers here only MuJoCo's loop can move."""
+"""Conditions with a lamp that training never saw, near and with shadows, which here only MuJoCo's loop can have."""
 CONDITIONS = ("nominal", "train", *GROUPS, "unseen", *LIGHTS)
 ARMS = 32
 """Arms that the MuJoCo loop steps in turn, for pictures and plans to be made in batches."""

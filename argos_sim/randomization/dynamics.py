@@ -74,7 +74,7 @@ MATERIALS = {"num_buckets": 64, "make_consistent": True}
 
 
 def object_events(names: tuple[str, ...]) -> dict[str, EventTermCfg]:
-    """Events that draw each object's mass (and inertia with it) and friction, by name."""
+    """Events that draw each object's mass (and inertia with it), friction and restitution, by name."""
     events = {}
     for name in names:
         events[f"{name}_mass"] = EventTermCfg(
@@ -85,23 +85,24 @@ def object_events(names: tuple[str, ...]) -> dict[str, EventTermCfg]:
         events[f"{name}_contact"] = EventTermCfg(
             func=RandomMaterial,
             mode="startup",
-            params={"asset_cfg": SceneEntityCfg(name), "restitution_range": (0.0, 0.0), **MATERIALS},
+            params={"asset_cfg": SceneEntityCfg(name), **MATERIALS},
         )
     return events
 
 
 def startup_params(ranges: RandomizationRanges, objects: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Parameters of the events of bodies and joints, by event; ``objects`` are those that instructions name."""
+    bounce = {"restitution_range": ranges.restitution}
     params: dict[str, dict[str, Any]] = {
         "mass": {"mass_distribution_params": ranges.mass_scale},
         "inertia": {"scale": ranges.inertia_scale},
         "centre_of_mass": {"com_range": {axis: ranges.com_offset for axis in "xyz"}},
-        "contact": _friction(ranges.contact_friction) | {"restitution_range": ranges.restitution},
+        "contact": _friction(ranges.contact_friction) | bounce,
         "joints": {"ranges": ranges},
     }
     for name in objects:
         params[f"{name}_mass"] = {"mass_distribution_params": ranges.object_mass_scale}
-        params[f"{name}_contact"] = _friction(ranges.object_friction)
+        params[f"{name}_contact"] = _friction(ranges.object_friction) | bounce
     return params
 
 

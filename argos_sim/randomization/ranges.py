@@ -98,7 +98,7 @@ class RandomizationRanges:
     contact_friction: Range = (0.8, 0.8)
     """Coulomb coefficient of the robot's surface: printed plastic, tape, rubber."""
     restitution: Range = (0.0, 0.0)
-    """Of the robot's surface; PhysX alone uses it, MuJoCo's contacts have none."""
+    """Of the robot's surface and the objects'; PhysX alone uses it, MuJoCo's contacts have none."""
     action_delay: tuple[int, int] = (0, 0)
     """Delay of the torque command [physics steps of 5 ms]: the servo bus."""
     action_jitter: tuple[int, int] = (0, 0)

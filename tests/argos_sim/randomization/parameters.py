@@ -41,7 +41,7 @@ def parameters(env: LatentTrackingEnv) -> dict[str, Tensor]:
         "joint_friction": torch.stack([values.torch for values in frictions], 1),
         "joint_armature": robot.joint_armature.torch,
         "contact_friction": friction[0],
-        "restitution": restitution[0],
+        "restitution": torch.cat(restitution, -1),
         "object_mass_scale": object_mass,
         "object_friction": torch.stack(friction[1:], 1),
         "joint_damping": motors.viscous,
@@ -65,7 +65,6 @@ def parameters(env: LatentTrackingEnv) -> dict[str, Tensor]:
         "camera_rotation": 2 * turn[:, :3] / turn[:, 3:],
         "joints' own damping": robot.joint_viscous_friction_coeff.torch,
         "objects' moments": torch.stack([_moments(thing.data) for thing in objects], 1) / object_mass[..., None],
-        "objects' restitution": torch.stack(restitution[1:], 1),
         "objects' places": torch.stack([thing.data.root_pos_w.torch for thing in objects], 1),
         "background": senses.background,
     }

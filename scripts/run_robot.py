@@ -1,7 +1,7 @@
 """Run an exported policy on a robot, live: run_robot.py --robot sim --text "touch the red block"
 
-Nothing that trains is loaded. Ctrl-C, SIGTERM or the file given by --stop-file stops the arm: no torque. On a real arm
-begin with --limp, and move each joint by hand: docs/deployment.md has the order of things.
+Nothing that trains is loaded. Any key, Ctrl-C, SIGTERM or the file given by --stop-file stops the arm: no torque. On a
+real arm begin with --limp, and move each joint by hand: docs/deployment.md has the order of things.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from argos_sim.deploy.keys import stop_on_key
 from argos_sim.deploy.live import Watched, run_episodes, run_text, show_joints
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.robots import Robot
@@ -69,8 +70,9 @@ def main() -> None:
             show_joints(robot, options.seconds, lambda: watched.stopped is not None)
             robot.close()
             return
-        with watched:
-            print(f"Began after {time.monotonic() - begin:.1f} s.", flush=True)
+        with watched, stop_on_key(watched.stop) as keys:
+            how = " Any key stops the arm." if keys else ""
+            print(f"Began after {time.monotonic() - begin:.1f} s.{how}", flush=True)
             if options.episodes is None:
                 run_text(watched, options.text, options.seconds)
             else:

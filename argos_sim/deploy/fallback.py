@@ -1,4 +1,4 @@
-"""What to do where joints, pictures or plans are late or missing: go on, then hold, then damp, then stop.
+"""What to do where joints, pictures, plans or steps are late or missing: go on, then hold, then damp, then stop.
 
 Each source has its own patience. The worst of them decides; what comes back in time lets the policy go on, but a stop
 lasts until somebody resumes.
@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
+
+MISSING = {"joints": "joints", "camera": "camera", "plan": "plan", "loop": "step in time"}
 
 
 class Mode(IntEnum):
@@ -55,6 +57,8 @@ class FallbackSettings:
     camera: Patience = field(default_factory=lambda: Patience(0.35, 2.0, 5.0))
     plan: Patience = field(default_factory=lambda: Patience(0.25, 2.0, 5.0))
     """Counted from when the target was due."""
+    loop: Patience = field(default_factory=lambda: Patience(0.1, 0.3, 2.0))
+    """Counted from the last control step that came in time."""
     stiffness: float = 8.0
     """Of holding [N·m/rad]."""
     damping: float = 0.6
@@ -74,14 +78,14 @@ class Fallback:
         self._torques: deque[np.ndarray] = deque(maxlen=max(1, round(settings.remembered_s * control_hz)))
         self._place: np.ndarray | None = None
 
-    def decide(self, joints: float, camera: float, plan: float) -> Mode:
-        """The mode for ages [s] of the newest joints, picture and, from when it was due, target."""
+    def decide(self, joints: float, camera: float, plan: float, loop: float) -> Mode:
+        """The mode for ages [s] of the newest joints, picture, target (from when it was due) and step in time."""
         if self.mode == Mode.STOP and self._stopped is None:
             return self.mode
-        ages = {"joints": joints, "camera": camera, "plan": plan}
+        ages = {"joints": joints, "camera": camera, "plan": plan, "loop": loop}
         modes = {name: getattr(self.settings, name).mode(age) for name, age in ages.items()}
         worst = max(modes, key=lambda name: modes[name])
-        mode, reason = modes[worst], "" if modes[worst] == Mode.RUN else f"no {worst} for {ages[worst]:.2f} s"
+        mode, reason = modes[worst], "" if modes[worst] == Mode.RUN else f"no {MISSING[worst]} for {ages[worst]:.2f} s"
         stopped = self._stopped
         self.mode, self.reason = (mode, reason) if stopped is None else (Mode.STOP, stopped)
         if self.mode != Mode.HOLD:

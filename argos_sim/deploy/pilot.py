@@ -17,7 +17,6 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeGuard
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from argos_sim.deploy.recorder import Recorder
 from argos_sim.deploy.robots import JointReading, Robot
 from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.deploy.safety import SafetyGuard, SafetySettings
+from argos_sim.deploy.senses import FrameCheck, JointCheck, SenseSettings
 
 SPIN_S = 1e-4
 """Before a deadline the control thread waits without sleeping: a sleep may end so much late."""
@@ -38,6 +38,10 @@ PRIORITY = 10
 """Of the control thread among real-time threads, where the system lets it have one."""
 RECENT_S = 0.5
 """How long joint read-outs are kept for pictures that were taken with them [s]."""
+IN_TIME = 2.0
+"""A control step that begins within so many periods of the one before is in time."""
+WATCH_S = 0.02
+"""How often the watchdog looks after the control thread."""
 COUNTED = 200_000
 """Control steps whose times are kept for ``figures``."""
 
@@ -48,6 +52,7 @@ class PilotSettings:
 
     fallback: FallbackSettings = field(default_factory=FallbackSettings)
     safety: SafetySettings = field(default_factory=SafetySettings)
+    senses: SenseSettings = field(default_factory=SenseSettings)
     least_time_to_go: float = 0.1
     """A target that is due sooner than this when it comes is not used [s]."""
     stop_file: Path | None = None
@@ -78,6 +83,7 @@ class Pilot:
     ) -> None:
         """Load everything; ``DeployError`` in one sentence if the policy or the robot does not fit."""
         self.settings, self.robot, self.recorder = settings or PilotSettings(), robot, recorder
+        self.folder = Path(folder)
         self.manifest = read_manifest(folder)
         if tuple(robot.joint_names) != self.manifest.joint_names:
             raise DeployError(f"The robot's joints are {robot.joint_names}, the policy's {self.manifest.joint_names}.")
@@ -113,6 +119,9 @@ class Pilot:
         with self._lock:
             self.text, self._begun = text, time.monotonic()
             self._felt_at, self._refusing_since = self._begun, None
+            limits = self.manifest.joint_limits, self.manifest.velocity_limits
+            self._joint_check = JointCheck(*limits, self._begun, self.settings.senses)
+            self._frame_check = FrameCheck(self.settings.senses)
             self._seen: _Seen | None = None
             self._target: _Target | None = None
             self._memory: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=256)
@@ -127,7 +136,9 @@ class Pilot:
         sys.setswitchinterval(5e-4)  # the camera's thread must not keep the control thread waiting for 5 ms
         gc.collect()
         gc.freeze()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._watch, self._drive)]
+        self._stepped_at = self._in_time_at = time.monotonic()
+        works = self._watch, self._drive, self._look_after
+        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
         for thread in self._threads:
             thread.start()
 
@@ -189,6 +200,10 @@ class Pilot:
             time.sleep(LOOK_S)
             return frame.time
         reading = min(recent, key=lambda each: abs(each.time - frame.time))  # as the picture, not as now
+        why = self._frame_check.refuses(frame, reading.position, time.monotonic())
+        if why:
+            self._refuse(why)
+            return frame.time
         try:
             vision = self.encoders.see(*frame.pictures)
             proprio = self.encoders.feel(np.concatenate([reading.position, reading.velocity]))
@@ -226,6 +241,9 @@ class Pilot:
         while not self._ended.is_set():
             _wait_until(due)
             begin = time.monotonic()
+            if begin - self._stepped_at <= IN_TIME * self.control_dt:
+                self._in_time_at = begin
+            self._stepped_at = begin
             try:
                 self._step(begin, begin - due)
             except Exception as error:  # whatever happened, the arm must not go on as it was told last
@@ -237,15 +255,19 @@ class Pilot:
                 self.counts["missed"] += 1
                 due = time.monotonic()
 
+    def _look_after(self) -> None:
+        """The watchdog: where the control thread hangs, the motors must not go on as they were told last."""
+        patience = self.settings.fallback.loop
+        while not self._ended.wait(WATCH_S):
+            hung = time.monotonic() - self._stepped_at
+            if hung > patience.damp:
+                with contextlib.suppress(Exception):
+                    self.robot.send(np.zeros(self._joints))
+            if hung > patience.stop:
+                self.stop(f"the control loop hung for {hung:.2f} s")
+
     def _step(self, now: float, late: float) -> None:
-        reading, mode = self.robot.joints(), self.fallback.mode
-        if _sound(reading, self._joints):
-            if reading.time != self._felt_at:
-                self._recent.append(reading)
-            self._felt_at = max(self._begun, reading.time)
-        # What is old is no ground for any torque: a spring or a brake would push on, wherever the joint is by now.
-        fresh_enough = now - self._felt_at <= self.settings.fallback.joints.hold
-        reading = reading if _sound(reading, self._joints) and fresh_enough else None
+        reading, mode = self._believed(now), self.fallback.mode
         self._take_target(now)
         with self._lock:
             seen, target, begun, fresh = self._seen, self._target, self._begun, self._fresh
@@ -253,6 +275,7 @@ class Pilot:
         if self.settings.stop_file is not None and self.settings.stop_file.exists():
             self.stop(f"{self.settings.stop_file} is there")
         ages = {
+            "loop": now - self._in_time_at,
             "joints": now - self._felt_at,
             "camera": now - (begun if seen is None else seen.time),
             "plan": 0.0 if not self.text else now - (begun + self.period if target is None else target.due),
@@ -267,6 +290,8 @@ class Pilot:
         sent = self._guarded(wanted, reading)
         if self._ended.is_set():
             return
+        if time.monotonic() - now > self.settings.fallback.loop.damp:  # it hung, and this is of long ago
+            sent = np.zeros(self._joints)
         self.robot.send(sent)
         if self._led:
             self.fallback.moved(sent)
@@ -291,6 +316,20 @@ class Pilot:
                 plan=0 if target is None else target.number,
             )
 
+    def _believed(self, now: float) -> JointReading | None:
+        """The joints, if they can be believed and are not old: old ones are no ground for any torque, since a spring or
+        a brake would push on, wherever the joint is by now."""
+        reading, check = self.robot.joints(), self._joint_check
+        why = check.refuses(reading, now)
+        if why or reading is None:
+            if reading is not None:
+                self._refuse(why)
+            return None
+        if reading.time != self._felt_at:
+            self._recent.append(reading)
+        self._felt_at = reading.time
+        return reading if now - self._felt_at <= self.settings.fallback.joints.hold else None
+
     def _take_target(self, now: float) -> None:
         newest = self.planning.target()
         if newest is None or newest[0] == self._heard:
@@ -299,6 +338,12 @@ class Pilot:
         self._heard = number
         if value["due"] - now < self.settings.least_time_to_go:
             self.counts["targets_too_late"] += 1
+            return
+        if not (np.isfinite(value["vision"]).all() and np.isfinite(value["proprio"]).all()):
+            self._refuse("a target that is not finite came")
+            return
+        if not value["due"] - now <= 2 * self.period:
+            self._refuse(f"a target came that is due in {value['due'] - now:.2f} s")
             return
         joints = self.encoders.joints(value["proprio"])[: self._joints]
         with self._lock:
@@ -344,13 +389,6 @@ class Pilot:
     def _refuse(self, why: str) -> None:
         self.counts["refused"] += 1
         self.refused_because = why
-
-
-def _sound(reading: JointReading | None, joints: int) -> TypeGuard[JointReading]:
-    """Whether a read-out can be believed."""
-    if reading is None or reading.position.shape != (joints,) or reading.velocity.shape != (joints,):
-        return False
-    return bool(np.isfinite(reading.position).all() and np.isfinite(reading.velocity).all())
 
 
 def _wait_until(due: float) -> None:

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from argos_sim.deploy.fallback import Fallback, FallbackSettings, Mode, Patience
+from argos_sim.deploy.fallback import MISSING, Fallback, FallbackSettings, Mode, Patience
 
 SETTINGS = FallbackSettings()
-FINE = {"joints": 0.01, "camera": 0.05, "plan": -0.4}
-SOURCES = ("joints", "camera", "plan")
+FINE = {"joints": 0.01, "camera": 0.05, "plan": -0.4, "loop": 0.0}
+SOURCES = ("joints", "camera", "plan", "loop")
 
 
 def made() -> Fallback:
@@ -27,7 +27,7 @@ def test_each_source_is_waited_for_as_long_as_its_patience_says(source: str) -> 
     ):  # fmt: skip
         fallback = made()
         assert fallback.decide(**FINE | {source: age}) == mode, age
-        assert (source in fallback.reason) == (mode > Mode.RUN)
+        assert (MISSING[source] in fallback.reason) == (mode > Mode.RUN)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -43,8 +43,8 @@ def test_what_comes_back_in_time_lets_the_policy_go_on_and_what_does_not_needs_s
 
 
 def test_the_worst_source_decides() -> None:
-    assert made().decide(joints=0.1, camera=3.0, plan=0.0) == Mode.DAMP
-    assert made().decide(joints=2.0, camera=3.0, plan=0.3) == Mode.STOP
+    assert made().decide(joints=0.1, camera=3.0, plan=0.0, loop=0.0) == Mode.DAMP
+    assert made().decide(joints=2.0, camera=3.0, plan=0.3, loop=0.0) == Mode.STOP
 
 
 def test_the_arm_is_held_where_it_was_by_what_it_lately_needed() -> None:
@@ -84,7 +84,7 @@ def test_a_stop_is_not_lost_while_something_is_being_decided() -> None:
             fallback.stop("by hand")
             return float(self) <= other
 
-    assert fallback.decide(joints=Stopping(0.01), camera=0.0, plan=0.0) == Mode.STOP
+    assert fallback.decide(joints=Stopping(0.01), camera=0.0, plan=0.0, loop=0.0) == Mode.STOP
     assert fallback.mode == Mode.STOP and fallback.reason == "by hand"
     assert fallback.decide(**FINE) == Mode.STOP
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from argos_sim.deploy.lerobot_arm import LeRobotArm, LeRobotArmSettings, encoded_duty, units_of
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES
+from tests.argos_sim.deploy.pilots import until
 from tests.argos_sim.deploy.servos import BACK_EMF, MODE, TORQUE, Servos
 
 MANIFEST = PolicyManifest(
@@ -83,13 +84,6 @@ def arm(servos: Servos, tmp_path: Path) -> Iterator[LeRobotArm]:
     arm = connect(servos, tmp_path)
     yield arm
     arm.close()
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < end, f"{what} never happened"
-        time.sleep(0.005)
 
 
 def reading(arm: LeRobotArm, after: float | None = None) -> Any:

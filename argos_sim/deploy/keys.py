@@ -1,0 +1,48 @@
+"""A terminal's keys as an emergency stop: any key, at once, without Enter."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import termios
+import threading
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+LOOK_S = 0.05
+"""How long the end waits for whoever listens."""
+
+
+@contextmanager
+def stop_on_key(stop: Callable[[str], None], stream: TextIO | None = None) -> Iterator[bool]:
+    """Call ``stop`` with a reason as soon as a key is pressed in the terminal ``stream``, by default standard input;
+    gives whether it is one. Ctrl-C stays a signal."""
+    stream = sys.stdin if stream is None else stream
+    if stream is None or stream.closed or not stream.isatty():
+        yield False
+        return
+    terminal, ended = stream.fileno(), threading.Event()
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal)
+
+    def listen() -> None:
+        while not ended.is_set():
+            if select.select([terminal], [], [], LOOK_S)[0]:
+                try:
+                    key = os.read(terminal, 1)
+                except OSError:  # the terminal was closed
+                    key = b""
+                stop("a key was pressed" if key else "the terminal is gone")
+                return
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield True
+    finally:
+        ended.set()
+        thread.join(1.0)
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)

@@ -1,0 +1,109 @@
+"""What of a robot's joints and pictures can be believed.
+
+A read-out that cannot be is as good as none: how long none came is what ``fallback`` decides by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from argos_sim.deploy.robots import Frame, JointReading
+
+
+@dataclass(frozen=True)
+class SenseSettings:
+    """What cannot be."""
+
+    outside: float = 0.5
+    """A joint beyond its range by more [rad]."""
+    overspeed: float = 3.0
+    """A joint faster than its largest speed times this."""
+    jump: float = 0.05
+    """A joint that moved by this [rad] more than its largest speed allows, ..."""
+    jump_s: float = 0.06
+    """... for at most so long a time [s]: one that is elsewhere for good has slipped, or counts anew."""
+    ahead_s: float = 0.02
+    """A thing that was sensed later than now, by more [s]."""
+    flat: float = 2.0
+    """A picture whose values (0 to 255) deviate less from their mean: a lid, a dark room, a lamp in the lens."""
+    frozen: float = 0.05
+    """A picture that is the same to the bit though a joint moved by more [rad]."""
+
+
+class JointCheck:
+    """Believes joints that could have come from where they were, since a beginning."""
+
+    def __init__(
+        self,
+        limits: tuple[tuple[float, float], ...],
+        velocity_limits: tuple[float, ...],
+        begun: float,
+        settings: SenseSettings,
+    ) -> None:
+        """``limits`` (J,) pairs [rad], ``velocity_limits`` (J,) [rad/s]; what was sensed before ``begun`` is not of
+        now."""
+        self.settings, self._begun = settings, begun
+        self._lower, self._upper = np.asarray(limits, float).T
+        self._fastest = np.asarray(velocity_limits, float)
+        self._last: JointReading | None = None
+
+    def refuses(self, reading: JointReading | None, now: float) -> str:
+        """Why ``reading`` is not believed; an empty text where it is."""
+        why = self._wrong(reading, now)
+        if not why:
+            self._last = reading
+        return why
+
+    def _wrong(self, reading: JointReading | None, now: float) -> str:
+        if reading is None:
+            return "no joints were read"
+        cfg, shape = self.settings, self._fastest.shape
+        position, velocity = reading.position, reading.velocity
+        if position.shape != shape or velocity.shape != shape:
+            return f"{position.shape} joints and {velocity.shape} speeds were read, not {shape}"
+        if not (np.isfinite(position).all() and np.isfinite(velocity).all()):
+            return "joints that are not numbers were read"
+        if not reading.time <= now + cfg.ahead_s:
+            return f"the joints were read {reading.time - now:.3f} s from now"
+        if reading.time < self._begun:
+            return "the joints were read before all began"
+        if (position < self._lower - cfg.outside).any() or (position > self._upper + cfg.outside).any():
+            return "a joint was read far outside its range"
+        if (np.abs(velocity) > cfg.overspeed * self._fastest).any():
+            return "a joint's speed cannot be"
+        if self._last is not None:
+            passed = reading.time - self._last.time
+            if passed < 0:
+                return "an older read-out came after a newer one"
+            if (np.abs(position - self._last.position) > self._fastest * min(passed, cfg.jump_s) + cfg.jump).any():
+                return "a joint jumped"
+        return ""
+
+
+class FrameCheck:
+    """Believes pictures that show something, and something else once the arm has moved."""
+
+    def __init__(self, settings: SenseSettings) -> None:
+        self.settings = settings
+        self._last: tuple[bytes, ...] | None = None
+        self._time = -np.inf
+        self._position = np.zeros(0)
+
+    def refuses(self, frame: Frame, position: np.ndarray, now: float) -> str:
+        """Why ``frame``, taken with the joints at ``position`` (J,), is not believed; an empty text where it is."""
+        cfg = self.settings
+        if not frame.time <= now + cfg.ahead_s:
+            return f"the picture was taken {frame.time - now:.3f} s from now"
+        if frame.time < self._time:
+            return "an older picture came after a newer one"
+        if any(picture.size == 0 or float(np.std(picture)) < cfg.flat for picture in frame.pictures):
+            return "a picture shows nothing"
+        seen = tuple(picture.tobytes() for picture in frame.pictures)
+        if self._last is not None and any(new == old for new, old in zip(seen, self._last, strict=False)):
+            if np.abs(position - self._position).max() > cfg.frozen:
+                return "a picture is the same though the arm moved"
+            return ""  # the arm rests: measured from where the picture was new
+        self._last, self._time, self._position = seen, frame.time, position
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import os
@@ -167,7 +168,7 @@ class Scenes:
         """An environment that may be given ``ranges``."""
         if self._env is None or self._env.cfg.ranges.object_size != ranges.object_size:
             self._open.close()
-            cfg = self.cfg.copy()  # Isaac Lab fills in what it is given  # pyright: ignore[reportAttributeAccessIssue]
+            cfg = copy.deepcopy(self.cfg)  # Isaac Lab fills in what it is given, and its own copies begin anew
             cfg.ranges = ranges
             cfg.apply()
             self._env = self._open.enter_context(make_environment(cfg))

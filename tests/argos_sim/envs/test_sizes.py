@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from isaaclab_newton.physics import NewtonCfg
 
 import tasks  # noqa: F401
 from argos_sim.envs.latent_tracking import LatentTrackingEnvCfg
@@ -103,10 +104,11 @@ def test_another_scene_is_made_only_for_other_sizes(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(environment, "make_environment", make)
     wanted = [NOMINAL, get_ranges("train"), get_ranges("complete")]
-    with Scenes(environment_cfg(Settings(task=TASK), N), wanted) as scenes:
+    with Scenes(environment_cfg(Settings(task=TASK), N, physics="newton_mjwarp"), wanted) as scenes:
         for ranges in wanted:
-            env = scenes.having(ranges)
-            assert env.cfg.distractors, "one of them lays some"
+            cfg = scenes.having(ranges).cfg
+            assert cfg.distractors, "one of them lays some"
+            assert isinstance(cfg.sim.physics, NewtonCfg) and cfg.scene.num_envs == N, "all else is as it was asked for"
         assert opened == [(1.0, 1.0), (0.8, 1.2)]
         assert closed == [(1.0, 1.0)], "before the other was made"
     assert closed == opened

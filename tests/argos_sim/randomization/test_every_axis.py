@@ -37,9 +37,12 @@ ELSEWHERE = ("object_size",)
 """Tested in ``envs/test_sizes.py``: no scene that stands can change it."""
 SENSED = ("observation_delay", "encoder_bias", "encoder_noise", "encoder_step")
 ENGINE = (
-    "mass_scale", "inertia_scale", "com_offset", "joint_friction", "joint_armature", "contact_friction", "restitution",
+    "mass_scale", "inertia_scale", "joint_friction", "joint_armature", "contact_friction", "restitution",
     "table_height", "tilt", "push_force", "object_mass_scale", "object_friction",
 )  # fmt: skip
+LASTING = ("com_offset",)
+"""Comes last: once centres of mass were moved and are back, arms on OvPhysX move by up to 0.2 mrad otherwise, for good,
+and the block that they push by 31 mm, though every parameter reads as before, to the bit."""
 MOTOR = (
     "joint_damping", "back_emf_scale", "motor_strength", "voltage_sag", "dead_band", "backlash", "action_delay",
     "action_jitter", "action_loss",
@@ -58,10 +61,6 @@ STRONGER = {
 
 
 ENGINES = ("ovphysx", "newton_mjwarp")
-CASES = [(ENGINES[0], name) for name in PICTURE + LAID + SENSED + MOTOR] + [
-    (e, name) for e in ENGINES for name in RENDERED + ENGINE
-]
-"""What an engine has no part in is tested on one."""
 
 
 @dataclass
@@ -146,18 +145,33 @@ def play(env: LatentTrackingEnv, expert, around: Tensor) -> Played:
 
 
 def test_every_range_is_tested() -> None:
-    assert sorted(PICTURE + RENDERED + LAID + SENSED + ENGINE + MOTOR + ELSEWHERE) == sorted(range_names())
+    assert sorted(PICTURE + RENDERED + LAID + SENSED + ENGINE + MOTOR + LASTING + ELSEWHERE) == sorted(range_names())
 
 
-@pytest.mark.parametrize(("trial", "name"), CASES, indirect=["trial"])
-def test_a_range_changes_what_it_should_and_nothing_else(trial: Trial, name: str) -> None:
+# The trial's parameter stands by itself in each of these: in one with the name's, each name would have its own scene.
+@pytest.mark.parametrize("trial", ENGINES[:1], indirect=True)
+@pytest.mark.parametrize("name", PICTURE + LAID + SENSED + MOTOR)
+def test_a_range_that_no_engine_has_a_part_in_changes_what_it_should_and_nothing_else(trial: Trial, name: str) -> None:
+    changes_what_it_should(trial, name)
+
+
+@pytest.mark.parametrize("name", (*RENDERED, *ENGINE, None, *LASTING))
+def test_a_range_changes_what_it_should_and_nothing_else_on_every_engine(trial: Trial, name: str | None) -> None:
+    """None is no range, after all that leave no trace: what is said to change is more than what changes by itself."""
+    changes_what_it_should(trial, name)
+
+
+def changes_what_it_should(trial: Trial, name: str | None) -> None:
     got = trial.run(name)
     others = FREE if name in RENDERED else set()
     assert not_as_drawn(got.parameters, trial.nominal.parameters, got.ranges) <= others
     change, pushed = trial.change(got), got.seen["push"].norm(dim=-1).max()
     assert pushed == pytest.approx(trial.env.cfg.push_scale * got.ranges.push_force[0])
     moved, sensed = change["joints"].max() > 1e-3, change["sensed"].max() > 1e-3
-    if name in PICTURE + RENDERED:
+    if name is None:
+        assert not moved and not sensed and change["torque"].max() < 1e-3
+        assert change["blocks"].max() < 5e-4 and change["picture"].flatten(1).mean(1).max() < 0.5
+    elif name in PICTURE + RENDERED:
         assert change["picture"].flatten(1).mean(1).max() > 0.5
         assert not moved and not sensed
     elif name in LAID:
@@ -171,32 +185,6 @@ def test_a_range_changes_what_it_should_and_nothing_else(trial: Trial, name: str
         assert moved and change["torque"].max() > 1e-3
         assert sensed
         assert change["blocks"].max() > 5e-4 or name == "push_force", "the arm pushes the block otherwise"
-
-
-@pytest.mark.parametrize("place", [(0.0, 0.0, 1e8), (0.0, -0.9, 0.05)], ids=["thrown", "fallen"])
-def test_an_object_that_is_gone_ends_its_own_episode(trial: Trial, place: tuple[float, float, float]) -> None:
-    env, gone = trial.env, torch.tensor([1])
-    env.set_ranges(get_ranges("nominal"))
-    env.reset()
-    write_object(env, "red", gone, torch.tensor([place]), torch.tensor([[0.0, 0, 0, 1]]))
-    ended = []
-    for _ in range(45):  # it falls two metres in 32 steps
-        terminated = env.step(torch.zeros(N, 6))[2]
-        if terminated.any():
-            ended.append(terminated.nonzero().flatten().tolist())
-    assert ended == [[1]]
-    assert env.instruction.object_positions()[..., 2].max() < 0.1, "and the next one begins on the table"
-
-
-@pytest.mark.parametrize("trial", ENGINES, indirect=True)
-def test_what_no_range_changes_happens_again_and_is_as_in_the_nominal_ranges(trial: Trial) -> None:
-    """By the thresholds by which ranges are said to change something."""
-    again = trial.run(None)
-    assert not_as_drawn(again.parameters, trial.nominal.parameters, again.ranges) == set()
-    change = trial.change(again)
-    assert max(change[key].max() for key in ("joints", "sensed", "torque")) < 1e-3
-    assert change["blocks"].max() < 5e-4 and change["picture"].flatten(1).mean(1).max() < 0.5
-    assert again.seen["push"].abs().max() == 0
 
 
 def drawn(env: LatentTrackingEnv, seed: int, ids: Tensor | None = None) -> dict[str, Tensor]:
@@ -249,7 +237,8 @@ def test_a_shade_is_one_environments_and_keeps_the_hue(trial: Trial) -> None:
         assert (after / before)[bright].tolist() == pytest.approx([half] * int(bright.sum()), abs=0.06)
 
 
-@pytest.mark.parametrize(("trial", "count"), [(ENGINES[0], 0), (ENGINES[0], 3)], indirect=["trial"])
+@pytest.mark.parametrize("trial", ENGINES[:1], indirect=True)
+@pytest.mark.parametrize("count", [0, 3])
 def test_distractors_are_seen_where_they_lie_and_not_where_they_wait(trial: Trial, count: int) -> None:
     """By the classes of the rendered picture, the camera moved as far as ``complete`` moves it."""
     env, complete = trial.env, get_ranges("complete")
@@ -298,3 +287,18 @@ def test_a_leaning_table_accelerates_everything_sideways_and_a_level_one_does_no
             env.step(torch.zeros(N, 6))
         offset = env.instruction.object_poses()[0][:, 0] - env.scene.env_origins - start
         assert offset[:, :2].norm(dim=1).tolist() == pytest.approx([expected] * N, rel=0.1, abs=1e-5)
+
+
+@pytest.mark.parametrize("place", [(0.0, 0.0, 1e8), (0.0, -0.9, 0.05)], ids=["thrown", "fallen"])
+def test_an_object_that_is_gone_ends_its_own_episode(trial: Trial, place: tuple[float, float, float]) -> None:
+    env, gone = trial.env, torch.tensor([1])
+    env.set_ranges(get_ranges("nominal"))
+    env.reset()
+    write_object(env, "red", gone, torch.tensor([place]), torch.tensor([[0.0, 0, 0, 1]]))
+    ended = []
+    for _ in range(45):  # it falls two metres in 32 steps
+        terminated = env.step(torch.zeros(N, 6))[2]
+        if terminated.any():
+            ended.append(terminated.nonzero().flatten().tolist())
+    assert ended == [[1]]
+    assert env.instruction.object_positions()[..., 2].max() < 0.1, "and the next one begins on the table"

@@ -1,7 +1,7 @@
 """Run an exported policy on a robot, live: run_robot.py --robot sim --text "touch the red block"
 
-Nothing that trains is loaded. Any key, Ctrl-C, SIGTERM or the file given by --stop-file stops the arm: no torque. On a
-real arm begin with --limp, and move each joint by hand: docs/deployment.md has the order of things.
+Nothing that trains is loaded. Any key, Ctrl-C, SIGTERM, a closed terminal or the file given by --stop-file stops the
+arm: no torque. On a real arm begin with --limp, and move each joint by hand (docs/deployment.md).
 """
 
 import argparse
@@ -61,8 +61,11 @@ def main() -> None:
     options = parse()
     real = None if options.robot == "sim" else lambda manifest: so100(options, manifest)
     watched = Watched(options.policy, real, options.seed, options.log, options.stop_file)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # Whatever would suspend or end this process would leave the motors as they were told last.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
         signal.signal(number, lambda *_: watched.stop("stopped by hand"))
+    for number in (signal.SIGTTOU, signal.SIGTTIN):
+        signal.signal(number, signal.SIG_IGN)
     begin = time.monotonic()
     try:
         if options.limp:

@@ -19,7 +19,7 @@ LOOK_S = 0.05
 @contextmanager
 def stop_on_key(stop: Callable[[str], None], stream: TextIO | None = None) -> Iterator[bool]:
     """Call ``stop`` with a reason as soon as a key is pressed in the terminal ``stream``, by default standard input;
-    gives whether it is one. Ctrl-C stays a signal."""
+    gives whether it is one. Ctrl-C, Ctrl-Z and Ctrl-\\ stay signals."""
     stream = sys.stdin if stream is None else stream
     if stream is None or stream.closed or not stream.isatty():
         yield False
@@ -27,6 +27,9 @@ def stop_on_key(stop: Callable[[str], None], stream: TextIO | None = None) -> It
     terminal, ended = stream.fileno(), threading.Event()
     before = termios.tcgetattr(terminal)
     tty.setcbreak(terminal)
+    now = termios.tcgetattr(terminal)
+    now[0] &= ~termios.IXON  # Ctrl-S is a key like others, and does not hold the terminal
+    termios.tcsetattr(terminal, termios.TCSANOW, now)
 
     def listen() -> None:
         while not ended.is_set():

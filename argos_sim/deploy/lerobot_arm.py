@@ -70,6 +70,10 @@ def units_of(
     return units
 
 
+IMPOSSIBLE, JUMP = 3.0, 0.05
+"""A step between two read-outs of more than so many times the largest speed, and so many radians, is none."""
+
+
 @dataclass(frozen=True)
 class LeRobotArmSettings:
     """How the bus is kept busy."""
@@ -79,7 +83,7 @@ class LeRobotArmSettings:
     speed_time_s: float = 0.02
     """Time constant of the low-pass on speeds."""
     watchdog_s: float = 0.1
-    """The motors let go where no torque came for so long."""
+    """The motors let go where no torque came, or nothing could be read, for so long."""
     temperature_s: float = 0.5
     """Between two motors whose temperature is asked for, in turn."""
 
@@ -124,7 +128,8 @@ class LeRobotArm:
         self._reading: JointReading | None = None
         self._frame: Frame | None = None
         self._hot = np.full(len(self.joint_names), np.nan)
-        self._asked = 0
+        self._asked, self._hot_due = 0, 0.0
+        self._fastest = np.asarray(manifest.velocity_limits)
         self._ended = threading.Event()
         self._limp = True
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -164,18 +169,16 @@ class LeRobotArm:
                 camera.disconnect()
 
     def _serve(self) -> None:
-        """Read and write, round after round."""
-        due, hot_due = time.monotonic(), 0.0
+        """Read and write, round after round; where one of them fails the others go on, above all with letting go."""
+        due = time.monotonic()
         while not self._ended.is_set():
-            try:
-                self._read()
-                self._write()
-                if time.monotonic() >= hot_due:
-                    self._take_temperature()
-                    hot_due = time.monotonic() + self.settings.temperature_s
-                self.problem = ""
-            except (ConnectionError, OSError, RuntimeError) as error:
-                self.problem = " ".join(str(error).split())
+            problem = ""
+            for work in (self._read, self._write, self._take_temperature):
+                try:
+                    work()
+                except Exception as error:
+                    problem = problem or " ".join(str(error).split()) or type(error).__name__
+            self.problem = problem
             due = max(due + 1 / self.settings.rate_hz, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
 
@@ -189,7 +192,10 @@ class LeRobotArm:
         if last is not None and now > last.time:
             passed = now - last.time
             share = passed / (passed + self.settings.speed_time_s)
-            speed = last.velocity + share * ((position - last.position) / passed - last.velocity)
+            step = position - last.position
+            speed = last.velocity + share * (step / passed - last.velocity)
+            # A read-out that cannot be, and the next one that can, are no movement.
+            speed = np.where(np.abs(step) > IMPOSSIBLE * self._fastest * passed + JUMP, last.velocity, speed)
         hot = None if np.isnan(self._hot).any() else self._hot.copy()
         self._reading = JointReading(position, speed, now, hot)
 
@@ -201,7 +207,9 @@ class LeRobotArm:
             self._command(np.zeros(len(self.joint_names)))
             self._bus.enable_torque()
             self._limp = False
-        stale = time.monotonic() - self._sent_at > self.settings.watchdog_s
+        now, patience = time.monotonic(), self.settings.watchdog_s
+        blind = self._reading is None or now - self._reading.time > patience
+        stale = blind or now - self._sent_at > patience
         self._command(np.zeros(len(self.joint_names)) if stale else self._torque)
 
     def _command(self, torque: np.ndarray) -> None:
@@ -218,6 +226,9 @@ class LeRobotArm:
             self._bus.write("Operating_Mode", name, mode, normalize=False)
 
     def _take_temperature(self) -> None:
+        if time.monotonic() < self._hot_due:
+            return
+        self._hot_due = time.monotonic() + self.settings.temperature_s
         name = self.joint_names[self._asked % len(self.joint_names)]
         self._hot[self._asked % len(self.joint_names)] = self._bus.read("Present_Temperature", name, normalize=False)
         self._asked += 1

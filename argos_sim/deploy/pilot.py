@@ -40,6 +40,8 @@ RECENT_S = 0.5
 """How long joint read-outs are kept for pictures that were taken with them [s]."""
 IN_TIME = 2.0
 """A control step that begins within so many periods of the one before is in time."""
+LET_GO_S = 0.1
+"""How long a driver may take to be told that there is no torque."""
 WATCH_S = 0.02
 """How often the watchdog looks after the control thread."""
 COUNTED = 200_000
@@ -154,16 +156,27 @@ class Pilot:
     def close(self) -> None:
         """Release the robot, and end the planner and the recording."""
         self._ended.set()
+        self._let_go()
         for thread in self._threads:
             thread.join(2.0)
         try:
-            with contextlib.suppress(Exception):
-                self.robot.send(np.zeros(self._joints))
+            self._let_go()
             self.robot.close()  # the motors first, whatever becomes of the rest
         finally:
             self.planning.close()
             if self.recorder is not None:
                 self.recorder.close()
+
+    def _let_go(self) -> None:
+        """No torque, from a thread of its own: whoever hangs in the driver must not keep others there."""
+
+        def send() -> None:
+            with contextlib.suppress(Exception):
+                self.robot.send(np.zeros(self._joints))
+
+        thread = threading.Thread(target=send, daemon=True)
+        thread.start()
+        thread.join(LET_GO_S)
 
     def figures(self) -> dict[str, float]:
         """Counts, and medians and 99th percentiles of times [ms]: ``late`` after a deadline, ``took`` from the begin
@@ -195,7 +208,8 @@ class Pilot:
         if frame is None or frame.time == last:
             time.sleep(LOOK_S)
             return last
-        begin, recent = time.perf_counter(), list(self._recent)
+        begin = time.perf_counter()
+        recent = [reading for reading in list(self._recent) if reading.time >= self._begun]
         if frame.time < self._begun or not recent:
             time.sleep(LOOK_S)
             return frame.time
@@ -260,11 +274,10 @@ class Pilot:
         patience = self.settings.fallback.loop
         while not self._ended.wait(WATCH_S):
             hung = time.monotonic() - self._stepped_at
-            if hung > patience.damp:
-                with contextlib.suppress(Exception):
-                    self.robot.send(np.zeros(self._joints))
             if hung > patience.stop:
                 self.stop(f"the control loop hung for {hung:.2f} s")
+            if hung > patience.damp:
+                self._let_go()
 
     def _step(self, now: float, late: float) -> None:
         reading, mode = self._believed(now), self.fallback.mode
@@ -290,7 +303,7 @@ class Pilot:
         sent = self._guarded(wanted, reading)
         if self._ended.is_set():
             return
-        if time.monotonic() - now > self.settings.fallback.loop.damp:  # it hung, and this is of long ago
+        if time.monotonic() - now > self.settings.fallback.joints.hold:  # it hung, and this is of joints of long ago
             sent = np.zeros(self._joints)
         self.robot.send(sent)
         if self._led:

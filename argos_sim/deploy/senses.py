@@ -23,11 +23,12 @@ class SenseSettings:
     jump: float = 0.05
     """A joint that moved by this [rad] more than its largest speed allows, ..."""
     jump_s: float = 0.06
-    """... for at most so long a time [s]: one that is elsewhere for good has slipped, or counts anew."""
+    """... for at most so long a time [s], unless nothing was read for longer: one that is elsewhere from one read-out
+    to the next, and stays there, has slipped or counts anew."""
     ahead_s: float = 0.02
     """A thing that was sensed later than now, by more [s]."""
     flat: float = 2.0
-    """A picture whose values (0 to 255) deviate less from their mean: a lid, a dark room, a lamp in the lens."""
+    """A picture in which no channel (0 to 255) deviates more from its mean: a lid, no signal, a lamp in the lens."""
     frozen: float = 0.05
     """A picture that is the same to the bit though a joint moved by more [rad]."""
 
@@ -48,12 +49,16 @@ class JointCheck:
         self._lower, self._upper = np.asarray(limits, float).T
         self._fastest = np.asarray(velocity_limits, float)
         self._last: JointReading | None = None
+        self._heard = begun
+        """When the newest read-out was sensed, believed or not."""
 
     def refuses(self, reading: JointReading | None, now: float) -> str:
         """Why ``reading`` is not believed; an empty text where it is."""
         why = self._wrong(reading, now)
         if not why:
             self._last = reading
+        if reading is not None and self._heard < reading.time <= now + self.settings.ahead_s:
+            self._heard = reading.time
         return why
 
     def _wrong(self, reading: JointReading | None, now: float) -> str:
@@ -77,7 +82,9 @@ class JointCheck:
             passed = reading.time - self._last.time
             if passed < 0:
                 return "an older read-out came after a newer one"
-            if (np.abs(position - self._last.position) > self._fastest * min(passed, cfg.jump_s) + cfg.jump).any():
+            silent = reading.time - self._heard > cfg.jump_s
+            longest = passed if silent else min(passed, cfg.jump_s)
+            if (np.abs(position - self._last.position) > self._fastest * longest + cfg.jump).any():
                 return "a joint jumped"
         return ""
 
@@ -98,7 +105,7 @@ class FrameCheck:
             return f"the picture was taken {frame.time - now:.3f} s from now"
         if frame.time < self._time:
             return "an older picture came after a newer one"
-        if any(picture.size == 0 or float(np.std(picture)) < cfg.flat for picture in frame.pictures):
+        if any(picture.size == 0 or _contrast(picture) < cfg.flat for picture in frame.pictures):
             return "a picture shows nothing"
         seen = tuple(picture.tobytes() for picture in frame.pictures)
         if self._last is not None and any(new == old for new, old in zip(seen, self._last, strict=False)):
@@ -107,3 +114,8 @@ class FrameCheck:
             return ""  # the arm rests: measured from where the picture was new
         self._last, self._time, self._position = seen, frame.time, position
         return ""
+
+
+def _contrast(picture: np.ndarray) -> float:
+    """Standard deviation of the channel of a picture (H, W, C) that has most."""
+    return float(picture.reshape(-1, picture.shape[-1]).std(0).max())

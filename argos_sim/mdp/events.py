@@ -79,8 +79,9 @@ def place_objects(
 def restore_objects(env, ids: Tensor, poses: Tensor) -> None:
     """Put all objects that instructions name at rest where they were in other episodes, ``poses (n, O, 7)`` as
     ``write_object``'s; one that is larger here than it was there does not begin within the table."""
-    half, other = env.instruction.half_size[ids], env.object_scale[ids] != 1
-    height = torch.where(other, torch.maximum(poses[..., 2], half), poses[..., 2])
+    height = poses[..., 2]
+    if env.cfg.ranges.object_size != (1.0, 1.0):  # else they lie as deep in the table as they lay there
+        height = torch.maximum(height, env.instruction.half_size[ids])
     for i, name in enumerate(env.instruction.objects):
         position = torch.cat([poses[:, i, :2], height[:, i, None]], -1)
         write_object(env, name, ids, position, poses[:, i, 3:])

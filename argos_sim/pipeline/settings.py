@@ -263,7 +263,7 @@ class Settings:
 
     def drawn_from(self, preset: str | None = None) -> dict[str, Any]:
         """What decides the draws of a preset, for fingerprints: its ranges, and which photographs there are."""
-        identity = dataclasses.asdict(self.ranges(preset))
+        identity = self.ranges(preset).identity()
         if self.photographs is not None:
             folder = Path(self.photographs)
             identity["photographs"] = [

@@ -82,7 +82,7 @@ def transfer_stage(settings: Settings, engine: str) -> None:
         for condition, ranges in cells.items():
             inputs = policies | {
                 "world": _world_identity(settings, engine),
-                "ranges": dataclasses.asdict(ranges),
+                "ranges": ranges.identity(),
                 "photographs": settings.drawn_from().get("photographs"),
                 "episodes": settings.evaluation.transfer_episodes,
             }

@@ -16,7 +16,8 @@ each reading, frame or command. Each push is drawn by itself.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 Range = tuple[float, float]
 
@@ -139,12 +140,21 @@ class RandomizationRanges:
                     f"above the second, and both must be finite and from {least:g} to {most:g}."
                 )
 
+    def identity(self) -> dict[str, Any]:
+        """What decides the draws, for fingerprints: all fields, but of ``LATER`` only those that are not nominal."""
+        nominal = RandomizationRanges()
+        return {
+            name: value for name, value in asdict(self).items() if name not in LATER or value != getattr(nominal, name)
+        }
+
     def contains(self, other: RandomizationRanges) -> bool:
         """Whether every numeric range of ``other`` lies inside this one."""
         pairs = [(getattr(self, name), getattr(other, name)) for name in range_names()]
         return all(mine[0] <= theirs[0] and theirs[1] <= mine[1] for mine, theirs in pairs)
 
 
+LATER = ("light_direction", "shade", "object_size")
+"""Ranges that came when there were runs already: where they are nominal, such a run is what it was."""
 SHARE, POSITIVE, NOT_NEGATIVE = (0.0, 1.0), (1e-3, math.inf), (0.0, math.inf)
 BOUNDS: dict[str, Range] = {
     **dict.fromkeys(("occlusion", "frame_loss", "action_loss", "voltage_sag", "restitution"), SHARE),

@@ -41,11 +41,11 @@ class Env:
     """Joints that differ from episode to episode, and what a bank reads and writes of an environment."""
 
     num_envs, device, widening = N, "cpu", None
-    object_scale = torch.ones(N, OBJECTS)
 
     def __init__(self) -> None:
         rates = SimpleNamespace(control_per_plan=PERIOD, planner_period_s=0.8, control_dt=0.8 / PERIOD)
-        self.cfg = SimpleNamespace(rates=rates, plans_per_episode=T, distractors=False)
+        ranges = SimpleNamespace(object_size=(1.0, 1.0))
+        self.cfg = SimpleNamespace(rates=rates, plans_per_episode=T, distractors=False, ranges=ranges)
         self.joints, self.objects, self.foot = torch.zeros(N, JOINTS), torch.zeros(N, OBJECTS, 7), torch.zeros(N)
         self.phrase = torch.zeros(N, dtype=torch.long)
         self.episode_length_buf = torch.zeros(N, dtype=torch.long)
@@ -66,7 +66,6 @@ class Env:
         return SimpleNamespace(
             phrase=self.phrase,
             objects=[str(i) for i in range(OBJECTS)],
-            half_size=torch.zeros(N, OBJECTS),
             object_poses=lambda: poses,
             text=lambda ids: [str(i) for i in self.phrase[ids].tolist()],
         )

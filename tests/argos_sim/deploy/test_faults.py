@@ -92,6 +92,12 @@ def frozen(_: Pilot, robot: StandIn) -> None:
     robot.bent_joints = lambda r: replace(r, position=r.position + 0.3 * np.sin(time.monotonic() - begun))
 
 
+def away_and_back(_: Pilot, robot: StandIn) -> None:
+    """Nothing was read for a while in which the arm sank as far as it could."""
+    back = time.monotonic() + 0.4
+    robot.bent_joints = lambda r: None if r.time < back else replace(r, position=r.position + 0.5)
+
+
 def signalled(pilot: Pilot, kind: signal.Signals) -> None:
     os.kill(pilot.planning.pid or 0, kind)
 
@@ -167,12 +173,19 @@ RUNNING = {
     "reading the bus fails": Fault(joints(fails), because="the bus does not answer"),
     "writing to the bus fails": Fault(bus_that_takes_nothing, because="the bus does not answer"),
     "the driver hangs": Fault(joints(later(4.0)), waits_for="loop", because="hung"),
+    "the driver hangs when it is told": Fault(
+        lambda _, robot: setattr(robot, "bent_torque", later(4.0)), waits_for="loop", because="hung"
+    ),
+    "joints come back elsewhere after a silence": Fault(away_and_back, Mode.RUN),
     "every control step is late": Fault(joints(later(0.15)), waits_for="loop", because="no step in time"),
     "a control step is late once": Fault(joints(now_and_then(later(0.15), 40)), Mode.RUN),
     "the camera is silent": Fault(frames(lambda _: None), waits_for="camera", because="no camera"),
     "the camera is stuck": Fault(frames(first()), waits_for="camera", because="no camera"),
     "the camera is frozen and says that it is not": Fault(frozen, waits_for="camera", because="no camera"),
     "the camera is black": Fault(painted(np.zeros_like), waits_for="camera", because="no camera"),
+    "the camera has no signal": Fault(
+        painted(lambda p: np.full_like(p, (0, 0, 255))), waits_for="camera", because="no camera"
+    ),
     "the camera is blinded": Fault(painted(lambda p: np.full_like(p, 255)), waits_for="camera", because="no camera"),
     "pictures have another size": Fault(painted(lambda p: p[: SIZE // 2]), Mode.RUN),
     "pictures have no colours": Fault(painted(lambda p: p[..., 0]), waits_for="camera", because="no camera"),

@@ -189,15 +189,35 @@ def test_nobodys_arm_lets_go(servos: Servos, arm: LeRobotArm) -> None:
 def test_a_bus_that_fails_leaves_the_last_read_out_with_its_time_and_is_told(
     servos: Servos, arm: LeRobotArm, fault: str
 ) -> None:
-    reading(arm)
+    until(lambda: (arm.send(np.full(6, 0.5)), servos.duty(1) > 0)[1], "torque")
     setattr(servos, fault, True)
     until(lambda: arm.problem != "", "a problem")
+    until(lambda: (arm.send(np.full(6, 0.5)), servos.duty(1) == 0)[1], "letting go, whatever is still asked for")
     old = arm.joints()
     time.sleep(0.3)
     assert arm.joints() is old and old is not None and time.monotonic() - old.time > 0.25
     setattr(servos, fault, False)
     reading(arm)
     until(lambda: arm.problem == "", "being well again")
+
+
+def test_a_glitch_is_no_movement(arm: LeRobotArm) -> None:
+    reading(arm)
+    read, glitches = arm._bus.sync_read, [700]  # ticks: a radian
+
+    def bent(*arguments: Any, **keywords: Any) -> dict[str, int]:
+        ticks = read(*arguments, **keywords)
+        return ticks | {"shoulder_pan": ticks["shoulder_pan"] + (glitches.pop() if glitches else 0)}
+
+    arm._bus.sync_read = bent
+    speeds = []
+
+    def seen() -> bool:
+        speeds.append(abs(reading(arm).velocity[0]))
+        return len(speeds) > 20
+
+    until(seen, "read-outs")
+    assert not glitches and max(speeds) < 0.5
 
 
 def test_temperatures_are_read_in_turn(arm: LeRobotArm) -> None:

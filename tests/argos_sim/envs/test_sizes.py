@@ -123,11 +123,12 @@ def test_a_restored_object_that_is_larger_here_does_not_begin_within_the_table(
     )
     factor = torch.tensor([[1.0, 1.2], [0.8, 1.2]])
     instruction = SimpleNamespace(objects=("red", "blue"), half_size=HALF * factor)
-    env = SimpleNamespace(instruction=instruction, object_scale=factor)
+    env = SimpleNamespace(instruction=instruction, cfg=SimpleNamespace(ranges=SIZED))
     poses = torch.zeros(2, 2, 7)
     poses[..., 2] = torch.tensor([[0.0149, 0.0149], [0.015, 0.3]])
     events.restore_objects(env, torch.arange(2), poses)
-    assert written["red"][:, 2].tolist() == pytest.approx([0.0149, 0.015]), (
-        "as it was where sizes are the modelled ones"
-    )
+    assert written["red"][:, 2].tolist() == pytest.approx([0.015, 0.015])
     assert written["blue"][:, 2].tolist() == pytest.approx([0.018, 0.3])
+    env.cfg.ranges = NOMINAL
+    events.restore_objects(env, torch.arange(2), poses)
+    assert written["red"][:, 2].tolist() == pytest.approx([0.0149, 0.015]), "as deep as it lay in the table"

@@ -70,3 +70,9 @@ def test_a_range_that_makes_no_sense_is_refused_by_name(name: str, value: tuple[
 def test_a_range_of_no_finite_numbers_is_refused_by_name(bounds: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="brightness = .* makes no sense"):
         RandomizationRanges(brightness=bounds)
+
+
+def test_ranges_that_came_later_decide_nothing_where_they_are_nominal() -> None:
+    train, complete = get_ranges("train").identity(), get_ranges("complete").identity()
+    assert set(complete) - set(train) == {"light_direction", "shade", "object_size"}
+    assert train["tilt"] == (0.0, 0.0) and complete["shade"] == get_ranges("complete").shade

@@ -29,6 +29,7 @@ from argos_sim.deploy.robots import JointReading, Robot
 from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.deploy.safety import SafetyGuard, SafetySettings
 from argos_sim.deploy.senses import FrameCheck, JointCheck, SenseSettings
+from argos_sim.deploy.watchdog import Watchdog
 
 SPIN_S = 1e-4
 """Before a deadline the control thread waits without sleeping: a sleep may end so much late."""
@@ -38,12 +39,6 @@ PRIORITY = 10
 """Of the control thread among real-time threads, where the system lets it have one."""
 RECENT_S = 0.5
 """How long joint read-outs are kept for pictures that were taken with them [s]."""
-IN_TIME = 2.0
-"""A control step that begins within so many periods of the one before is in time."""
-LET_GO_S = 0.1
-"""How long a driver may take to be told that there is no torque."""
-WATCH_S = 0.02
-"""How often the watchdog looks after the control thread."""
 COUNTED = 200_000
 """Control steps whose times are kept for ``figures``."""
 
@@ -99,6 +94,7 @@ class Pilot:
         self.fallback = Fallback(self.settings.fallback, rates["control_hz"])
         self.text = ""
         self._joints = len(self.manifest.joint_names)
+        self.watchdog = Watchdog(robot, self._joints, self.control_dt, self.settings.fallback.loop, self.stop)
         self._lock = threading.Lock()  # of what begins anew together; neither thread holds it while it computes
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -138,9 +134,8 @@ class Pilot:
         sys.setswitchinterval(5e-4)  # the camera's thread must not keep the control thread waiting for 5 ms
         gc.collect()
         gc.freeze()
-        self._stepped_at = self._in_time_at = time.monotonic()
-        works = self._watch, self._drive, self._look_after
-        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._watch, self._drive)]
+        self.watchdog.start()
         for thread in self._threads:
             thread.start()
 
@@ -156,27 +151,17 @@ class Pilot:
     def close(self) -> None:
         """Release the robot, and end the planner and the recording."""
         self._ended.set()
-        self._let_go()
+        self.watchdog.close()
+        self.watchdog.let_go()
         for thread in self._threads:
             thread.join(2.0)
         try:
-            self._let_go()
+            self.watchdog.let_go()
             self.robot.close()  # the motors first, whatever becomes of the rest
         finally:
             self.planning.close()
             if self.recorder is not None:
                 self.recorder.close()
-
-    def _let_go(self) -> None:
-        """No torque, from a thread of its own: whoever hangs in the driver must not keep others there."""
-
-        def send() -> None:
-            with contextlib.suppress(Exception):
-                self.robot.send(np.zeros(self._joints))
-
-        thread = threading.Thread(target=send, daemon=True)
-        thread.start()
-        thread.join(LET_GO_S)
 
     def figures(self) -> dict[str, float]:
         """Counts, and medians and 99th percentiles of times [ms]: ``late`` after a deadline, ``took`` from the begin
@@ -255,9 +240,7 @@ class Pilot:
         while not self._ended.is_set():
             _wait_until(due)
             begin = time.monotonic()
-            if begin - self._stepped_at <= IN_TIME * self.control_dt:
-                self._in_time_at = begin
-            self._stepped_at = begin
+            self.watchdog.step(begin)
             try:
                 self._step(begin, begin - due)
             except Exception as error:  # whatever happened, the arm must not go on as it was told last
@@ -269,16 +252,6 @@ class Pilot:
                 self.counts["missed"] += 1
                 due = time.monotonic()
 
-    def _look_after(self) -> None:
-        """The watchdog: where the control thread hangs, the motors must not go on as they were told last."""
-        patience = self.settings.fallback.loop
-        while not self._ended.wait(WATCH_S):
-            hung = time.monotonic() - self._stepped_at
-            if hung > patience.stop:
-                self.stop(f"the control loop hung for {hung:.2f} s")
-            if hung > patience.damp:
-                self._let_go()
-
     def _step(self, now: float, late: float) -> None:
         reading, mode = self._believed(now), self.fallback.mode
         self._take_target(now)
@@ -288,7 +261,7 @@ class Pilot:
         if self.settings.stop_file is not None and self.settings.stop_file.exists():
             self.stop(f"{self.settings.stop_file} is there")
         ages = {
-            "loop": now - self._in_time_at,
+            "loop": now - self.watchdog.in_time_at,
             "joints": now - self._felt_at,
             "camera": now - (begun if seen is None else seen.time),
             "plan": 0.0 if not self.text else now - (begun + self.period if target is None else target.due),

@@ -250,7 +250,7 @@ def test_a_fault_while_the_policy_moves_the_arm(one_for_all: tuple[Pilot, StandI
             time.sleep(0.1)
             assert pilot.fallback.mode == Mode.STOP, "until somebody says so"
             if RUNNING[name].waits_for == "loop":  # it goes on by itself only once what hung came back
-                until(lambda: time.monotonic() - pilot._in_time_at < 0.1, "steps in time")
+                until(lambda: time.monotonic() - pilot.watchdog.in_time_at < 0.1, "steps in time")
             move(pilot)
     finally:  # the next fault's turn, whatever became of this one
         robot.mend()

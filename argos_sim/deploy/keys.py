@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import sys
@@ -48,4 +49,5 @@ def stop_on_key(stop: Callable[[str], None], stream: TextIO | None = None) -> It
     finally:
         ended.set()
         thread.join(1.0)
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # it may be gone, and what comes next is to release the motors
+            termios.tcsetattr(terminal, termios.TCSANOW, before)

@@ -17,6 +17,8 @@ from argos_sim.deploy.simulated import SimulatedRobot, SimulatedRobotSettings
 
 LINE_S = 0.5
 """Between two lines of state."""
+LINE_STEPS = 500
+"""Latest control steps whose times a line tells."""
 
 
 class Watched:
@@ -88,7 +90,7 @@ class Watched:
     def line(self) -> str:
         """What happens now."""
         assert self.pilot is not None
-        found, fallback = self.pilot.figures(), self.pilot.fallback
+        found, fallback = self.pilot.figures(LINE_STEPS), self.pilot.fallback
         why = f" ({fallback.reason})" if fallback.reason else ""
         return (
             f"{fallback.mode.name}{why}  steps {found['steps']:.0f}, missed {found['missed']:.0f}, "

@@ -29,6 +29,7 @@ from argos_sim.deploy.robots import JointReading, Robot
 from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.deploy.safety import SafetyGuard, SafetySettings
 from argos_sim.deploy.senses import FrameCheck, JointCheck, SenseSettings
+from argos_sim.deploy.times import Times
 from argos_sim.deploy.watchdog import Watchdog
 
 SPIN_S = 1e-4
@@ -98,8 +99,7 @@ class Pilot:
         self._lock = threading.Lock()  # of what begins anew together; neither thread holds it while it computes
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
-        self.late, self.took, self.encoded = deque(maxlen=COUNTED), deque(maxlen=COUNTED), deque(maxlen=COUNTED)
-        self.planned: deque[float] = deque(maxlen=COUNTED)
+        self.late, self.took, self.encoded, self.planned = (Times(COUNTED) for _ in range(4))
         self.counts = {"steps": 0, "missed": 0, "frames": 0, "targets": 0, "targets_too_late": 0, "refused": 0}
         self.refused_because = ""
         self._recent: deque[JointReading] = deque(maxlen=round(RECENT_S / self.control_dt) + 1)
@@ -163,12 +163,16 @@ class Pilot:
             if self.recorder is not None:
                 self.recorder.close()
 
-    def figures(self) -> dict[str, float]:
+    def figures(self, latest: int | None = None) -> dict[str, float]:
         """Counts, and medians and 99th percentiles of times [ms]: ``late`` after a deadline, ``took`` from the begin
-        of a control step to its command, ``encoded`` a picture, ``planned`` from a picture to its target."""
+        of a control step to its command, ``encoded`` a picture, ``planned`` from a picture to its target.
+
+        Args:
+            latest: of so many times alone; of all it may keep the control thread waiting for some milliseconds.
+        """
         found: dict[str, float] = dict(self.counts)
         for name in ("late", "took", "encoded", "planned"):
-            values = 1e3 * np.array(getattr(self, name))
+            values = 1e3 * getattr(self, name).latest(latest)
             if len(values):
                 found |= {
                     f"{name}_ms_p50": float(np.median(values)),
@@ -209,7 +213,7 @@ class Pilot:
         except ValueError as error:
             self._refuse(str(error))
             return frame.time
-        self.encoded.append(time.perf_counter() - begin)
+        self.encoded.add(time.perf_counter() - begin)
         self.counts["frames"] += 1
         with self._lock:
             if frame.time >= self._begun:
@@ -283,8 +287,8 @@ class Pilot:
             self.fallback.moved(sent)
         took = time.monotonic() - now
         self.counts["steps"] += 1
-        self.late.append(late)
-        self.took.append(took)
+        self.late.add(late)
+        self.took.add(took)
         if self.recorder is not None:
             self.recorder.add(
                 time=now,
@@ -337,7 +341,7 @@ class Pilot:
                 return
             self._target = _Target(value["vision"], value["proprio"], joints, float(value["due"]), number)
         self.counts["targets"] += 1
-        self.planned.append(float(value["made"] - value["asked"]))
+        self.planned.add(float(value["made"] - value["asked"]))
 
     def _wanted(
         self, mode: Mode, reading: JointReading | None, seen: _Seen | None, target: _Target | None, now: float

@@ -5,7 +5,6 @@ arm: no torque. On a real arm begin with --limp, and move each joint by hand (do
 """
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from argos_sim.deploy.keys import stop_on_key
 from argos_sim.deploy.live import Watched, run_episodes, run_text, show_joints
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.robots import Robot
+from argos_sim.deploy.signals import stop_on_signals
 
 
 def parse() -> argparse.Namespace:
@@ -61,11 +61,7 @@ def main() -> None:
     options = parse()
     real = None if options.robot == "sim" else lambda manifest: so100(options, manifest)
     watched = Watched(options.policy, real, options.seed, options.log, options.stop_file)
-    # Whatever would suspend or end this process would leave the motors as they were told last.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
-        signal.signal(number, lambda *_: watched.stop("stopped by hand"))
-    for number in (signal.SIGTTOU, signal.SIGTTIN):
-        signal.signal(number, signal.SIG_IGN)
+    stop_on_signals(watched.stop)
     begin = time.monotonic()
     try:
         if options.limp:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import time
 from multiprocessing.context import SpawnContext
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from argos_sim.deploy.exchange import Latest
 from argos_sim.deploy.manifest import PLANNER, DeployError, PolicyManifest, read_manifest, read_network
 from argos_sim.deploy.planner import PlannerRuntime
+from argos_sim.deploy.signals import leave_to_parent
 
 LONGEST_TEXT = 512
 """Bytes of an instruction in UTF-8."""
@@ -107,7 +107,7 @@ def encoded_text(text: str) -> bytes:
 
 def _serve(folder: str, requests: Latest, targets: Latest, began: Any, seed: int, parent: int) -> None:
     """Answer requests until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when all ends
+    leave_to_parent()
     planner, rng, answered = PlannerRuntime(folder, read_manifest(folder)), np.random.default_rng(seed), 0
     began.set()
     while os.getppid() == parent:

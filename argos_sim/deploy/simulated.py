@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
-import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from argos_sim.deploy.exchange import Latest
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import Frame, JointReading
+from argos_sim.deploy.signals import leave_to_parent
 
 WORLD_FILE = "world.json"
 PATIENCE_S = 60.0
@@ -131,8 +131,8 @@ class SimulatedRobot:
 
 
 def _serve(*arguments: Any) -> None:
-    """In the process: everything heavy is imported there. Ctrl-C is the parent's to hear."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In the process: everything heavy is imported there."""
+    leave_to_parent()
     from argos_sim.mujoco_c.live import serve
 
     serve(*arguments)

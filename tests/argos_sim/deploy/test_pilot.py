@@ -15,6 +15,7 @@ from argos_sim.deploy.fallback import Mode
 from argos_sim.deploy.manifest import DeployError, read_manifest
 from argos_sim.deploy.pilot import Pilot, PilotSettings
 from argos_sim.deploy.recorder import Recorder, read_steps
+from argos_sim.deploy.robots import JointReading
 from tests.argos_sim.deploy.pilots import FALLBACK, StandIn, first, flying, until
 
 
@@ -124,6 +125,24 @@ def test_a_target_that_was_asked_for_before_the_present_beginning_is_not_used(po
         assert pilot._target is None and pilot.counts["targets"] == 0
         pilot.planning.target = lambda: (99, asked(pilot._begun))
         until(lambda: pilot._target is not None, "taking the next one")
+
+
+def test_a_picture_is_remembered_with_the_joints_of_its_own_time(policy: Path) -> None:
+    robot = StandIn()
+    pilot = Pilot(policy, robot, PilotSettings(fallback=FALLBACK))
+    try:
+        frame = robot.frame()
+        assert frame is not None
+        felt = {age: np.full(3, 10 * age) for age in (0.03, 0.01, -0.015, -0.04)}  # before and after the picture
+        pilot._recent.extend(JointReading(at, np.zeros(3), frame.time - age) for age, at in felt.items())
+        pilot._begun = frame.time - 1.0
+        assert pilot._look(0.0) == frame.time
+        (at, _, proprio), *_ = pilot._memory
+        assert at == frame.time
+        assert np.array_equal(proprio, pilot.encoders.feel(np.concatenate([felt[0.01], np.zeros(3)])))
+        assert pilot._look(frame.time) == frame.time and len(pilot._memory) == 1, "the same picture once"
+    finally:
+        pilot.close()
 
 
 def test_a_robot_with_other_joints_is_refused(policy: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 import tasks  # noqa: F401
 from argos_sim.deploy.live import wilson
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
+from argos_sim.deploy.signals import FROM_TERMINALS
 from argos_sim.deploy.simulated import WORLD_FILE, SimulatedRobot, SimulatedRobotSettings
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.environment import environment_cfg
@@ -93,6 +95,14 @@ def test_joints_follow_torques_and_read_outs_the_clock(robot: SimulatedRobot) ->
     robot.begin(0)
     assert push(robot, 1.0, 0.3) > 0.2 and push(robot, -1.5, 0.5) < -0.2
     assert abs(read(robot).time - time.monotonic()) < 0.5
+
+
+def test_a_terminals_signals_are_left_to_the_parent(robot: SimulatedRobot) -> None:
+    assert robot._process.pid is not None
+    for number in FROM_TERMINALS:
+        os.kill(robot._process.pid, number)
+    before = read(robot)
+    assert robot.begin(0) and read(robot, before.time)
 
 
 def test_nobodys_arm_lets_go(robot: SimulatedRobot) -> None:

@@ -27,6 +27,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10.0, help="for how long")
     parser.add_argument("--episodes", type=int, help="sim: judge so many episodes, each with a text of its own")
     parser.add_argument("--log", type=Path, help="folder for a recording of every control step")
+    parser.add_argument("--no-pictures", action="store_true", help="keep no pictures in that recording")
     parser.add_argument("--stop-file", type=Path, help="the arm stops as soon as this file exists")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--port", default="/dev/ttyACM0", help="so100: of the servos' bus")
@@ -60,7 +61,7 @@ def main() -> None:
     """Run; a mistake is one sentence, and ends with 2."""
     options = parse()
     real = None if options.robot == "sim" else lambda manifest: so100(options, manifest)
-    watched = Watched(options.policy, real, options.seed, options.log, options.stop_file)
+    watched = Watched(options.policy, real, options.seed, options.log, options.stop_file, not options.no_pictures)
     stop_on_signals(watched.stop)
     begin = time.monotonic()
     try:

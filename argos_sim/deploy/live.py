@@ -12,6 +12,7 @@ from argos_sim.deploy.fallback import Mode
 from argos_sim.deploy.manifest import PolicyManifest, read_manifest
 from argos_sim.deploy.pilot import Pilot, PilotSettings
 from argos_sim.deploy.recorder import Recorder
+from argos_sim.deploy.recording import describe
 from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.simulated import SimulatedRobot, SimulatedRobotSettings
 
@@ -29,6 +30,7 @@ class Watched:
         make_robot: makes the robot for a policy's manifest; None makes a simulated one.
         log: folder for a recording of every control step.
         stop_file: see ``PilotSettings``.
+        pictures: whether the recording keeps what the cameras see.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class Watched:
         seed: int = 0,
         log: Path | None = None,
         stop_file: Path | None = None,
+        pictures: bool = True,
     ) -> None:
         self.folder, self.seed, self.log, self.stop_file = folder, seed, log, stop_file
+        self.pictures = pictures
         self.make_robot = make_robot or self._simulated
         self.stopped: str | None = None
         self.pilot: Pilot | None = None
@@ -54,8 +58,8 @@ class Watched:
         recorder = None
         try:
             if self.log is not None:
-                about = {"policy": str(self.folder), "rates": manifest.rates, "joints": list(manifest.joint_names)}
-                recorder = Recorder(self.log, len(manifest.joint_names), about)
+                about = describe(self.folder, manifest, self.robot) | {"seed": self.seed}
+                recorder = Recorder(self.log, len(manifest.joint_names), about, self.pictures)
             settings = PilotSettings(stop_file=self.stop_file, seed=self.seed)
             self.pilot = Pilot(self.folder, self.robot, settings, recorder)
         except BaseException:
@@ -86,6 +90,11 @@ class Watched:
                 print(self.line(), flush=True)
             time.sleep(min(LINE_S, max(0.0, end - time.monotonic())))
         return self.stopped is None
+
+    def tell_end(self, done: bool | None) -> None:
+        """Note in the recording that what was asked is over, and whether it was ``done``; None where nobody knows."""
+        if self.pilot is not None and self.pilot.recorder is not None:
+            self.pilot.recorder.tell("end", done=done, stopped=self.stopped)
 
     def line(self) -> str:
         """What happens now."""
@@ -123,8 +132,10 @@ def run_text(watched: Watched, text: str, seconds: float) -> None:
     pilot.begin(text)
     pilot.start()
     watched.wait(seconds, show=True)
-    if isinstance(robot, SimulatedRobot):
-        print("Done." if robot.success() else "Not done.")
+    done = robot.success() if isinstance(robot, SimulatedRobot) else None
+    watched.tell_end(done)
+    if done is not None:
+        print("Done." if done else "Not done.")
 
 
 def run_episodes(watched: Watched, episodes: int) -> float:
@@ -145,7 +156,9 @@ def run_episodes(watched: Watched, episodes: int) -> float:
         if not watched.wait(robot.episode_s, show=False):
             episodes = number
             break
-        done += robot.success()
+        succeeded = robot.success()
+        watched.tell_end(succeeded)
+        done += succeeded
         print(f"episode {number + 1}: {text}: {done} of {number + 1} done", flush=True)
     low, high = wilson(done, episodes)
     share = done / max(1, episodes)

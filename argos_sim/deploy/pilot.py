@@ -128,6 +128,8 @@ class Pilot:
             self._heard = 0 if newest is None else newest[0]
             self._fresh = True
         self.fallback.forget()
+        if self.recorder is not None:
+            self.recorder.tell("begin", text=text, episode=getattr(self.robot, "episode", None))
 
     def start(self) -> None:
         """Begin to move; until the first target is there the arm is held."""
@@ -215,6 +217,8 @@ class Pilot:
             return frame.time
         self.encoded.add(time.perf_counter() - begin)
         self.counts["frames"] += 1
+        if self.recorder is not None:
+            self.recorder.see(frame)
         with self._lock:
             if frame.time >= self._begun:
                 self._seen = _Seen(vision, frame.time)
@@ -295,6 +299,7 @@ class Pilot:
                 late=late,
                 took=took,
                 mode=int(self.fallback.mode),
+                reason=self.fallback.reason,
                 position=np.nan if reading is None else reading.position,
                 velocity=np.nan if reading is None else reading.velocity,
                 wanted=wanted,

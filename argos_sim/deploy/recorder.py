@@ -1,7 +1,8 @@
 """Everything that a control loop does, at its rate, in a file that a torn-off plug leaves readable.
 
 ``<folder>/steps.bin`` is one record after the other, of the kind that ``<folder>/steps.json`` states; a record that was
-cut off at the end is left out by ``read_steps``.
+cut off at the end is left out by ``read_steps``. Beside it, ``frames.bin`` has the pictures that were believed
+(``pictures.py``), and ``events.jsonl`` a line for whatever happens now and then: what is asked, another mode and why.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import contextlib
 import json
 import queue
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-STEPS, KIND = "steps.bin", "steps.json"
+from argos_sim.deploy.pictures import packed
+from argos_sim.deploy.robots import Frame
+
+STEPS, KIND, FRAMES, EVENTS = "steps.bin", "steps.json", "frames.bin", "events.jsonl"
 BLOCK = 50
 """Records that are written at once."""
 
@@ -27,28 +32,44 @@ class Recorder:
         problem: why nothing is written any more, such as a full disk; None while all goes well.
     """
 
-    def __init__(self, folder: Path, joints: int, about: dict[str, Any]) -> None:
-        """Begin a file in ``folder``; ``about`` is kept beside it."""
+    def __init__(self, folder: Path, joints: int, about: dict[str, Any], pictures: bool = True) -> None:
+        """Begin a file in ``folder``; ``about`` is kept beside it, and what cameras see unless ``pictures`` is off."""
         folder.mkdir(parents=True, exist_ok=True)
         self.kind = step_kind(joints)
         header = {"kind": [[name, *map(_plain, rest)] for name, *rest in self.kind.descr]} | about
         (folder / KIND).write_text(json.dumps(header, indent=2) + "\n")
-        self._file = (folder / STEPS).open("wb", buffering=0)
+        self._file, self._frames, self._events = (
+            (folder / name).open("wb", buffering=0) for name in (STEPS, FRAMES, EVENTS)
+        )
+        self._pictures, self._mode = pictures, 0
         self._block = np.zeros(BLOCK, self.kind)
         self._filled = 0
         self.problem: str | None = None
-        self._blocks: queue.Queue[bytes | None] = queue.Queue(maxsize=256)
+        self._blocks: queue.Queue[bytes | Frame | dict[str, Any] | None] = queue.Queue(maxsize=256)
+        """Steps, pictures and events to be written; None ends it."""
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._thread.start()
 
-    def add(self, **values: Any) -> None:
-        """One record; fields that are left out are zero."""
+    def add(self, reason: str = "", **values: Any) -> None:
+        """One record; fields that are left out are zero. ``reason`` is of its mode, told where another one begins."""
         self._block[self._filled] = np.zeros((), self.kind)
         for name, value in values.items():
             self._block[name][self._filled] = value
         self._filled += 1
+        if values.get("mode", 0) != self._mode:
+            self._mode = values["mode"]
+            self.tell("mode", mode=self._mode, reason=reason)
         if self._filled == BLOCK:
             self._hand_over()
+
+    def see(self, frame: Frame) -> None:
+        """The pictures of one moment; they must not be changed any more."""
+        if self._pictures:
+            self._put(frame)
+
+    def tell(self, event: str, **what: Any) -> None:
+        """Something that happened now, as plain values."""
+        self._put({"time": time.monotonic(), "event": event} | what)
 
     def close(self) -> None:
         """Write what is left."""
@@ -56,21 +77,30 @@ class Recorder:
         with contextlib.suppress(queue.Full):  # a disk that takes nothing must not keep anybody
             self._blocks.put(None, timeout=2.0)
             self._thread.join(5.0)
-        self._file.close()
+        for file in (self._file, self._frames, self._events):
+            file.close()
 
     def _hand_over(self) -> None:
         if self._filled:
-            try:
-                self._blocks.put_nowait(self._block[: self._filled].tobytes())
-            except queue.Full:
-                self.problem = self.problem or "the disk is too slow"
+            self._put(self._block[: self._filled].tobytes())
         self._filled = 0
+
+    def _put(self, what: bytes | Frame | dict[str, Any]) -> None:
+        try:
+            self._blocks.put_nowait(what)
+        except queue.Full:
+            self.problem = self.problem or "the disk is too slow"
 
     def _write(self) -> None:
         while (block := self._blocks.get()) is not None:
             if self.problem is None or self.problem == "the disk is too slow":
                 try:
-                    self._file.write(block)
+                    if isinstance(block, Frame):
+                        self._frames.write(packed(block))
+                    elif isinstance(block, dict):
+                        self._events.write(json.dumps(block).encode() + b"\n")
+                    else:
+                        self._file.write(block)
                 except OSError as error:
                     self.problem = str(error)
 

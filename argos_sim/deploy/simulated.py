@@ -58,7 +58,9 @@ class SimulatedRobot:
                 "exported for a robot alone."
             )
         world = json.loads(path.read_text())
-        self.joint_names = manifest.joint_names
+        self.joint_names, self.settings = manifest.joint_names, settings
+        self.episode: int | None = None
+        """The one that was begun last."""
         context, joints, size = multiprocessing.get_context("spawn"), len(self.joint_names), settings.image_size
         self._command = Latest(context, {"torque": ("f8", (joints,)), "time": ("f8", ())})
         self._joints = Latest(
@@ -100,7 +102,8 @@ class SimulatedRobot:
         texts = self._ask("texts", None)
         if text is not None and text not in texts:
             raise ValueError(f"{text!r} cannot be judged. Ask one of: {'; '.join(texts)}.")
-        return self._ask("begin", (episode, text))
+        asked, self.episode = self._ask("begin", (episode, text)), episode
+        return asked
 
     def success(self) -> bool:
         """Whether what was asked for is done now."""

@@ -1,4 +1,4 @@
-"""Write simulated demonstrations as a LeRobot v3 dataset; ``argos_wm.data.layout`` lists its features.
+"""Write demonstrations as a LeRobot v3 dataset; ``argos_wm.data.layout`` lists its features.
 
 Why not ``LeRobotDataset.save_episode``: it rewrites the metadata and remuxes the growing video with every episode: 6
 episodes/s on two cores with any codec, and its batch encoding fails in lerobot 0.6.1 unless the metadata buffer is one
@@ -67,8 +67,9 @@ class RecordedEpisode:
     """(T, 2J): sensed positions [rad], then velocities [rad/s]."""
     action: np.ndarray
     """(T, J) torque [N·m] commanded at the frame's control step."""
-    environment_state: np.ndarray
-    """(T, E) privileged state: each block's position [m, environment frame] and quaternion (x, y, z, w)."""
+    environment_state: np.ndarray | None
+    """(T, E) privileged state: each block's position [m, environment frame] and quaternion (x, y, z, w); None where the
+    layout has none, as of a robot."""
     control_state: np.ndarray
     """(T, R, 2J) sensed at the R control steps that start at each frame."""
     control_action: np.ndarray
@@ -103,7 +104,7 @@ class EpisodeWriter:
             joint_names: the J joints, in order.
             image_size: H = W, or (H, W), in pixels.
             fps: camera rate [Hz].
-            environment_dim: E, values of the privileged state.
+            environment_dim: E, values of the privileged state; 0 leaves the feature out.
             control_per_frame: R, control steps a camera frame.
             camera: name after ``observation.images.``.
             robot_type: stored in the dataset's ``meta/info.json``.
@@ -138,10 +139,13 @@ class EpisodeWriter:
         values = {
             STATE: episode.state,
             ACTION: episode.action,
-            ENVIRONMENT_STATE: episode.environment_state,
             CONTROL_STATE: episode.control_state,
             CONTROL_ACTION: episode.control_action,
         }
+        if episode.environment_state is not None:
+            values[ENVIRONMENT_STATE] = episode.environment_state
+        if (ENVIRONMENT_STATE in values) != (ENVIRONMENT_STATE in self._features):
+            raise DatasetError(f"Either all episodes of {self.root} have {ENVIRONMENT_STATE}, or none.")
         length = self._check(values, episode.images)
         shard = self._open_shard(length)
         columns: dict[str, np.ndarray] = {k: np.asarray(v, dtype=np.float32) for k, v in values.items()}
@@ -259,11 +263,12 @@ def _features(
     """LeRobot's description of every column."""
     state = [f"{name}.pos" for name in joints] + [f"{name}.vel" for name in joints]
     torque = [f"{name}.torque" for name in joints]
+    privileged = {"dtype": "float32", "shape": (environment_dim,), "names": None}
     return {
         camera: {"dtype": "video", "shape": (*size, 3), "names": ["height", "width", "channels"]},
         STATE: {"dtype": "float32", "shape": (len(state),), "names": state},
         ACTION: {"dtype": "float32", "shape": (len(torque),), "names": torque},
-        ENVIRONMENT_STATE: {"dtype": "float32", "shape": (environment_dim,), "names": None},
+        **({ENVIRONMENT_STATE: privileged} if environment_dim else {}),
         CONTROL_STATE: {"dtype": "float32", "shape": (control_per_frame, len(state)), "names": None},
         CONTROL_ACTION: {"dtype": "float32", "shape": (control_per_frame, len(torque)), "names": None},
         **DEFAULT_FEATURES,

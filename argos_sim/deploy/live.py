@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from argos_sim.deploy.fallback import Mode
+from argos_sim.deploy.follower import Follower
 from argos_sim.deploy.manifest import PolicyManifest, read_manifest
 from argos_sim.deploy.pilot import Pilot, PilotSettings
 from argos_sim.deploy.recorder import Recorder
@@ -31,6 +32,7 @@ class Watched:
         log: folder for a recording of every control step.
         stop_file: see ``PilotSettings``.
         pictures: whether the recording keeps what the cameras see.
+        make_pilot: makes what moves the robot; None makes the policy's ``Pilot``.
     """
 
     def __init__(
@@ -41,16 +43,20 @@ class Watched:
         log: Path | None = None,
         stop_file: Path | None = None,
         pictures: bool = True,
+        make_pilot: Callable[[PolicyManifest, Robot, Recorder | None], Pilot | Follower] | None = None,
     ) -> None:
         self.folder, self.seed, self.log, self.stop_file = folder, seed, log, stop_file
-        self.pictures = pictures
+        self.pictures, self.make_pilot = pictures, make_pilot or self._pilot
         self.make_robot = make_robot or self._simulated
         self.stopped: str | None = None
-        self.pilot: Pilot | None = None
+        self.pilot: Pilot | Follower | None = None
 
     def _simulated(self, manifest: PolicyManifest) -> Robot:
         settings = SimulatedRobotSettings(image_size=manifest.image_size, seed=self.seed)
         return SimulatedRobot(self.folder, manifest, settings)
+
+    def _pilot(self, _: PolicyManifest, robot: Robot, recorder: Recorder | None) -> Pilot:
+        return Pilot(self.folder, robot, PilotSettings(stop_file=self.stop_file, seed=self.seed), recorder)
 
     def __enter__(self) -> Watched:
         manifest = read_manifest(self.folder)
@@ -60,8 +66,7 @@ class Watched:
             if self.log is not None:
                 about = describe(self.folder, manifest, self.robot) | {"seed": self.seed}
                 recorder = Recorder(self.log, len(manifest.joint_names), about, self.pictures)
-            settings = PilotSettings(stop_file=self.stop_file, seed=self.seed)
-            self.pilot = Pilot(self.folder, self.robot, settings, recorder)
+            self.pilot = self.make_pilot(manifest, self.robot, recorder)
         except BaseException:
             self.robot.close()
             if recorder is not None:
@@ -104,7 +109,8 @@ class Watched:
         return (
             f"{fallback.mode.name}{why}  steps {found['steps']:.0f}, missed {found['missed']:.0f}, "
             f"took {found.get('took_ms_p50', math.nan):.2f} / {found.get('took_ms_p99', math.nan):.2f} ms, "
-            f"pictures {found['frames']:.0f}, targets {found['targets']:.0f}, too late {found['targets_too_late']:.0f}"
+            f"pictures {found['frames']:.0f}, targets {found.get('targets', 0):.0f}, "
+            f"too late {found.get('targets_too_late', 0):.0f}"
         )
 
     def summarise(self) -> None:

@@ -6,6 +6,8 @@ row, deflated. That takes nothing but numpy, a third to two thirds of the bytes,
 
 from __future__ import annotations
 
+import math
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,21 +44,27 @@ def packed(frame: Frame) -> bytes:
     return b"".join(parts)
 
 
-def read_frames(path: Path) -> Iterator[Frame]:
-    """The moments of a finished or torn-off file, oldest first; one that is not whole ends them."""
+def read_frames(path: Path, begin: float = -math.inf, end: float = math.inf) -> Iterator[Frame]:
+    """The moments of a finished or torn-off file from ``begin`` to before ``end``, oldest first; one that is not whole
+    ends them."""
     if not path.is_file():
         return
     pictures: list[np.ndarray] = []
     with path.open("rb") as file:
         while len(data := file.read(HEAD.itemsize)) == HEAD.itemsize:
             head = np.frombuffer(data, HEAD)[0]
+            if head["mark"] == MARK and not begin <= head["time"] < end:
+                file.seek(int(head["bytes"]), os.SEEK_CUR)
+                continue
             body = file.read(int(head["bytes"]))
             if head["mark"] != MARK or len(body) != head["bytes"] or zlib.crc32(body) != head["check"]:
                 return
             if head["camera"] == 0:
                 pictures = []
             shape = (int(head["height"]), int(head["width"]), int(head["channels"]))
-            steps = np.frombuffer(zlib.decompress(body), np.uint8).reshape(shape)
-            pictures.append(np.cumsum(steps, axis=1, dtype=np.uint8))
+            steps = np.frombuffer(zlib.decompress(body), np.uint8)
+            if steps.size != math.prod(shape):
+                return
+            pictures.append(np.cumsum(steps.reshape(shape), axis=1, dtype=np.uint8))
             if len(pictures) == head["cameras"]:
                 yield Frame(tuple(pictures), float(head["time"]))

@@ -246,7 +246,7 @@ class Pilot:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
         due = time.monotonic()
         while not self._ended.is_set():
-            _wait_until(due)
+            wait_until(due)
             begin = time.monotonic()
             self.watchdog.step(begin)
             try:
@@ -386,7 +386,8 @@ class Pilot:
         self.refused_because = why
 
 
-def _wait_until(due: float) -> None:
+def wait_until(due: float) -> None:
+    """Sleep, and at the end spin, until ``due`` on the monotonic clock [s]."""
     left = due - time.monotonic()
     if left > SPIN_S:
         time.sleep(left - SPIN_S)

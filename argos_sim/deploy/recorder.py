@@ -41,7 +41,7 @@ class Recorder:
         self._file, self._frames, self._events = (
             (folder / name).open("wb", buffering=0) for name in (STEPS, FRAMES, EVENTS)
         )
-        self._pictures, self._mode = pictures, 0
+        self._pictures, self._mode, self._told = pictures, 0, False
         self._block = np.zeros(BLOCK, self.kind)
         self._filled = 0
         self.problem: str | None = None
@@ -59,7 +59,8 @@ class Recorder:
         if values.get("mode", 0) != self._mode:
             self._mode = values["mode"]
             self.tell("mode", mode=self._mode, reason=reason)
-        if self._filled == BLOCK:
+        if self._filled == BLOCK or self._told:
+            self._told = False
             self._hand_over()
 
     def see(self, frame: Frame) -> None:
@@ -68,7 +69,8 @@ class Recorder:
             self._put(frame)
 
     def tell(self, event: str, **what: Any) -> None:
-        """Something that happened now, as plain values."""
+        """Something that happened now, as plain values; the steps before it are written with the next one."""
+        self._told = True
         self._put({"time": time.monotonic(), "event": event} | what)
 
     def close(self) -> None:

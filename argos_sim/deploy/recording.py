@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, is_dataclass
@@ -39,6 +40,8 @@ class Segment:
     """Of a simulated robot."""
     ended: dict[str, Any] | None
     """What was told at its end, such as ``done``; None where it was broken off."""
+    kept: bool
+    """Whether somebody said that it is a good one, or else whether it was done."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +58,26 @@ class Recording:
         """J names."""
         return tuple(self.about["joints"])
 
-    def frames(self) -> Iterator[Frame]:
-        """The pictures that were believed, oldest first."""
-        return read_frames(self.folder / FRAMES)
+    def frames(self, begin: float = -math.inf, end: float = math.inf) -> Iterator[Frame]:
+        """The pictures that were believed, oldest first; those taken from ``begin`` to before ``end``."""
+        return read_frames(self.folder / FRAMES, begin, end)
 
     def segments(self) -> list[Segment]:
         """From each beginning to what ended it, or the next one, or the last step."""
-        begins = [event for event in self.events if event["event"] == "begin"]
+        begins, ends = ([e for e in self.events if e["event"] == name] for name in ("begin", "end"))
         found = []
         for event, later in zip(begins, [*(e["time"] for e in begins[1:]), np.inf], strict=False):
-            ended = [e for e in self.events if e["event"] == "end" and event["time"] <= e["time"] < later]
-            end = ended[0]["time"] if ended else min(later, float(self.steps["time"][-1]) + 1e-6)
-            found.append(Segment(event["time"], end, event["text"], event.get("episode"), ended[0] if ended else None))
+            ended = next((e for e in ends if event["time"] <= e["time"] < later), None)
+            end = min(later, float(self.steps["time"][-1]) + 1e-6) if ended is None else ended["time"]
+            kept = False if ended is None else bool(self._verdict(ended["time"], ends, ended.get("done")))
+            found.append(Segment(event["time"], end, event["text"], event.get("episode"), ended, kept))
         return [segment for segment in found if self.within(segment).any()]
+
+    def _verdict(self, end: float, ends: list[dict[str, Any]], otherwise: bool | None) -> bool | None:
+        """What was said of the segment that ended at ``end``, before another one did."""
+        later = min((e["time"] for e in ends if e["time"] > end), default=np.inf)
+        said = [e["kept"] for e in self.events if e["event"] == "verdict" and end <= e["time"] < later]
+        return said[-1] if said else otherwise
 
     def within(self, segment: Segment) -> np.ndarray:
         """(K,) bool: the steps of a segment."""

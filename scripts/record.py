@@ -1,0 +1,73 @@
+"""Record demonstrations from a robot into a LeRobot dataset: record.py datasets/mine --source policy --episodes 20
+
+--source policy plays the exported policy, --source FILE.json a trajectory of the joints, and --source leader follows an
+SO-100 leader that somebody moves. Each session is kept as a recording in <dataset>.recordings: what a killed one has
+finished is there, and the same command goes on from it. While the arm moves any key stops it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from run_robot import so100
+
+from argos_sim.deploy.demonstrating import Source
+from argos_sim.deploy.live import Watched
+from argos_sim.deploy.manifest import read_manifest
+from argos_sim.deploy.signals import stop_on_signals
+from argos_sim.robot_demos import record_dataset
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path, help="folder of the dataset to make, or to go on with")
+    parser.add_argument("--source", required=True, help="policy, leader, or a trajectory's .json file")
+    parser.add_argument("--robot", choices=("sim", "so100"), default="sim")
+    parser.add_argument("--policy", type=Path, default=Path("runs/shipped/export"), help="whose joints, limits, rates")
+    parser.add_argument("--episodes", type=int, default=10, help="that the dataset shall have")
+    parser.add_argument("--text", nargs="*", default=[], help="what is done, in turn; sim: by default its own texts")
+    parser.add_argument("--seconds", type=float, help="of an episode; sim: by default as long as in training")
+    parser.add_argument("--keep-all", action="store_true", help="sim: keep episodes in which it was not done, too")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stop-file", type=Path, help="the arm stops as soon as this file exists")
+    parser.add_argument("--leader-port", default="/dev/ttyACM1", help="leader: of its servos' bus")
+    parser.add_argument("--leader-calibration", type=Path, help="leader: lerobot's file of it")
+    parser.add_argument("--leader-inverted", nargs="*", default=[], help="leader: joints that count the other way")
+    parser.add_argument("--port", default="/dev/ttyACM0", help="so100: see run_robot.py, also for the next three")
+    parser.add_argument("--calibration", type=Path)
+    parser.add_argument("--camera", default="0")
+    parser.add_argument("--inverted", nargs="*", default=[])
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Record; a mistake is one sentence, and ends with 2."""
+    options = parse()
+    real = None if options.robot == "sim" else lambda manifest: so100(options, manifest)
+    try:
+        manifest = read_manifest(options.policy)
+        source = Source(options.source, options.leader_port, options.leader_calibration, options.leader_inverted)
+
+        def watched(log: Path) -> Watched:
+            make_pilot = source.pilot(manifest, options.stop_file)
+            made = Watched(options.policy, real, options.seed, log, options.stop_file, make_pilot=make_pilot)
+            stop_on_signals(made.stop)
+            return made
+
+        record_dataset(
+            options.dataset,
+            watched,
+            options.episodes,
+            manifest.image_size,
+            options.text,
+            options.seconds,
+            options.keep_all,
+        )
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,14 @@ MODES = {Mode.HOLD: "#fff2c4", Mode.DAMP: "#ffd9a8", Mode.STOP: "#f4c4c4"}
 
 
 def draw_curves(recording: Recording, played: Sequence[Played], path: Path) -> None:
-    """Write a PNG: for each joint position, torque and difference, and below them how the loop kept time."""
+    """Write ``curves`` as a PNG."""
+    temporary = path.with_name(path.name + ".tmp")
+    curves(recording, played).savefig(temporary, dpi=90, format="png")
+    temporary.replace(path)
+
+
+def curves(recording: Recording, played: Sequence[Played]) -> Figure:
+    """For each joint position, torque and difference, and below them how the loop kept time."""
     steps, names = recording.steps, recording.joint_names
     time = steps["time"] - steps["time"][0]
     figure = Figure(figsize=(15, 2.0 * (len(names) + 1)), layout="constrained")
@@ -43,9 +50,7 @@ def draw_curves(recording: Recording, played: Sequence[Played], path: Path) -> N
     _draw_loop(axes[-1], time, steps)
     for axis in axes.ravel():
         _shade_modes(axis, time, steps["mode"])
-    temporary = path.with_name(path.name + ".tmp")
-    figure.savefig(temporary, dpi=90, format="png")
-    temporary.replace(path)
+    return figure
 
 
 def _draw_loop(axes: np.ndarray, time: np.ndarray, steps: np.ndarray) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
+import rerun as rr
 
 from argos_sim.deploy.recording import Recording, load_recording
 from argos_sim.mujoco_c.world import World
 from argos_sim.replay.resimulation import HORIZONS_S, Played, Resimulation
+from argos_sim.replay.viewer import Viewer
 
 
 @dataclass(frozen=True)
@@ -68,22 +70,31 @@ def replay(
     return Replay(recording, simulator.world, played, restarted)
 
 
-def show(replayed: Replay, save: Path | None, say: Callable[[str], None]) -> None:
-    """Open rerun's viewer, or write a file for it."""
-    from argos_sim.replay.viewer import Viewer
-
-    viewer = Viewer(replayed.recording, replayed.world)
-    if save is None:
-        viewer.stream.spawn()
-        viewer.write(replayed.played)
-        viewer.stream.flush()
-        return
-    temporary = save.with_name(save.name + ".tmp")
-    viewer.save(temporary)
+def save(replayed: Replay, path: Path) -> None:
+    """Write a file for rerun's viewer, whole or not at all."""
+    viewer, temporary = Viewer(replayed.recording, replayed.world), path.with_name(path.name + ".tmp")
+    viewer.stream.save(temporary)
     viewer.write(replayed.played)
     viewer.stream.disconnect()
-    temporary.replace(save)
-    say(f"Written: {save}. Look at it with: rerun {save}")
+    temporary.replace(path)
+
+
+def show(replayed: Replay) -> None:
+    """Open rerun's viewer."""
+    viewer = Viewer(replayed.recording, replayed.world)
+    viewer.stream.spawn()
+    viewer.write(replayed.played)
+    viewer.stream.flush()
+
+
+def serve(replayed: Replay, web_port: int, data_port: int) -> str:
+    """Serve rerun's viewer to browsers for as long as this process lives; returns the address to open."""
+    viewer = Viewer(replayed.recording, replayed.world)
+    data = viewer.stream.serve_grpc(grpc_port=data_port)
+    viewer.write(replayed.played)
+    viewer.stream.flush()
+    rr.serve_web_viewer(web_port=web_port, open_browser=False, connect_to=data)
+    return f"http://localhost:{web_port}/?url={quote(data, safe='')}"
 
 
 def _read_world(path: Path) -> World:

@@ -19,7 +19,6 @@ Entities, seconds counted from the first step:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import mujoco
@@ -32,14 +31,13 @@ from argos_sim.mujoco_c import scene
 from argos_sim.mujoco_c.world import World
 from argos_sim.replay.happenings import happenings
 from argos_sim.replay.resimulation import Played
+from argos_sim.replay.shapes import log_links
 
 APPLICATION, TIME = "argos_replay", "time"
 GHOST, BLOCK_ALPHA = (60, 140, 255, 110), 160
 """Colour of the simulated arm, and how opaque its blocks are; 255 is solid."""
 LOOP = ("late", "took", "joints_age", "camera_age")
 JPEG_QUALITY = 95
-SEEN_GROUPS = (0, 1, 2)
-"""Of geoms; others only collide."""
 
 
 class Viewer:
@@ -62,10 +60,6 @@ class Viewer:
         if self.world is not None:
             self._arms(self.world, played)
         self.stream.send_blueprint(self._blueprint())
-
-    def save(self, path: Path) -> None:
-        """Send all that is written from now on to a file."""
-        self.stream.save(path)
 
     def _send(self, entity: str, times: np.ndarray, values: np.ndarray) -> None:
         known = np.isfinite(values)
@@ -111,11 +105,11 @@ class Viewer:
         steps = self.recording.steps
         known = np.isfinite(steps["position"]).all(1)
         bodies = scene.robot_bodies(model, world)
-        _log_meshes(self.stream, "world/recorded", model, bodies, None)
+        log_links(self.stream, "world/recorded", model, bodies, None)
         self._poses("world/recorded", model, bodies, steps["time"][known], steps["position"][known])
         if not played:
             return
-        _log_meshes(self.stream, "world/simulated", model, bodies, GHOST)
+        log_links(self.stream, "world/simulated", model, bodies, GHOST)
         for part in played:
             times = steps["time"][part.steps]
             self._poses("world/simulated", model, bodies, times, part.position)
@@ -168,26 +162,3 @@ def body_poses(model: Any, names: Sequence[str], joints: np.ndarray) -> tuple[np
         places.append(data.xpos.copy())
         turns.append(data.xquat.copy())
     return np.array(places), np.array(turns)
-
-
-def _log_meshes(stream: rr.RecordingStream, root: str, model: Any, bodies: np.ndarray, colour: Any) -> None:
-    """The visible meshes of ``bodies``, in their own colours or all in one."""
-    for geom in range(model.ngeom):
-        body, mesh = int(model.geom_bodyid[geom]), int(model.geom_dataid[geom])
-        if body not in bodies or int(model.geom_group[geom]) not in SEEN_GROUPS or mesh < 0:
-            continue
-        vertex, face = int(model.mesh_vertadr[mesh]), int(model.mesh_faceadr[mesh])
-        points = model.mesh_vert[vertex : vertex + int(model.mesh_vertnum[mesh])]
-        rotation = np.zeros(9)
-        mujoco.mju_quat2Mat(rotation, model.geom_quat[geom])
-        material = int(model.geom_matid[geom])
-        own = model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom]
-        stream.log(
-            f"{root}/{model.body(body).name}/{geom}",
-            rr.Mesh3D(
-                vertex_positions=points @ rotation.reshape(3, 3).T + model.geom_pos[geom],
-                triangle_indices=model.mesh_face[face : face + int(model.mesh_facenum[mesh])],
-                albedo_factor=colour or tuple(round(255 * float(c)) for c in own),
-            ),
-            static=True,
-        )

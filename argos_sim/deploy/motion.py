@@ -125,6 +125,7 @@ def _slopes(knots: np.ndarray, values: np.ndarray) -> np.ndarray:
     w1, w2 = 2 * width[1:] + width[:-1], width[1:] + 2 * width[:-1]
     on = before * after > 0
     safe = np.where(on, before, 1.0), np.where(on, after, 1.0)
-    inner = np.where(on, (w1 + w2) / (w1 / safe[0] + w2 / safe[1]), 0.0)
+    with np.errstate(over="ignore"):  # slopes next to nothing
+        inner = np.where(on, (w1 + w2) / (w1 / safe[0] + w2 / safe[1]), 0.0)
     none = np.zeros((1, values.shape[1]))
     return np.vstack([none, inner, none])

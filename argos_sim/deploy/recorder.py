@@ -58,7 +58,7 @@ class Recorder:
         self._filled += 1
         if values.get("mode", 0) != self._mode:
             self._mode = values["mode"]
-            self.tell("mode", mode=self._mode, reason=reason)
+            self._put(_event("mode", mode=self._mode, reason=reason))
         if self._filled == BLOCK or self._told:
             self._told = False
             self._hand_over()
@@ -71,7 +71,7 @@ class Recorder:
     def tell(self, event: str, **what: Any) -> None:
         """Something that happened now, as plain values; the steps before it are written with the next one."""
         self._told = True
-        self._put({"time": time.monotonic(), "event": event} | what)
+        self._put(_event(event, **what))
 
     def close(self) -> None:
         """Write what is left."""
@@ -105,6 +105,10 @@ class Recorder:
                         self._file.write(block)
                 except OSError as error:
                     self.problem = str(error)
+
+
+def _event(name: str, **what: Any) -> dict[str, Any]:
+    return {"time": time.monotonic(), "event": name} | what
 
 
 def step_kind(joints: int) -> np.dtype:

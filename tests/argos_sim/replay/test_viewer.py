@@ -14,6 +14,7 @@ import mujoco
 import numpy as np
 import pytest
 import rerun as rr
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from argos_sim.deploy.recording import Recording
@@ -143,6 +144,7 @@ def test_times_in_which_the_policy_does_not_lead_are_shaded(recorded: Recording)
     steps["mode"][30:40] = 3
     axis = curves(dataclasses.replace(recorded, steps=steps), []).axes[0]
     (patch,) = axis.patches
+    assert isinstance(patch, Rectangle)
     assert np.isclose(patch.get_x(), 30 * 0.02) and np.isclose(patch.get_width(), 0.2)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from argos_sim.pipeline.environment import (
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
 from argos_wm.checkpoint import load_json, save_json
+from argos_wm.data.files import DatasetError
+from argos_wm.data.layout import check_dataset
 
 TASK_FILES = "task_files.json"
 VIEW_SPREAD = 0.25
@@ -26,13 +30,16 @@ VIEW_SPREAD = 0.25
 
 
 def collect_demos(settings: Settings) -> dict[str, Any]:
-    """Record demonstrations into ``<run>/demos/dataset``."""
+    """Record demonstrations into ``<run>/demos/dataset``, or copy those that the settings name."""
+    if settings.demos.dataset is not None:
+        return _copy_demos(settings, Path(settings.demos.dataset))
     # All that follows would be recorded for nothing.
     require_fitting_encoder(settings)
     require_learning(settings)
     inputs = {
         "task": settings.task,
-        "demos": dataclasses.asdict(settings.demos),
+        # Runs of before there was this setting are what they were.
+        "demos": {name: value for name, value in dataclasses.asdict(settings.demos).items() if name != "dataset"},
         "ranges": settings.drawn_from(),
         "physics": physics_identity(settings),
         "renderer": settings.renderer,
@@ -53,6 +60,30 @@ def collect_demos(settings: Settings) -> dict[str, Any]:
     if changed:
         print(f"  recorded before {', '.join(changed)} changed; overwrite=true records anew")
     return record
+
+
+def _copy_demos(settings: Settings, dataset: Path) -> dict[str, Any]:
+    """Copy a dataset after comparing its joints and rates with the task's.
+
+    Raises:
+        DatasetError: in one sentence, what does not fit.
+    """
+    cfg = environment_cfg(settings, 1)
+    found = check_dataset(dataset, joint_names=cfg.joint_names, fps=cfg.rates.camera_hz)
+    if not found.has_control or found.control_per_frame != cfg.rates.control_per_frame:
+        raise DatasetError(
+            f"{dataset} has {found.control_per_frame if found.has_control else 0} control steps a frame and the task "
+            f"{cfg.rates.control_per_frame}: nothing in it can be imitated."
+        )
+    files = sorted(path for path in dataset.rglob("*") if path.is_file())
+    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
+
+    def work(folder: Path) -> dict[str, Any]:
+        shutil.copytree(dataset, folder / "dataset", dirs_exist_ok=True)
+        save_json(folder / TASK_FILES, task_files(settings.task))
+        return {"recorded": found.episodes}
+
+    return run_stage(settings.folder / "demos", "demos", {"dataset": digest}, work, settings.overwrite)
 
 
 def changed_since(folder: Path, task: str) -> list[str]:

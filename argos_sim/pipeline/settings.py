@@ -42,6 +42,8 @@ class DemosSettings:
     """Successful episodes to keep."""
     num_envs: int = 256
     expert: ExpertCfg = field(default_factory=lambda: ExpertCfg(noise=0.1, redirected=0.5))
+    dataset: str | None = None
+    """A LeRobot dataset that is copied instead of recording, such as ``record.py`` makes of a robot; null records."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from argos_wm.latents import LatentState
 from argos_wm.world_model import WorldModel
 
 Inputs = dict[str, Tensor | list[Tensor]]
+BATCH = "N"
 
 
 @dataclass
@@ -28,6 +30,7 @@ class Traced:
         outputs: names of what it returns.
         varying: dimensions of its inputs, beside the batch, that may have any size: input → dimension → a word.
         tolerance: largest difference from torch that is let pass, in the outputs' units.
+        longest: of those words, the largest size, where there is one.
     """
 
     name: str
@@ -36,12 +39,32 @@ class Traced:
     outputs: tuple[str, ...]
     varying: dict[str, dict[int, str]] = field(default_factory=dict)
     tolerance: float = 1e-4
+    longest: dict[str, int] = field(default_factory=dict)
 
     def rows(self, part: slice) -> Inputs:
         """Some rows of the recorded values."""
         return {
             k: [x[part] for x in value] if isinstance(value, list) else value[part] for k, value in self.inputs.items()
         }
+
+    def example(self) -> tuple[Inputs, dict[str, Any]]:
+        """Arguments to trace ``forward`` with, and the dimensions of each that may have any size, as torch.export takes
+        them.
+
+        There are two rows: torch would fix a batch of one.
+        """
+        words = sorted({word for sizes in self.varying.values() for word in sizes.values()})
+        dimensions = {word: torch.export.Dim(word, min=1, max=self.longest.get(word)) for word in (BATCH, *words)}
+
+        def sizes(name: str) -> dict[int, Any]:
+            return {0: dimensions[BATCH]} | {i: dimensions[word] for i, word in self.varying.get(name, {}).items()}
+
+        example = self.rows(slice(0, 2))
+        shapes = {
+            name: [sizes(name)] * len(value) if isinstance(value, list) else sizes(name)
+            for name, value in example.items()
+        }
+        return example, shapes
 
     @property
     def count(self) -> int:

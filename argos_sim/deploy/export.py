@@ -19,29 +19,48 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from argos_sim.deploy.manifest import MANIFEST_FILE, DeployError, NetworkFile, PolicyManifest, network_file
+from argos_sim.compared import difference
+from argos_sim.deploy.manifest import (
+    MANIFEST_FILE,
+    TOKENIZER_FILE,
+    DeployError,
+    NetworkFile,
+    PolicyManifest,
+    network_file,
+)
 from argos_sim.deploy.network import Network
 from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.folders import replace_folder, temporary_folder
-from argos_sim.traced import Traced, named, traced_controller
+from argos_sim.lowering import lower_networks
+from argos_sim.precision import ExportConfig
+from argos_sim.torch_program import write_program
+from argos_sim.traced import Traced, traced_controller
+from argos_sim.traced_text import ExportedText
 
 OPSET = 18
 """ONNX operator set that torch 2.11 writes without conversion; it has LayerNormalization as one operator."""
-BATCH = "N"
-COMPARED_AT_ONCE = 256
 
 
-def export_policy(networks: Sequence[Traced], manifest: PolicyManifest, folder: Path | str) -> PolicyManifest:
+def export_policy(
+    networks: Sequence[Traced],
+    manifest: PolicyManifest,
+    folder: Path | str,
+    config: ExportConfig | None = None,
+    text: ExportedText | None = None,
+) -> PolicyManifest:
     """Write ``networks`` and their ``manifest`` to ``folder``, whole or not at all; an earlier export is replaced.
 
     Args:
         networks: on any device; they are copied, not changed.
         manifest: the settings; ``networks`` is filled in here.
         folder: the folder to make.
+        config: precisions, and whether torch programs are written, too; by default fp32 without.
+        text: the planner's text encoder where it is a network, ``text.traced`` being among ``networks``.
 
     Returns:
         the manifest as it was written.
@@ -49,13 +68,18 @@ def export_policy(networks: Sequence[Traced], manifest: PolicyManifest, folder: 
     Raises:
         DeployError: the manifest cannot be right, or a network is not what it says, or is not torch's.
     """
-    folder = Path(folder)
+    folder, config = Path(folder), config or ExportConfig()
     manifest.check(folder)
     temporary = temporary_folder(folder)
     try:
+        networks = [replace(each, module=copy.deepcopy(each.module).cpu().float().eval()) for each in networks]
         for traced in networks:
-            traced = replace(traced, module=copy.deepcopy(traced.module).cpu().float().eval())
-            manifest = _add(traced, manifest, temporary)
+            manifest = _add(traced, manifest, temporary, config.torch)
+        if config.precision != "fp32":
+            manifest = lower_networks(networks, manifest, temporary, config)
+        if text is not None:
+            (temporary / TOKENIZER_FILE).write_bytes(text.tokenizer)
+            text.verify(temporary, manifest)
         (temporary / MANIFEST_FILE).write_text(manifest.to_yaml())
         ControllerRuntime(temporary)
     except BaseException:
@@ -76,21 +100,6 @@ def export_controller(
     return export_policy([traced_controller(actor, given)], manifest, folder)
 
 
-def difference(traced: Traced, network: Network) -> float:
-    """Largest absolute difference between torch and onnxruntime over the recorded values, in the outputs' units."""
-    largest = 0.0
-    for begin in range(0, traced.count, COMPARED_AT_ONCE):
-        inputs = traced.rows(slice(begin, begin + COMPARED_AT_ONCE))
-        with torch.no_grad():
-            expected = traced.module(**inputs)
-        found = network({name: x.numpy() for name, x in named(inputs).items()})
-        for mine, theirs in zip(found, [expected] if isinstance(expected, Tensor) else expected, strict=True):
-            largest = max(largest, float(np.abs(mine - theirs.numpy()).max()))  # a NaN is handed on by neither
-            if not np.isfinite(mine).all():
-                return float("nan")
-    return largest
-
-
 def time_inference(folder: Path | str, n: int = 1000) -> tuple[float, float]:
     """Median and 99th percentile of one control step on one thread [ms], checks and history included."""
     runtime = ControllerRuntime(folder)
@@ -106,7 +115,7 @@ def time_inference(folder: Path | str, n: int = 1000) -> tuple[float, float]:
     return float(p50), float(p99)
 
 
-def _add(traced: Traced, manifest: PolicyManifest, folder: Path) -> PolicyManifest:
+def _add(traced: Traced, manifest: PolicyManifest, folder: Path, program: bool) -> PolicyManifest:
     """Write one network to ``folder``, compare it, and enter it into the manifest."""
     path = folder / network_file(traced.name)
     _write_onnx(traced, path)
@@ -116,12 +125,15 @@ def _add(traced: Traced, manifest: PolicyManifest, folder: Path) -> PolicyManife
     entry = NetworkFile(digest, inputs, outputs, 0.0, traced.count)
     found = replace(manifest, networks=manifest.networks | {traced.name: entry})
     apart = difference(traced, Network(folder, found, traced.name))
-    if not apart <= traced.tolerance:
+    if not apart.largest <= traced.tolerance:
         raise DeployError(
-            f"The export of the {traced.name} differs from torch by up to {apart:.1e}, more than "
+            f"The export of the {traced.name} differs from torch by up to {apart.largest:.1e}, more than "
             f"{traced.tolerance:.0e}: it must not drive a robot."
         )
-    return replace(found, networks=found.networks | {traced.name: replace(entry, difference=apart)})
+    with _without_remarks():
+        digest = write_program(traced, folder / f"{traced.name}.pt2") if program else None
+    entry = replace(entry, difference=apart.largest, rms=apart.rms, torch_sha256=digest)
+    return replace(found, networks=found.networks | {traced.name: entry})
 
 
 def _shapes(nodes: Sequence[Any]) -> dict[str, tuple[int | str, ...]]:
@@ -130,19 +142,8 @@ def _shapes(nodes: Sequence[Any]) -> dict[str, tuple[int | str, ...]]:
 
 
 def _write_onnx(traced: Traced, path: Path) -> None:
-    """One self-contained file with a dynamic batch; its inputs are named as the arguments of ``forward``.
-
-    A batch of 2 is traced: torch would fix a batch of 1.
-    """
-    dimensions = {word: torch.export.Dim(word, min=1) for word in (BATCH, *_words(traced))}
-
-    def sizes(name: str) -> dict[int, Any]:
-        return {0: dimensions[BATCH]} | {i: dimensions[word] for i, word in traced.varying.get(name, {}).items()}
-
-    example = traced.rows(slice(0, 2))
-    shapes = {
-        name: [sizes(name)] * len(value) if isinstance(value, list) else sizes(name) for name, value in example.items()
-    }
+    """One self-contained file with a dynamic batch; its inputs are named as the arguments of ``forward``."""
+    example, shapes = traced.example()
     with torch.no_grad(), _without_remarks():
         torch.onnx.export(
             traced.module,
@@ -156,11 +157,10 @@ def _write_onnx(traced: Traced, path: Path) -> None:
             dynamo=True,
             verbose=False,
         )
-
-
-def _words(traced: Traced) -> list[str]:
-    """Names of the dimensions that vary beside the batch."""
-    return sorted({word for sizes in traced.varying.values() for word in sizes.values()})
+    model = onnx.load(path)
+    for node in model.graph.node:  # where in whose files each was traced is nobody's business, and half of a small file
+        del node.metadata_props[:]
+    onnx.save(model, path)
 
 
 @contextmanager

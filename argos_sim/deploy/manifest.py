@@ -18,15 +18,17 @@ import yaml
 
 from argos_sim.deploy.body import Body
 
-FORMAT_VERSION = 2
-"""1 was ``controller.json`` beside the controller alone."""
-MANIFEST_FILE, EARLIER_FILE = "policy.yaml", "controller.json"
+FORMAT_VERSION, READ_VERSIONS = 3, (2, 3)
+"""1 was ``controller.json`` beside the controller alone; 2 had neither precisions nor tokenizers."""
+MANIFEST_FILE, EARLIER_FILE, TOKENIZER_FILE = "policy.yaml", "controller.json", "tokenizer.json"
 OUTPUT = "torque"
 CONTROLLER, VISION, PROPRIO, JOINTS = "controller", "vision", "proprio", "joints"
-PLAN_CONTEXT, PLAN_FLOW = "planner_context", "planner_flow"
+PLAN_CONTEXT, PLAN_FLOW, TEXT = "planner_context", "planner_flow", "text"
 SENSES, PLANNER = (VISION, PROPRIO, JOINTS), (PLAN_CONTEXT, PLAN_FLOW)
-"""Networks of the encoders, ``joints`` being proprioception decoded, and of the planner."""
-NETWORKS = (CONTROLLER, *SENSES, *PLANNER)
+"""Networks of the encoders, ``joints`` being proprioception decoded, and of the planner. ``text`` is there where the
+planner's text encoder is a network."""
+NETWORKS = (CONTROLLER, *SENSES, *PLANNER, TEXT)
+PRECISIONS = ("fp32", "fp16", "int8")
 SPEC_FIELDS = ("encoder", "encoder_hash", "rows", "cols", "channels", "proprio_dim", "joint_names", "stats_hash")
 RATE_FIELDS = ("physics_hz", "control_hz", "camera_hz", "planner_period_s")
 AGAIN = "Export the policy again."
@@ -48,6 +50,14 @@ class NetworkFile:
     """Largest absolute difference from torch over the data that it was exported with, in the outputs' units."""
     compared: int
     """Rows of that data."""
+    precision: str = "fp32"
+    """Of its weights, one of ``PRECISIONS``; inputs and outputs are as in fp32 in any case."""
+    rms: float | None = None
+    """Root mean square of that difference; None in exports of format 2."""
+    error: dict[str, float] = field(default_factory=dict)
+    """Where the precision is lower: ``largest`` and ``rms`` of the difference in the units that it was judged in."""
+    torch_sha256: str | None = None
+    """Of ``<name>.pt2``, the same network as a torch program, which no runtime reads; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,9 @@ class PolicyManifest:
         unknown = [name for name in self.networks if name not in NETWORKS]
         if unknown:
             problems.append(f"there is no network {unknown[0]!r}; known are {', '.join(NETWORKS)}")
+        other = [network.precision for network in self.networks.values() if network.precision not in PRECISIONS]
+        if other:
+            problems.append(f"there is no precision {other[0]!r}; known are {', '.join(PRECISIONS)}")
         problems += [] if self.body is None else self.body.problems(len(self.joint_names))
         return problems + ([] if self.planner is None else self._problems_of_planner(self.planner))
 
@@ -187,9 +200,11 @@ def read_manifest(folder: Path | str) -> PolicyManifest:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise DeployError(f"{path} is not valid YAML ({reason}); it may be cut off. {AGAIN}") from None
-    if not isinstance(data, dict) or data.get("format_version") != FORMAT_VERSION:
-        version = data.get("format_version") if isinstance(data, dict) else None
-        raise DeployError(f"{path} has the format {version} and {FORMAT_VERSION} is read. {AGAIN}")
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or version not in READ_VERSIONS:
+        known = " and ".join(map(str, READ_VERSIONS))
+        newer = "Export the policy again, or use the newer ARGOS that wrote it." if _newer(version) else AGAIN
+        raise DeployError(f"{path} has the format {version} and {known} are read. {newer}")
     try:
         manifest = _made(PolicyManifest, data, path)
         manifest.check(path)
@@ -202,16 +217,20 @@ def read_manifest(folder: Path | str) -> PolicyManifest:
 
 def read_network(folder: Path | str, manifest: PolicyManifest, name: str) -> bytes:
     """The bytes of a network, after comparing them with the manifest's SHA-256."""
-    path = Path(folder) / network_file(name)
     if name not in manifest.networks:
         raise DeployError(f"The policy at {folder} was exported without its {name}. Export the whole policy.")
+    return read_hashed(Path(folder) / network_file(name), manifest.networks[name].sha256, "network")
+
+
+def read_hashed(path: Path, wanted: str, kind: str) -> bytes:
+    """The bytes of a file of which the manifest says the SHA-256 that is ``wanted``; ``kind`` is for the message."""
     if not path.is_file():
         raise DeployError(f"{path} is missing. {AGAIN}")
-    data, wanted = path.read_bytes(), manifest.networks[name].sha256
+    data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if digest != wanted:
         raise DeployError(
-            f"{path} is not the network that {MANIFEST_FILE} describes: its SHA-256 is {digest[:12]}… and "
+            f"{path} is not the {kind} that {MANIFEST_FILE} describes: its SHA-256 is {digest[:12]}… and "
             f"{wanted[:12]}… is expected. Export the policy again or restore the file."
         )
     return data
@@ -237,6 +256,10 @@ def _made(kind: type, data: Any, source: Any) -> Any:
         for name in ("inputs", "outputs"):
             values[name] = {key: tuple(shape) for key, shape in values[name].items()}
     return kind(**values)
+
+
+def _newer(version: Any) -> bool:
+    return isinstance(version, int) and version > FORMAT_VERSION
 
 
 def _required(f: Any) -> bool:

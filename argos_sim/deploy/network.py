@@ -17,9 +17,10 @@ class Network:
     def __init__(self, folder: Path | str, manifest: PolicyManifest, name: str) -> None:
         """Load ``<name>.onnx``; ``DeployError`` in one sentence if it is not what the manifest says."""
         data = read_network(folder, manifest, name)
-        self.file = manifest.networks[name]
+        self.file, self.bytes = manifest.networks[name], len(data)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors; what it could not fold beforehand it says of every fp16 file
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -33,11 +34,11 @@ class Network:
                 f"The {name} of {folder} takes {found} and gives {given}, and its manifest says {self.file.inputs} and "
                 f"{self.file.outputs}. {AGAIN}"
             )
-        self._outputs = list(self.file.outputs)
+        self.outputs = list(self.file.outputs)
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """The network's outputs for arrays of the right shapes; nothing is checked."""
-        return [np.asarray(value) for value in self._session.run(self._outputs, inputs)]
+        return [np.asarray(value) for value in self._session.run(self.outputs, inputs)]
 
 
 def _agree(found: dict[str, tuple[Any, ...]], said: dict[str, tuple[int | str, ...]]) -> bool:

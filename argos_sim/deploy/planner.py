@@ -8,18 +8,73 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from argos_sim.deploy.manifest import PLAN_CONTEXT, PLAN_FLOW, DeployError, PlannerSettings, PolicyManifest
+from argos_sim.deploy.manifest import PLANNER, DeployError, PlannerSettings, PolicyManifest
 from argos_sim.deploy.network import Network
 from argos_sim.deploy.runtime import require_array
 from argos_sim.deploy.text import load_text
 
 Parts = tuple[np.ndarray, np.ndarray]
-"""Vision (1, P, C) and proprioception (1, D)."""
-SHARED = ("current_vision", "current_proprio", "vector", "target_cos", "target_sin", "bias")
-"""Outputs of the context network, beside keys and values of each block, that the flow network takes."""
+"""Vision (N, P, C) and proprioception (N, D)."""
+
+
+class Computes(Protocol):
+    """A network: arrays by name in, arrays in the order of ``outputs`` out; ``network.Network`` is one."""
+
+    outputs: list[str]
+
+    def __call__(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs for N rows."""
+        ...
+
+
+class Sampler:
+    """Draws states: ``argos_wm.flow.sample`` over the world model's two halves."""
+
+    def __init__(self, context: Computes, flow: Computes, settings: PlannerSettings) -> None:
+        self._context, self._flow, self.settings = context, flow, settings
+
+    def __call__(self, given: dict[str, np.ndarray], noise: Parts) -> Parts:
+        """N states, from the context network's inputs by name and from noise at t = 1."""
+        said = self._read(given)
+        silent = None
+        if self.settings.guidance_scale != 1:
+            silent = self._read(given | {name: np.zeros_like(given[name]) for name in ("words", "words_known")})
+        x = noise
+        for now, then in itertools.pairwise(self._times()):
+            v = self._velocity(x, now, said, silent)
+            ahead = (x[0] + (then - now) * v[0], x[1] + (then - now) * v[1])
+            if self.settings.solver == "heun" and then > 0:
+                w = self._velocity(ahead, then, said, silent)
+                ahead = (x[0] + (then - now) * (v[0] + w[0]) / 2, x[1] + (then - now) * (v[1] + w[1]) / 2)
+            x = ahead
+        return x
+
+    def _times(self) -> list[float]:
+        """From 1, noise, to 0."""
+        steps, shift = self.settings.steps, self.settings.shift
+        even = [1 - i / steps for i in range(steps + 1)]
+        return [shift * t / (1 + (shift - 1) * t) for t in even]
+
+    def _read(self, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(self._context.outputs, self._context(given), strict=True))
+
+    def _velocity(self, x: Parts, t: float, said: dict[str, np.ndarray], silent: dict[str, np.ndarray] | None) -> Parts:
+        low, high = self.settings.guidance_interval
+        guess = self._guess(x, t, said)
+        if silent is not None and low <= t <= high:
+            other, scale = self._guess(x, t, silent), self.settings.guidance_scale
+            guess = (other[0] + scale * (guess[0] - other[0]), other[1] + scale * (guess[1] - other[1]))
+        return (x[0] - guess[0]) / t, (x[1] - guess[1]) / t
+
+    def _guess(self, x: Parts, t: float, context: dict[str, np.ndarray]) -> Parts:
+        """The clean states, as the network sees them in ``x`` at flow time ``t``."""
+        time = np.full(len(x[0]), t, dtype=np.float32)
+        vision, proprio = self._flow({"vision": x[0], "proprio": x[1], "time": time} | context)
+        return vision, proprio
 
 
 class PlannerRuntime:
@@ -27,12 +82,12 @@ class PlannerRuntime:
 
     def __init__(self, folder: Path | str, manifest: PolicyManifest) -> None:
         """Load it; ``DeployError`` in one sentence if the policy was exported without its planner."""
-        self._context = Network(folder, manifest, PLAN_CONTEXT)
-        self._flow = Network(folder, manifest, PLAN_FLOW)
+        context, flow = (Network(folder, manifest, name) for name in PLANNER)
         if manifest.planner is None:
             raise DeployError(f"The policy at {folder} does not say how its planner is asked. Export the whole policy.")
         self.settings: PlannerSettings = manifest.planner
-        self._text = load_text(self.settings.text)
+        self._sampler = Sampler(context, flow, self.settings)
+        self._text = load_text(folder, manifest)
         shapes = manifest.inputs
         self._shapes = {"vision": shapes["vision"], "proprio": shapes["target_proprio"]}
 
@@ -69,41 +124,8 @@ class PlannerRuntime:
             "horizon": require_array("horizon", np.atleast_1d(horizon), (1,)),
         }
         tokens, there = self._text(text)
-        said = self._read(history, tokens, there)
-        silent = self._read(history, np.zeros_like(tokens), np.zeros_like(there)) if cfg.guidance_scale != 1 else None
+        said = {"words": tokens[None], "words_known": there[None]}
         shapes = self._shapes.values()
         noise = tuple(cfg.temperature * rng.standard_normal((1, *s), dtype=np.float32) for s in shapes)
-        drawn = self._sample((noise[0], noise[1]), said, silent)
+        drawn = self._sampler(history | said, (noise[0], noise[1]))
         return drawn[0][0], drawn[1][0]
-
-    def _read(self, history: dict[str, np.ndarray], tokens: np.ndarray, there: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = self._context(history | {"words": tokens[None], "words_known": there[None]})
-        return dict(zip(self._context.file.outputs, outputs, strict=True))
-
-    def _sample(self, noise: Parts, said: dict[str, np.ndarray], silent: dict[str, np.ndarray] | None) -> Parts:
-        """From noise at t = 1 to a state at t = 0, by Euler's or Heun's steps."""
-        cfg, x = self.settings, noise
-        even = [1 - i / cfg.steps for i in range(cfg.steps + 1)]
-        times = [cfg.shift * t / (1 + (cfg.shift - 1) * t) for t in even]
-        for now, then in itertools.pairwise(times):
-            v = self._velocity(x, now, said, silent)
-            ahead = (x[0] + (then - now) * v[0], x[1] + (then - now) * v[1])
-            if cfg.solver == "heun" and then > 0:
-                w = self._velocity(ahead, then, said, silent)
-                ahead = (x[0] + (then - now) * (v[0] + w[0]) / 2, x[1] + (then - now) * (v[1] + w[1]) / 2)
-            x = ahead
-        return x
-
-    def _velocity(self, x: Parts, t: float, said: dict[str, np.ndarray], silent: dict[str, np.ndarray] | None) -> Parts:
-        low, high = self.settings.guidance_interval
-        guess = self._guess(x, t, said)
-        if silent is not None and low <= t <= high:
-            other, scale = self._guess(x, t, silent), self.settings.guidance_scale
-            guess = (other[0] + scale * (guess[0] - other[0]), other[1] + scale * (guess[1] - other[1]))
-        return (x[0] - guess[0]) / t, (x[1] - guess[1]) / t
-
-    def _guess(self, x: Parts, t: float, context: dict[str, np.ndarray]) -> Parts:
-        """The clean state, as the network sees it in ``x`` at flow time ``t``."""
-        time = np.full(1, t, dtype=np.float32)
-        vision, proprio = self._flow({"vision": x[0], "proprio": x[1], "time": time} | context)
-        return vision, proprio

@@ -18,6 +18,7 @@ from argos_sim.deploy.exchange import Latest
 from argos_sim.deploy.manifest import PLANNER, DeployError, PolicyManifest, read_manifest, read_network
 from argos_sim.deploy.planner import PlannerRuntime
 from argos_sim.deploy.signals import leave_to_parent
+from argos_sim.deploy.text import load_text
 
 LONGEST_TEXT = 512
 """Bytes of an instruction in UTF-8."""
@@ -35,6 +36,7 @@ class PlanningProcess:
             raise DeployError(f"The policy at {folder} was exported without its planner. Export the whole policy.")
         for name in PLANNER:  # what is missing or damaged is told here, and not by a process that ends
             read_network(folder, manifest, name)
+        load_text(folder, manifest)
         shapes, states = manifest.inputs, len(manifest.planner.history)
         vision, proprio = shapes["vision"], shapes["target_proprio"]
         context: SpawnContext = multiprocessing.get_context("spawn")

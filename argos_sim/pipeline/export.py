@@ -15,7 +15,7 @@ from argos_sim.actuators import per_joint
 from argos_sim.controller.network import Controller, load_controller
 from argos_sim.deploy.body import Body
 from argos_sim.deploy.export import export_controller, export_policy, time_inference
-from argos_sim.deploy.manifest import CONTROLLER, PlannerSettings, PolicyManifest
+from argos_sim.deploy.manifest import CONTROLLER, FORMAT_VERSION, PlannerSettings, PolicyManifest
 from argos_sim.deploy.planner import PlannerRuntime
 from argos_sim.deploy.simulated import WORLD_FILE
 from argos_sim.deploy.text import HASHED
@@ -31,6 +31,7 @@ from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD, UPSTREAM, require_stage, run_stage
 from argos_sim.reporting.model_card import write_card
 from argos_sim.traced import Traced, traced_controller, traced_encoder, traced_planner
+from argos_sim.traced_text import ExportedText, TextError, exported_text
 from argos_wm.checkpoint import load_json, save_json
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import HashedNGramEncoder
@@ -57,13 +58,14 @@ def export_stage(settings: Settings) -> dict[str, Any]:
 
     def work(folder: Path) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
-        manifest, networks = policy_of(settings, weights, own)
-        manifest = export_policy(networks, manifest, folder)
+        manifest, networks, text = policy_of(settings, weights, own)
+        manifest = export_policy(networks, manifest, folder, settings.export, text)
         metrics = write_metrics(settings) if own else PRETRAINED / "metrics.json"
         write_card(folder, manifest, settings.task, load_json(metrics))
         write_world(folder, settings)
         for name, network in manifest.networks.items():
-            print(f"  {name}: torch and onnxruntime differ by at most {network.difference:.1e} ({network.compared})")
+            apart = f"at most {network.difference:.1e}, rms {network.rms:.1e} ({network.compared})"
+            print(f"  {name}, {network.precision}: torch and onnxruntime differ by {apart}")
         p50, p99 = time_inference(folder, settings.evaluation.inference_calls)
         print(f"  one inference of the controller on one core: median {p50:.3f} ms, 99th percentile {p99:.3f} ms")
         figures = {
@@ -80,6 +82,7 @@ def export_stage(settings: Settings) -> dict[str, Any]:
 
     sampling = dataclasses.asdict(settings.controller.sampling)
     inputs = made_from | {"sampling": sampling, "calls": settings.evaluation.inference_calls}
+    inputs |= {"format": FORMAT_VERSION, "export": dataclasses.asdict(settings.export)}
     return run_stage(settings.folder / "export", "export", inputs, work, settings.overwrite)
 
 
@@ -88,8 +91,11 @@ def rates_of(settings: Settings) -> Any:
     return environment_cfg(settings, 1).rates
 
 
-def policy_of(settings: Settings, weights: Weights, own: bool) -> tuple[PolicyManifest, list[Traced]]:
-    """A policy: its manifest, and its networks with recorded data; ``own`` says that the run has demonstrations."""
+def policy_of(
+    settings: Settings, weights: Weights, own: bool
+) -> tuple[PolicyManifest, list[Traced], ExportedText | None]:
+    """A policy: its manifest, its networks with recorded data, and its text encoder where that is one of them; ``own``
+    says that the run has demonstrations."""
     encoder = StateEncoder.load(weights.encoder)
     planner = Planner.load(weights.planner, settings.controller.sampling)
     controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
@@ -101,19 +107,32 @@ def policy_of(settings: Settings, weights: Weights, own: bool) -> tuple[PolicyMa
         training=load_json(weights.controller / "controller.json").get("extra", {}).get("settings", {}),
     )
     networks = [traced_controller(controller, met.observations), *traced_encoder(encoder, met.images, met.joints)]
-    text = planner.text_encoder
-    if not isinstance(text, HashedNGramEncoder):
-        print(f"  The planner's text encoder {text.name} cannot be exported, so the planner is left out.")
-        return manifest, networks
+    try:
+        said, text = text_of(settings, planner)
+    except TextError as error:
+        print(f"  The planner is left out, since its text encoder cannot be exported: {error}.")
+        return manifest, networks, None
     model = planner.world_model
     asked = PlannerSettings(
         history=model.config.history,
-        text={"kind": HASHED, "dim": text.dim, "max_words": text.max_words},
+        text=said,
         shift=model.shift,
         **dataclasses.asdict(planner.sampler),
     )
     plans = traced_planner(model, met.history, met.known, planner.features(met.texts), met.horizon)
-    return dataclasses.replace(manifest, planner=asked), networks + plans
+    plans += [] if text is None else [text.traced]
+    return dataclasses.replace(manifest, planner=asked), networks + plans, text
+
+
+def text_of(settings: Settings, planner: Planner) -> tuple[dict[str, Any], ExportedText | None]:
+    """What the manifest says of a planner's text encoder, and the encoder where it is a network; else ``TextError``."""
+    encoder = planner.text_encoder
+    if isinstance(encoder, HashedNGramEncoder):
+        return {"kind": HASHED, "dim": encoder.dim, "max_words": encoder.max_words}, None
+    cfg: Any = environment_cfg(settings, 1)
+    phrasings = cfg.commands.instruction.phrasings().values()
+    text = exported_text(encoder, [text for texts in phrasings for text in texts])
+    return text.settings, text
 
 
 def write_world(folder: Path, settings: Settings) -> None:

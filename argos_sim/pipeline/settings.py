@@ -17,6 +17,7 @@ from draccus.utils import DecodingError, ParsingError
 
 from argos_sim.configs import AdaptationConfig, CurriculumConfig, DaggerConfig, ExpertCfg, ImitationConfig, PPOConfig
 from argos_sim.controller.network import Senses
+from argos_sim.precision import ExportConfig
 from argos_sim.randomization.photographs import FAMILY, photograph_paths
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_wm.data.corpus import SourceConfig
@@ -258,6 +259,7 @@ class Settings:
     play: PlaySettings = field(default_factory=PlaySettings)
     worlds: WorldsSettings = field(default_factory=WorldsSettings)
     throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
+    export: ExportConfig = field(default_factory=ExportConfig)
 
     def __post_init__(self) -> None:
         if self.ablation_seeds < 1:

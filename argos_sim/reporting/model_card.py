@@ -27,13 +27,14 @@ def write_card(folder: Path, manifest: PolicyManifest, task: str, metrics: dict[
         f"{manifest.image_size} pixels, joint states and an instruction. `{MANIFEST_FILE}` says all that a robot must "
         "know; reading it runs nothing. Trained in simulation; it has met no real robot unless its owner says so.",
         "",
-        "| network | takes | gives | differs from torch by at most |",
-        "|---|---|---|---|",
+        "| network | precision | takes | gives | differs from torch by at most |",
+        "|---|---|---|---|---|",
     ]
     for name, network in manifest.networks.items():
         takes, gives = (_shapes(x) for x in (network.inputs, network.outputs))
-        found = f"{network.difference:.1e} ({network.compared} rows)"
-        lines.append(f"| `{network_file(name)}` | {takes} | {gives} | {found} |")
+        rms = "" if network.rms is None else f", rms {network.rms:.1e}"
+        found = f"{network.difference:.1e}{rms} ({network.compared} rows)"
+        lines.append(f"| `{network_file(name)}` | {network.precision} | {takes} | {gives} | {found} |")
     measured = [line for name in MEASURED if (line := _success(metrics, name))]
     if measured:
         lines += ["", "Done what was asked, from text, in simulation:", "", *measured]

@@ -102,7 +102,7 @@ def _signs(piece: str, dim: int) -> Tensor:
 
 
 class TransformersTextEncoder(TextEncoder):
-    """Any text model of transformers (CLIP, SigLIP 2, BERT, …), frozen; its last hidden states are the tokens."""
+    """Any text model of transformers (CLIP, SigLIP 2, BERT, T5, …), frozen; its last hidden states are the tokens."""
 
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
         """
@@ -123,6 +123,8 @@ class TransformersTextEncoder(TextEncoder):
                 f"The text encoder {name!r} cannot be loaded ({reason}); get it with `hf download {name}`, give a "
                 "local folder, or use hashed-ngram, which needs no download."
             ) from None
+        if model.config.is_encoder_decoder:
+            model = model.get_encoder()
         # Two-tower models such as CLIP keep their text half under this name.
         self.model = getattr(model, "text_model", model).to(device).eval().requires_grad_(False)
         self.dim = int(self.model.config.hidden_size)

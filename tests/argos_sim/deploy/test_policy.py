@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from argos_sim.deploy.encoders import EncoderRuntime, squared
 from argos_sim.deploy.manifest import (
     CONTROLLER,
-    NETWORKS,
+    PLANNER,
     SENSES,
     DeployError,
+    PolicyManifest,
     read_manifest,
 )
 from argos_sim.deploy.planner import PlannerRuntime
@@ -31,9 +32,11 @@ from tests.argos_sim.deploy.tiny import SIZE, TEXTS, make_encoder, make_model, m
 
 def test_the_policy_is_its_networks_and_what_is_stored_is_what_was_given(policy: Path) -> None:
     manifest = read_manifest(policy)
-    assert set(manifest.networks) == set(NETWORKS)
-    assert {f.name for f in policy.iterdir()} == {"policy.yaml", *(f"{name}.onnx" for name in NETWORKS)}
-    assert all(network.difference < 1e-4 and network.compared == 6 for network in manifest.networks.values())
+    assert set(manifest.networks) == {CONTROLLER, *SENSES, *PLANNER}
+    assert {f.name for f in policy.iterdir()} == {"policy.yaml", *(f"{name}.onnx" for name in manifest.networks)}
+    for network in manifest.networks.values():
+        assert network.precision == "fp32" and network.compared == 6 and not network.error
+        assert network.rms is not None and network.rms <= network.difference < 1e-4
     assert manifest.planner is not None and manifest.planner.shift == 1.7 and manifest.planner.history == (-0.8, 0.0)
 
 
@@ -115,10 +118,18 @@ def test_it_plans_as_the_world_model_does(
 
 
 def test_an_unknown_text_encoder_and_missing_parts_are_refused_by_name(policy: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(policy)
+    assert manifest.planner is not None
+    planner = manifest.planner
+
+    def asking(text: dict) -> PolicyManifest:
+        return replace(manifest, planner=replace(planner, text=text))
+
     with pytest.raises(DeployError, match="text encoder .*'clip'.* is not known here"):
-        load_text({"kind": "clip"})
+        load_text(policy, asking({"kind": "clip"}))
+    with pytest.raises(DeployError, match="text encoder .*'tokenized'.* is not known here"):
+        load_text(policy, asking({"kind": "tokenized", "dim": 64}))
     copy = Path(shutil.copytree(policy, tmp_path / "policy"))
-    manifest = read_manifest(copy)
     networks = {k: v for k, v in manifest.networks.items() if k == "controller"}
     with pytest.raises(DeployError, match="was exported without its vision"):
         EncoderRuntime(copy, replace(manifest, networks=networks))

@@ -15,7 +15,8 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from argos_sim.deploy.export import difference, export_controller, export_policy, time_inference
+from argos_sim.compared import difference
+from argos_sim.deploy.export import export_controller, export_policy, time_inference
 from argos_sim.deploy.manifest import CONTROLLER, DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.network import Network
 from argos_sim.deploy.runtime import ControllerRuntime
@@ -117,7 +118,8 @@ def tensors(n: int, seed: int) -> dict[str, Tensor]:
 def test_onnxruntime_computes_what_torch_does_for_any_batch(actor: StandIn, exported: Path) -> None:
     network = Network(exported, read_manifest(exported), CONTROLLER)
     for n in (1, 2, 7, 1000):
-        assert difference(traced_controller(actor, tensors(n, n)), network) < 1e-4
+        apart = difference(traced_controller(actor, tensors(n, n)), network)
+        assert 0 <= apart.rms <= apart.largest < 1e-4
 
 
 def test_a_network_that_differs_from_torch_is_not_written(actor: StandIn, tmp_path: Path) -> None:
@@ -151,7 +153,8 @@ def test_the_export_is_a_network_and_its_manifest(exported: Path) -> None:
     network = stored(exported)["networks"]["controller"]
     assert network["sha256"] == hashlib.sha256((exported / "controller.onnx").read_bytes()).hexdigest()
     assert network["inputs"]["vision"] == ["N", 16, 16] and network["outputs"] == {"torque": ["N", 6]}
-    assert 0 <= network["difference"] < 1e-4 and network["compared"] == 256
+    assert 0 <= network["rms"] <= network["difference"] < 1e-4 and network["compared"] == 256
+    assert str(Path.cwd()).encode() not in (exported / "controller.onnx").read_bytes(), "nor where it was made"
     again = ControllerRuntime(exported).manifest
     assert replace(again, networks={}) == MANIFEST, "what is stored is what was given"
 
@@ -237,6 +240,7 @@ def test_a_network_of_other_sizes_is_refused(copy: Path) -> None:
         ControllerRuntime(copy)
 
 
+NETWORK = {"sha256": "", "inputs": {}, "outputs": {}, "difference": 0.0, "compared": 1}
 PLANNER = {
     "history": [-0.8, 0.0],
     "text": {"kind": "hashed-ngram", "dim": 64, "max_words": 16},
@@ -252,7 +256,10 @@ PLANNER = {
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 3}, "has the format 3 and 2 is read"),
+        (
+            {"format_version": 4},
+            r"has the format 4 and 2 and 3 are read\. Export the policy again, or use the newer ARGOS",
+        ),
         ({"torque_limits": [2.94] * 5}, "torque_limits has 5 entries for 6 joints"),
         ({"torque_limits": [2.94] * 5 + [-1]}, "torque_limits .* above zero"),
         ({"joint_limits": [[1, -1]] * 6}, "joint_limits"),
@@ -262,6 +269,7 @@ PLANNER = {
         ({"colour": "red"}, "has unknown fields colour"),
         ({"networks": {"arm": {"sha256": "", "inputs": {}, "outputs": {}, "difference": 0, "compared": 0}}}, "'arm'"),
         ({"networks": {"controller": {}}}, "controller lacks sha256, inputs"),
+        ({"networks": {"controller": NETWORK | {"precision": "fp8"}}}, "no precision 'fp8'; known are fp32, fp16"),
         ({"networks": 7}, "wrong kind"),
         ({"planner": PLANNER | {"history": [0.0, -0.8]}}, "planner.history .* should rise and end in 0"),
         ({"planner": PLANNER | {"solver": "rk4"}}, "planner.solver rk4"),
@@ -274,6 +282,19 @@ def test_a_manifest_that_cannot_be_right_names_the_field(copy: Path, changes: di
     edit(copy, **changes)
     with pytest.raises(DeployError, match=message):
         ControllerRuntime(copy)
+
+
+def test_an_export_of_the_format_before_still_moves_the_arm() -> None:
+    runtime = ControllerRuntime(Path(__file__).with_name("format_2"))
+    assert runtime.manifest.format_version == 2
+    network = runtime.manifest.networks["controller"]
+    assert (network.precision, network.rms, network.torch_sha256) == ("fp32", None, None)
+
+    def ramp(*shape: int) -> np.ndarray:
+        return np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+
+    torque = runtime.step(ramp(16, 4), ramp(8), -ramp(16, 4), -ramp(8), 0.4)
+    np.testing.assert_allclose(torque, [-0.04107144, -0.04684539, 0.219522], atol=1e-5)  # what it said when it was new
 
 
 def test_a_missing_cut_off_or_earlier_manifest_is_one_sentence(copy: Path, tmp_path: Path) -> None:

@@ -26,12 +26,14 @@ from torch import Tensor, nn
 
 from argos_sim.compared import difference
 from argos_sim.deploy.manifest import (
+    CONTROLLER,
     MANIFEST_FILE,
     TOKENIZER_FILE,
     DeployError,
     NetworkFile,
     PolicyManifest,
     network_file,
+    stated_in_file,
 )
 from argos_sim.deploy.network import Network
 from argos_sim.deploy.runtime import ControllerRuntime
@@ -118,7 +120,7 @@ def time_inference(folder: Path | str, n: int = 1000) -> tuple[float, float]:
 def _add(traced: Traced, manifest: PolicyManifest, folder: Path, program: bool) -> PolicyManifest:
     """Write one network to ``folder``, compare it, and enter it into the manifest."""
     path = folder / network_file(traced.name)
-    _write_onnx(traced, path)
+    _write_onnx(traced, path, stated_in_file(manifest) if traced.name == CONTROLLER else {})
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     inputs, outputs = _shapes(session.get_inputs()), _shapes(session.get_outputs())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -141,8 +143,9 @@ def _shapes(nodes: Sequence[Any]) -> dict[str, tuple[int | str, ...]]:
     return {node.name: tuple(size if isinstance(size, int) else str(size) for size in node.shape) for node in nodes}
 
 
-def _write_onnx(traced: Traced, path: Path) -> None:
-    """One self-contained file with a dynamic batch; its inputs are named as the arguments of ``forward``."""
+def _write_onnx(traced: Traced, path: Path, stated: dict[str, str]) -> None:
+    """One self-contained file with a dynamic batch; its inputs are named as the arguments of ``forward``, and its
+    metadata are ``stated``."""
     example, shapes = traced.example()
     with torch.no_grad(), _without_remarks():
         torch.onnx.export(
@@ -160,6 +163,7 @@ def _write_onnx(traced: Traced, path: Path) -> None:
     model = onnx.load(path)
     for node in model.graph.node:  # where in whose files each was traced is nobody's business, and half of a small file
         del node.metadata_props[:]
+    onnx.helper.set_model_props(model, stated)
     onnx.save(model, path)
 
 

@@ -183,6 +183,20 @@ class PolicyManifest:
         return problems
 
 
+def stated_in_file(manifest: PolicyManifest) -> dict[str, str]:
+    """What ``controller.onnx`` states in its own metadata, for programs that read no YAML; numbers stand apart by a
+    space, names by a newline."""
+    numbers = {
+        "history": (manifest.history,),
+        "control_hz": (manifest.rates["control_hz"],),
+        "torque_limits": manifest.torque_limits,
+        "action_scale": manifest.action_scale,
+    }
+    stated = {f"argos.{name}": " ".join(map(str, values)) for name, values in numbers.items()}
+    names = "\n".join(manifest.joint_names)
+    return {"argos.format": str(manifest.format_version), "argos.joint_names": names} | stated
+
+
 def network_file(name: str) -> str:
     """The file of a network within a policy's folder."""
     return f"{name}.onnx"

@@ -66,6 +66,8 @@ def test_a_lower_precision_is_smaller_near_and_takes_what_was_taken(
     assert 1e-6 < entry.difference < apart and entry.difference == pytest.approx(found.largest)
     assert entry.rms == pytest.approx(found.rms)
     assert entry.error["rms"] == pytest.approx(found.rms / 2.94, rel=1e-3), "in units of the torque limit"
+    stated = {p.key: p.value for p in onnx.load_from_string(data).metadata_props}
+    assert stated["argos.history"] == "3" and stated["argos.torque_limits"].split() == ["2.94"] * 6
     types = {x.type.tensor_type.elem_type for x in (*onnx.load_from_string(data).graph.input,)}
     assert types == {onnx.TensorProto.FLOAT}
     assert np.isfinite(ControllerRuntime(folder).step(**one_step())).all()  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,84 @@
+"""The controller in C++ (``assets/cpp``) does what the one in Python does, where it can be compiled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from argos_sim.deploy.manifest import read_manifest
+from argos_sim.deploy.runtime import ControllerRuntime
+from argos_sim.paths import ROOT
+
+PLACES = (os.environ.get("ONNXRUNTIME_INCLUDE", ""), "/usr/include/onnxruntime", "/usr/local/include/onnxruntime")
+HEADERS = [place for place in PLACES if place and (Path(place) / "onnxruntime_cxx_api.h").is_file()]
+LIBRARY = list((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*"))
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("g++") and HEADERS and LIBRARY),
+    reason="g++ and onnxruntime's C++ headers are needed; ONNXRUNTIME_INCLUDE names their folder",
+)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cpp")
+    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
+        (folder / name).symlink_to(LIBRARY[0])
+    source = Path(__file__).with_name("replay_controller.cpp")
+    options = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-isystem", HEADERS[0], f"-I{ROOT / 'assets/cpp'}"]
+    linked = [f"-L{folder}", "-lonnxruntime", f"-Wl,-rpath,{folder}"]
+    built = subprocess.run(
+        ["g++", *options, str(source), *linked, "-o", str(folder / "replay")], capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    return folder / "replay"
+
+
+def replay(program: Path, policy: Path, steps: list[list[np.ndarray]], folder: Path) -> np.ndarray:
+    """(T, 1 + J): whether each step was taken, and its torque."""
+    manifest = read_manifest(policy)
+    given, found = folder / "given.bin", folder / "found.bin"
+    given.write_bytes(b"".join(np.asarray(x, np.float32).tobytes() for step in steps for x in step))
+    sizes = [str(int(np.prod(manifest.inputs["vision"]))), str(manifest.spec["proprio_dim"])]
+    done = subprocess.run(
+        [str(program), str(policy / "controller.onnx"), str(given), str(found), *sizes], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{manifest.rates['control_hz']:g} Hz, {manifest.joint_names[0]} first"), done.stdout
+    return np.fromfile(found, np.float32).reshape(len(steps), -1)
+
+
+def test_it_does_what_the_runtime_does(program: Path, policy: Path, tmp_path: Path) -> None:
+    runtime, rng = ControllerRuntime(policy), np.random.default_rng(0)
+    shapes = runtime.manifest.inputs
+    kinds = [shapes["vision"], shapes["target_proprio"], shapes["vision"], shapes["target_proprio"], ()]
+    steps = [[rng.standard_normal(shape, dtype=np.float32) for shape in kinds] for _ in range(20)]
+    steps[5][1] = steps[5][1].copy()
+    steps[5][1][2] = np.nan
+    steps[9][4] = np.float32(np.inf)
+    found, before = replay(program, policy, steps, tmp_path), np.zeros(3)
+    for number, (step, row) in enumerate(zip(steps, found, strict=True)):
+        vision, proprio, target_vision, target_proprio, to_go = step
+        if number in (5, 9):
+            with pytest.raises(ValueError, match="NaN or infinite"):
+                runtime.step(vision, proprio, target_vision, target_proprio, float(to_go))
+            assert row[0] == 0 and np.array_equal(row[1:], before), "it is refused, and leaves all as it was"
+            continue
+        wanted = runtime.step(vision, proprio, target_vision, target_proprio, float(to_go))
+        assert row[0] == 1
+        np.testing.assert_allclose(row[1:], wanted, atol=1e-6)
+        before = row[1:]
+
+
+def test_an_export_that_states_nothing_is_refused(program: Path) -> None:
+    earlier = Path(__file__).with_name("format_2") / "controller.onnx"
+    done = subprocess.run(
+        [str(program), str(earlier), "/dev/null", "/dev/null", "64", "8"], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "does not state its joints" in done.stderr

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from argos_sim.deploy.manifest import CONTROLLER, JOINTS, OUTPUT, PLAN_CONTEXT, PLAN_FLOW, PROPRIO, VISION
+from argos_sim.deploy.manifest import CONTROLLER, DECODER, JOINTS, OUTPUT, PLAN_CONTEXT, PLAN_FLOW, PROPRIO, VISION
 from argos_wm.attention import Rotation
+from argos_wm.decoder import LatentDecoder
 from argos_wm.dit import Context
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import TextFeatures
@@ -98,6 +99,13 @@ def traced_encoder(encoder: StateEncoder, images: Tensor, joints: Tensor) -> lis
         Traced(PROPRIO, _Proprio(encoder), {"joints": joints}, ("latent",)),
         Traced(JOINTS, _Joints(encoder), {"latent": felt}, ("joints",)),
     ]
+
+
+def traced_decoder(decoder: LatentDecoder, vision: Tensor) -> Traced:
+    """Latents to a picture in [0, 1]; ``vision`` is (M, P, C), standardised, of which the first camera's are taken: each
+    camera's are drawn by themselves."""
+    one = decoder.cfg.rows * decoder.cfg.cols
+    return Traced(DECODER, decoder, {"vision": vision[:, :one].contiguous()}, ("picture",))
 
 
 @torch.no_grad()

@@ -23,11 +23,12 @@ FORMAT_VERSION, READ_VERSIONS = 3, (2, 3)
 MANIFEST_FILE, EARLIER_FILE, TOKENIZER_FILE = "policy.yaml", "controller.json", "tokenizer.json"
 OUTPUT = "torque"
 CONTROLLER, VISION, PROPRIO, JOINTS = "controller", "vision", "proprio", "joints"
-PLAN_CONTEXT, PLAN_FLOW, TEXT = "planner_context", "planner_flow", "text"
+PLAN_CONTEXT, PLAN_FLOW, TEXT, DECODER = "planner_context", "planner_flow", "text", "decoder"
 SENSES, PLANNER = (VISION, PROPRIO, JOINTS), (PLAN_CONTEXT, PLAN_FLOW)
 """Networks of the encoders, ``joints`` being proprioception decoded, and of the planner. ``text`` is there where the
 planner's text encoder is a network."""
-NETWORKS = (CONTROLLER, *SENSES, *PLANNER, TEXT)
+NETWORKS = (CONTROLLER, *SENSES, *PLANNER, TEXT, DECODER)
+"""``decoder`` draws latents for people; nothing that moves the arm needs it, and earlier exports have none."""
 PRECISIONS = ("fp32", "fp16", "int8")
 SPEC_FIELDS = ("encoder", "encoder_hash", "rows", "cols", "channels", "proprio_dim", "joint_names", "stats_hash")
 RATE_FIELDS = ("physics_hz", "control_hz", "camera_hz", "planner_period_s")

@@ -30,9 +30,10 @@ from argos_sim.pipeline.recorded import from_demonstrations, from_mujoco
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import RECORD, UPSTREAM, require_stage, run_stage
 from argos_sim.reporting.model_card import write_card
-from argos_sim.traced import Traced, traced_controller, traced_encoder, traced_planner
+from argos_sim.traced import Traced, traced_controller, traced_decoder, traced_encoder, traced_planner
 from argos_sim.traced_text import ExportedText, TextError, exported_text
 from argos_wm.checkpoint import load_json, save_json
+from argos_wm.decoder import LatentDecoder
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import HashedNGramEncoder
 from argos_wm.planner import Planner
@@ -107,6 +108,8 @@ def policy_of(
         training=load_json(weights.controller / "controller.json").get("extra", {}).get("settings", {}),
     )
     networks = [traced_controller(controller, met.observations), *traced_encoder(encoder, met.images, met.joints)]
+    if (weights.encoder / "decoder.safetensors").is_file():
+        networks.append(traced_decoder(LatentDecoder.load(weights.encoder), met.history.vision[:, -1]))
     try:
         said, text = text_of(settings, planner)
     except TextError as error:

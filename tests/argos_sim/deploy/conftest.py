@@ -1,4 +1,4 @@
-"""A tiny policy, exported once for all tests of this folder that a worker runs."""
+"""Tiny policies, each exported once for all tests of this folder that a worker runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.world_model import WorldModel
-from tests.argos_sim.deploy.tiny import make_encoder, make_model, write
+from tests.argos_sim.deploy.tiny import CAMERAS, make_encoder, make_model, write
 
 
 @pytest.fixture(scope="session")
@@ -25,4 +25,12 @@ def model(encoder: StateEncoder) -> WorldModel:
 def policy(encoder: StateEncoder, model: WorldModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "policy"
     write(folder, encoder, model)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def two_cameras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with two cameras."""
+    both, folder = make_encoder(CAMERAS), tmp_path_factory.mktemp("exported") / "two_cameras"
+    write(folder, both, make_model(both))
     return folder

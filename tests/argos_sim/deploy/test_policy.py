@@ -12,9 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from argos_sim.deploy.decoder import DecoderRuntime
 from argos_sim.deploy.encoders import EncoderRuntime, squared
 from argos_sim.deploy.manifest import (
     CONTROLLER,
+    DECODER,
     PLANNER,
     SENSES,
     DeployError,
@@ -27,12 +29,12 @@ from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import HashedNGramEncoder
 from argos_wm.sampler import SamplerConfig
 from argos_wm.world_model import WorldModel
-from tests.argos_sim.deploy.tiny import SIZE, TEXTS, make_encoder, make_model, moments, pictures, write
+from tests.argos_sim.deploy.tiny import CAMERAS, SIZE, TEXTS, make_decoder, make_encoder, moments, pictures
 
 
 def test_the_policy_is_its_networks_and_what_is_stored_is_what_was_given(policy: Path) -> None:
     manifest = read_manifest(policy)
-    assert set(manifest.networks) == {CONTROLLER, *SENSES, *PLANNER}
+    assert set(manifest.networks) == {CONTROLLER, *SENSES, *PLANNER, DECODER}
     assert {f.name for f in policy.iterdir()} == {"policy.yaml", *(f"{name}.onnx" for name in manifest.networks)}
     for network in manifest.networks.values():
         assert network.precision == "fp32" and network.compared == 6 and not network.error
@@ -72,6 +74,27 @@ def test_what_is_no_picture_is_refused(policy: Path) -> None:
         runtime.see(*np.zeros((2, 32, 32, 3), np.uint8))
     with pytest.raises(ValueError, match="joints holds 1 values that are NaN"):
         runtime.feel(np.array([0, 0, 0, 0, 0, np.nan]))
+
+
+def test_latents_are_drawn_as_by_the_decoder_each_cameras_by_themselves(policy: Path, two_cameras: Path) -> None:
+    one, both = DecoderRuntime(policy, read_manifest(policy)), DecoderRuntime(two_cameras, read_manifest(two_cameras))
+    vision = torch.randn(2, 16, 4, generator=torch.Generator().manual_seed(5))
+    wanted = (255 * make_decoder()(vision)).permute(0, 2, 3, 1).detach().numpy()
+    assert np.abs(one.draw(vision[0].numpy()).astype(float) - wanted[:1]).max() <= 0.51, "rounded to whole numbers"
+    assert np.abs(both.draw(vision.flatten(0, 1).numpy()).astype(float) - wanted).max() <= 0.51
+    assert wanted.std() > 1
+    assert one.draw(np.full((16, 4), np.nan)).dtype == np.uint8, "what is no number is drawn, too"
+
+
+def test_an_export_without_decoder_is_whole_but_for_the_drawing(policy: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(policy, tmp_path / "policy"))
+    manifest = read_manifest(copy)
+    networks = {name: file for name, file in manifest.networks.items() if name != "decoder"}
+    (copy / "policy.yaml").write_text(replace(manifest, networks=networks).to_yaml())
+    (copy / "decoder.onnx").unlink()
+    EncoderRuntime(copy, read_manifest(copy)), PlannerRuntime(copy, read_manifest(copy))
+    with pytest.raises(DeployError, match="was exported without its decoder"):
+        DecoderRuntime(copy, read_manifest(copy))
 
 
 @given(st.text(max_size=120))
@@ -140,9 +163,8 @@ def test_an_unknown_text_encoder_and_missing_parts_are_refused_by_name(policy: P
         PlannerRuntime(copy, manifest)
 
 
-def test_each_camera_has_its_own_picture(tmp_path: Path) -> None:
-    both, folder = make_encoder(("front", "wrist")), tmp_path / "policy"
-    manifest = write(folder, both, make_model(both), only=(CONTROLLER, *SENSES))
-    runtime, images = EncoderRuntime(folder, manifest), pictures(1, 2)
+def test_each_camera_has_its_own_picture(two_cameras: Path) -> None:
+    both = make_encoder(CAMERAS)
+    runtime, images = EncoderRuntime(two_cameras, read_manifest(two_cameras)), pictures(1, 2)
     front, wrist = (image.permute(1, 2, 0).numpy() for image in images[0])
     np.testing.assert_allclose(runtime.see(front, wrist), both.encode_vision(images)[0].numpy(), atol=1e-4)

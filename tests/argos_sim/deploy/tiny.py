@@ -10,7 +10,8 @@ import torch
 from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.deploy.export import export_policy
 from argos_sim.deploy.manifest import NETWORKS, PlannerSettings, PolicyManifest
-from argos_sim.traced import traced_controller, traced_encoder, traced_planner
+from argos_sim.traced import traced_controller, traced_decoder, traced_encoder, traced_planner
+from argos_wm.decoder import DecoderConfig, LatentDecoder
 from argos_wm.encoders.proprio import ProprioEncoder
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import HashedNGramEncoder
@@ -20,6 +21,8 @@ from argos_wm.sampler import SamplerConfig
 from argos_wm.world_model import WorldModel, WorldModelConfig
 
 NAMES = ("pan", "lift", "grip")
+CAMERAS = ("front", "wrist")
+"""Of the policy with two."""
 SIZE, ROWS, STATES = 32, 4, 2
 TEXTS = ("touch the red block", "", "push the green one to the left")
 
@@ -42,6 +45,11 @@ def make_model(encoder: StateEncoder) -> WorldModel:
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     return model.eval()
+
+
+def make_decoder() -> LatentDecoder:
+    torch.manual_seed(4)
+    return LatentDecoder(DecoderConfig(ROWS, ROWS, channels=4, image_size=SIZE, width=16)).eval()
 
 
 def pictures(count: int, cameras: int = 1) -> torch.Tensor:
@@ -88,6 +96,7 @@ def write(folder: Path, encoder: StateEncoder, model: WorldModel, only: tuple[st
     networks = [
         traced_controller(controller, observations),
         *traced_encoder(encoder, pictures(count, len(encoder.cameras)), torch.randn(count, 6)),
+        traced_decoder(make_decoder(), history.vision[:, -1]),
         *traced_planner(model, history, known, text, torch.linspace(0.1, 0.8, count)),
     ]
     return export_policy([x for x in networks if x.name in only], manifest, folder)

@@ -14,13 +14,14 @@ import json
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from argos_sim.deploy.cameras import CameraSet, camera_places
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import Frame, JointReading
 
@@ -119,14 +120,13 @@ class LeRobotArm:
         wanted = tuple(manifest.spec.get("cameras", ("front",)))
         if set(cameras) != set(wanted):
             raise DeployError(f"The policy has the cameras {', '.join(wanted)}, and {', '.join(cameras)} were given.")
-        self._cameras = [cameras[name] for name in wanted]
+        self._cameras = CameraSet([cameras[name] for name in wanted])
         known = _read_calibration(calibration)
         self._units = list(units_of(known, manifest, signs).values())
         self._bus = _connected(port, known, self.joint_names)
         self.problem = ""
         self._torque, self._sent_at = np.zeros(len(self.joint_names)), -math.inf
         self._reading: JointReading | None = None
-        self._frame: Frame | None = None
         self._hot = np.full(len(self.joint_names), np.nan)
         self._asked, self._hot_due = 0, 0.0
         self._fastest = np.asarray(manifest.velocity_limits)
@@ -140,15 +140,8 @@ class LeRobotArm:
         return self._reading
 
     def frame(self) -> Frame | None:
-        """See ``Robot``: lerobot's newest pictures, of the time when they were first seen here."""
-        try:
-            pictures = tuple(np.asarray(camera.read_latest()) for camera in self._cameras)
-        except (RuntimeError, TimeoutError, ConnectionError):  # none yet, too old, or gone: the fallback's matter
-            return self._frame
-        last = self._frame
-        if last is None or any(new is not old for new, old in zip(pictures, last.pictures, strict=True)):
-            self._frame = Frame(pictures, time.monotonic())
-        return self._frame
+        """See ``Robot``: lerobot's newest pictures, see ``CameraSet``."""
+        return self._cameras.frame()
 
     def send(self, torque: np.ndarray) -> None:
         """See ``Robot``."""
@@ -165,8 +158,7 @@ class LeRobotArm:
             self.problem = str(error)
         finally:
             self._bus.disconnect(disable_torque=not self.problem)
-            for camera in self._cameras:
-                camera.disconnect()
+            self._cameras.close()
 
     def _serve(self) -> None:
         """Read and write, round after round; where one of them fails the others go on, above all with letting go."""
@@ -232,6 +224,19 @@ class LeRobotArm:
         name = self.joint_names[self._asked % len(self.joint_names)]
         self._hot[self._asked % len(self.joint_names)] = self._bus.read("Present_Temperature", name, normalize=False)
         self._asked += 1
+
+
+def opened_cameras(named: Sequence[str], manifest: PolicyManifest) -> dict[str, Any]:
+    """The policy's cameras by their names, connected; ``named`` as ``camera_places`` takes it."""
+    places, opened = camera_places(named, tuple(manifest.spec.get("cameras", ("front",)))), dict[str, Any]()
+    try:
+        for name, place in places.items():
+            opened[name] = opened_camera(place, manifest.rates["camera_hz"])
+    except DeployError:
+        for camera in opened.values():
+            camera.disconnect()
+        raise
+    return opened
 
 
 def opened_camera(index: str, hz: float) -> Any:

@@ -32,8 +32,9 @@ class Frame:
     """A picture of each camera."""
 
     pictures: tuple[np.ndarray, ...]
-    """uint8 (H, W, 3) RGB, in the order of the policy's cameras."""
+    """uint8 (H, W, 3) RGB, in the order of the policy's cameras; each of them is another than in the frame before."""
     time: float
+    """Of the picture that was taken first."""
 
 
 class Robot(Protocol):

@@ -5,6 +5,7 @@ A read-out that cannot be is as good as none: how long none came is what ``fallb
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,13 +91,14 @@ class JointCheck:
 
 
 class FrameCheck:
-    """Believes pictures that show something, and something else once the arm has moved."""
+    """Believes pictures that show something, and something else once the arm has moved; each camera's by itself."""
 
-    def __init__(self, settings: SenseSettings) -> None:
+    def __init__(self, settings: SenseSettings, cameras: Sequence[str] = ("front",)) -> None:
         self.settings = settings
-        self._last: tuple[bytes, ...] | None = None
+        self._of = [f" of {name}" if len(cameras) > 1 else "" for name in cameras]
+        self._seen: list[tuple[bytes, np.ndarray]] = []
+        """Of each camera the picture that was new last, and the joints at that time."""
         self._time = -np.inf
-        self._position = np.zeros(0)
 
     def refuses(self, frame: Frame, position: np.ndarray, now: float) -> str:
         """Why ``frame``, taken with the joints at ``position`` (J,), is not believed; an empty text where it is."""
@@ -105,14 +107,18 @@ class FrameCheck:
             return f"the picture was taken {frame.time - now:.3f} s from now"
         if frame.time < self._time:
             return "an older picture came after a newer one"
-        if any(picture.size == 0 or _contrast(picture) < cfg.flat for picture in frame.pictures):
-            return "a picture shows nothing"
-        seen = tuple(picture.tobytes() for picture in frame.pictures)
-        if self._last is not None and any(new == old for new, old in zip(seen, self._last, strict=False)):
-            if np.abs(position - self._position).max() > cfg.frozen:
-                return "a picture is the same though the arm moved"
-            return ""  # the arm rests: measured from where the picture was new
-        self._last, self._time, self._position = seen, frame.time, position
+        if len(frame.pictures) != len(self._of):
+            return f"{len(frame.pictures)} pictures came from {len(self._of)} cameras"
+        for picture, of in zip(frame.pictures, self._of, strict=True):
+            if picture.size == 0 or _contrast(picture) < cfg.flat:
+                return f"a picture{of} shows nothing"
+        seen = [(picture.tobytes(), position) for picture in frame.pictures]
+        # Where a picture is as before, the arm is measured from where it was new.
+        kept = [old if old[0] == new[0] else new for old, new in zip(self._seen or seen, seen, strict=True)]
+        self._seen, self._time = kept, frame.time
+        for (_, then), of in zip(kept, self._of, strict=True):
+            if np.abs(position - then).max() > cfg.frozen:
+                return f"a picture{of} is the same though the arm moved"
         return ""
 
 

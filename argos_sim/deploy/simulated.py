@@ -57,6 +57,8 @@ class SimulatedRobot:
                 f"The policy at {folder} has no {WORLD_FILE}: MuJoCo's loop cannot simulate its robot, or it was "
                 "exported for a robot alone."
             )
+        if len(cameras := manifest.spec.get("cameras", ("front",))) > 1:
+            raise DeployError(f"The policy has the cameras {', '.join(cameras)}, and the simulated robot has one.")
         world = json.loads(path.read_text())
         self.joint_names, self.settings = manifest.joint_names, settings
         self.episode: int | None = None

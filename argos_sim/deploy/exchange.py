@@ -1,4 +1,4 @@
-"""The newest value of one writer for readers in any process, in shared memory, without a lock.
+"""The newest values of one writer for readers in any process, in shared memory, without a lock.
 
 A writer never waits and a reader never waits for a writer: what is read is a value that was written whole, and the
 newest or nearly so. Slots are written in turn; a reader takes the last one that was announced, and believes it only if
@@ -23,16 +23,20 @@ Fields = dict[str, tuple[str, tuple[int, ...]]]
 
 
 class Latest:
-    """One value of named arrays. Made by the parent, handed to processes that it starts; one of them writes."""
+    """One value of named arrays. Made by the parent, handed to processes that it starts; one of them writes.
 
-    def __init__(self, context: SpawnContext, fields: Fields) -> None:
-        self._fields = fields
+    Args:
+        slots: how many values are kept at least until they are overwritten, the newest one among them.
+    """
+
+    def __init__(self, context: SpawnContext, fields: Fields, slots: int = SLOTS) -> None:
+        self._fields, self._count = fields, slots
         self._kind = np.dtype([(name, kind, shape) for name, (kind, shape) in fields.items()])
-        self._memory = context.RawArray("B", 8 + SLOTS * self._slot.itemsize)
+        self._memory = context.RawArray("B", 8 + slots * self._slot.itemsize)
         self._map()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_fields": self._fields, "_kind": self._kind, "_memory": self._memory}
+        return {name: self.__dict__[name] for name in ("_fields", "_count", "_kind", "_memory")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -44,7 +48,7 @@ class Latest:
 
     def _map(self) -> None:
         self._newest = np.frombuffer(self._memory, "u8", 1)
-        self._slots = np.frombuffer(self._memory, self._slot, SLOTS, offset=8)
+        self._slots = np.frombuffer(self._memory, self._slot, self._count, offset=8)
 
     @property
     def count(self) -> int:
@@ -63,7 +67,7 @@ class Latest:
         for name, given in values.items():
             value[name] = given
         number = self.count + 1
-        slot = self._slots[number % SLOTS : number % SLOTS + 1]
+        slot = self._slots[number % self._count : number % self._count + 1]
         slot["first"] = number
         slot["value"] = value
         slot["check"] = zlib.crc32(value.tobytes())
@@ -76,8 +80,21 @@ class Latest:
             number = self.count
             if number == 0:
                 return None
-            slot = self._slots[number % SLOTS].copy()
-            value = slot["value"]
-            if slot["first"] == slot["last"] == number and zlib.crc32(value.tobytes()) == slot["check"]:
-                return number, {name: value[name] for name in self._fields}
+            value = self._whole(number)
+            if value is not None:
+                return number, value
+        return None
+
+    def since(self, number: int) -> list[tuple[int, dict[str, Any]]]:
+        """The values after the one of this number, oldest first, as far as they were not overwritten."""
+        newest = self.count
+        numbers = range(max(number + 1, newest - self._count + 1), newest + 1)
+        return [(i, value) for i in numbers if (value := self._whole(i)) is not None]
+
+    def _whole(self, number: int) -> dict[str, Any] | None:
+        """A value, if it is still there and was written whole."""
+        slot = self._slots[number % self._count].copy()
+        value = slot["value"]
+        if slot["first"] == slot["last"] == number and zlib.crc32(value.tobytes()) == slot["check"]:
+            return {name: value[name] for name in self._fields}
         return None

@@ -29,6 +29,7 @@ from argos_sim.deploy.robots import JointReading, Robot
 from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.deploy.safety import SafetyGuard, SafetySettings
 from argos_sim.deploy.senses import FrameCheck, JointCheck, SenseSettings
+from argos_sim.deploy.telemetry import Telemetry
 from argos_sim.deploy.times import Times
 from argos_sim.deploy.watchdog import Watchdog
 
@@ -65,7 +66,9 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class _Target:
+class Target:
+    """What the planner wants: latents, joints [rad] and when it is due."""
+
     vision: np.ndarray
     proprio: np.ndarray
     joints: np.ndarray
@@ -77,10 +80,16 @@ class Pilot:
     """Runs an exported policy on a robot, until it is closed."""
 
     def __init__(
-        self, folder: Path | str, robot: Robot, settings: PilotSettings | None = None, recorder: Recorder | None = None
+        self,
+        folder: Path | str,
+        robot: Robot,
+        settings: PilotSettings | None = None,
+        recorder: Recorder | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """Load everything; ``DeployError`` in one sentence if the policy or the robot does not fit."""
         self.settings, self.robot, self.recorder = settings or PilotSettings(), robot, recorder
+        self.telemetry = telemetry
         self.folder = Path(folder)
         self.manifest = read_manifest(folder)
         if tuple(robot.joint_names) != self.manifest.joint_names:
@@ -119,9 +128,10 @@ class Pilot:
             self._felt_at, self._refusing_since = self._begun, None
             limits = self.manifest.joint_limits, self.manifest.velocity_limits
             self._joint_check = JointCheck(*limits, self._begun, self.settings.senses)
-            self._frame_check = FrameCheck(self.settings.senses)
+            cameras = self.manifest.spec.get("cameras", ("front",))
+            self._frame_check = FrameCheck(self.settings.senses, cameras)
             self._seen: _Seen | None = None
-            self._target: _Target | None = None
+            self._target: Target | None = None
             self._memory: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=256)
             self._next_plan = self._begun
             newest = self.planning.target()
@@ -199,6 +209,8 @@ class Pilot:
         if frame is None or frame.time == last:
             time.sleep(LOOK_S)
             return last
+        if self.telemetry is not None:
+            self.telemetry.saw(frame)
         begin = time.perf_counter()
         recent = [reading for reading in list(self._recent) if reading.time >= self._begun]
         if frame.time < self._begun or not recent:
@@ -310,6 +322,8 @@ class Pilot:
                 time_to_go=0.0 if target is None else target.due - now,
                 plan=0 if target is None else target.number,
             )
+        if self.telemetry is not None:
+            self.telemetry.step(self, now, (late, took), ages, reading, (wanted, sent), target)
 
     def _believed(self, now: float) -> JointReading | None:
         """The joints, if they can be believed and are not old: old ones are no ground for any torque, since a spring or
@@ -344,12 +358,12 @@ class Pilot:
         with self._lock:
             if value["asked"] < self._begun:  # of before the present beginning
                 return
-            self._target = _Target(value["vision"], value["proprio"], joints, float(value["due"]), number)
+            self._target = Target(value["vision"], value["proprio"], joints, float(value["due"]), number)
         self.counts["targets"] += 1
         self.planned.add(float(value["made"] - value["asked"]))
 
     def _wanted(
-        self, mode: Mode, reading: JointReading | None, seen: _Seen | None, target: _Target | None, now: float
+        self, mode: Mode, reading: JointReading | None, seen: _Seen | None, target: Target | None, now: float
     ) -> np.ndarray:
         """The torque of this step, before it is guarded."""
         self._led = False

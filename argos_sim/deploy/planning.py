@@ -74,6 +74,11 @@ class PlanningProcess:
         given: dict[str, Any] = {"vision": vision, "proprio": proprio, "known": known, "text": encoded_text(text)}
         self._requests.write(**given, horizon=horizon, time=now)
 
+    @property
+    def targets(self) -> Latest:
+        """Where the process puts them, for others who read them."""
+        return self._targets
+
     def target(self) -> tuple[int, dict[str, Any]] | None:
         """Number and content of the newest target: vision (P, C), proprio (D,), and times asked, due and made."""
         return self._targets.read()

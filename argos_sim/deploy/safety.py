@@ -16,6 +16,10 @@ from argos_sim.deploy.body import Chain
 from argos_sim.deploy.manifest import PolicyManifest
 
 TINY = 1e-9
+RULES = ("limit", "wall", "range", "speed", "brake", "spring", "power", "rate")
+"""Names of the guard's rules, in their order."""
+CHANGED = 1e-3
+"""A rule that changes a torque by more than this share of its limit has acted."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class SafetyGuard:
 
     Attributes:
         refused: what could not be trusted in the last ``apply``, so that it gave no torque; empty where all could.
+        acted: (rules, J) bool, which of ``RULES`` changed which joint's torque in the last ``apply``.
     """
 
     def __init__(self, manifest: PolicyManifest, settings: SafetySettings | None = None) -> None:
@@ -85,15 +90,18 @@ class SafetyGuard:
             spare = self._torque_limit - np.asarray(manifest.body.gravity)
             self._braking = self.settings.braking_share * np.maximum(spare, 0.05 * self._torque_limit)
         self.refused = ""
+        self.acted = np.zeros((len(RULES), len(self._torque_limit)), dtype=bool)
         self.reset()
 
     def reset(self) -> None:
         """The motors are at rest: the next torque starts from zero."""
         self._last = np.zeros_like(self._torque_limit)
+        self.acted = np.zeros_like(self.acted)
 
     def follow(self, torque: np.ndarray) -> None:
         """This was sent without the guard: the next torque grows from there."""
         self._last = np.clip(np.nan_to_num(torque), -self._torque_limit, self._torque_limit)
+        self.acted = np.zeros_like(self.acted)
 
     def apply(
         self,
@@ -118,12 +126,15 @@ class SafetyGuard:
             array = _numbers(value)
             if array is None or array.shape != self._torque_limit.shape or not np.isfinite(array).all():
                 self.refused = f"{name} {value} should be {len(self._torque_limit)} finite numbers"
-                self._last = np.zeros_like(self._last)
+                self.reset()
                 return self._last.copy()
             values[name] = array
+        steps = [values["torque"]]
         with np.errstate(over="ignore", invalid="ignore"):
             hot = values.get("temperature")
-            self._last = self.limited(values["torque"], values["joint_pos"], values["joint_vel"], self._last, hot)
+            pos, vel = values["joint_pos"], values["joint_vel"]
+            self._last = self.limited(values["torque"], pos, vel, self._last, hot, steps)
+            self.acted = ~(np.abs(np.diff(steps, axis=0)) <= CHANGED * self._torque_limit)
         return self._last.copy()
 
     def limited(
@@ -133,22 +144,33 @@ class SafetyGuard:
         joint_vel: np.ndarray,
         last: np.ndarray,
         temperature: np.ndarray | None = None,
+        steps: list[np.ndarray] | None = None,
     ) -> np.ndarray:
         """All rules, for any number of arms (…, J): the torque that may follow the torque ``last``; finite and within
-        the limits for any finite numbers."""
+        the limits for any finite numbers. What each of ``RULES`` leaves is appended to ``steps``."""
+        note = (lambda _: None) if steps is None else steps.append
         pos, vel = np.clip(joint_pos, -1e6, 1e6), np.clip(joint_vel, -1e6, 1e6)  # squares stay finite
         limit = self._torque_limit if temperature is None else self._torque_limit * self._cool(temperature)
         allowed = np.clip(torque, -limit, limit)
+        note(allowed)
         if self._chain is not None:
             allowed = self._within_walls(allowed, pos, vel)
+        note(allowed)
         # After the walls, whose way out may lead through a joint that is at its end or too fast: a joint's rules win.
-        allowed = allowed * self._range_factor(allowed, pos) * self._speed_factor(allowed, vel)
+        allowed = allowed * self._range_factor(allowed, pos)
+        note(allowed)
+        allowed = allowed * self._speed_factor(allowed, vel)
+        note(allowed)
         if self._chain is not None:
             allowed = self._braked(allowed, pos, vel)
+        note(allowed)
         allowed = self._pushed_back(allowed, pos, vel)
+        note(allowed)
         allowed = self._within_power(allowed, vel)
+        note(allowed)
         growth = self._max_growth
         allowed = np.clip(allowed, np.minimum(last, 0.0) - growth, np.maximum(last, 0.0) + growth)
+        note(allowed)
         allowed = np.where(np.isfinite(allowed).all(-1, keepdims=True), allowed, 0.0)
         return np.clip(allowed, -limit, limit)
 

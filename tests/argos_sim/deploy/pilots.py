@@ -13,6 +13,7 @@ from argos_sim.deploy.fallback import FallbackSettings, Patience
 from argos_sim.deploy.pilot import Pilot, PilotSettings
 from argos_sim.deploy.recorder import Recorder
 from argos_sim.deploy.robots import Frame, JointReading
+from argos_sim.deploy.telemetry import Telemetry
 from tests.argos_sim.deploy.tiny import NAMES, SIZE
 
 FALLBACK = FallbackSettings(
@@ -64,10 +65,12 @@ def flying(
     text: str = "touch the red block",
     position: tuple[float, ...] = RESTING,
     recorder: Recorder | None = None,
+    telemetry: Telemetry | None = None,
+    robot: StandIn | None = None,
     **settings,
 ) -> Iterator[tuple[Pilot, StandIn]]:
-    robot = StandIn(position)
-    pilot = Pilot(policy, robot, PilotSettings(fallback=FALLBACK, **settings), recorder)
+    robot = StandIn(position) if robot is None else robot
+    pilot = Pilot(policy, robot, PilotSettings(fallback=FALLBACK, **settings), recorder, telemetry)
     try:
         pilot.begin(text)
         pilot.start()

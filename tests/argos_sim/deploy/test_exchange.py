@@ -28,6 +28,20 @@ def test_a_reader_gets_the_newest_value_and_how_many_there_were() -> None:
         assert np.array_equal(value["numbers"], np.full(500, number))
 
 
+def test_values_since_a_number_are_read_in_turn_as_far_as_they_are_still_there() -> None:
+    latest = Latest(CONTEXT, FIELDS, slots=8)
+    assert latest.since(0) == []
+    for number in range(1, 6):
+        written(latest, number)
+    assert [(i, value["time"]) for i, value in latest.since(2)] == [(3, 3.0), (4, 4.0), (5, 5.0)]
+    assert latest.since(5) == []
+    for number in range(6, 21):
+        written(latest, number)
+    assert [i for i, _ in latest.since(5)] == list(range(13, 21)), "the last eight are kept"
+    latest._slots[15 % 8]["value"]["time"] = 0.5  # as if it were being written
+    assert [i for i, _ in latest.since(5)] == [13, 14, 16, 17, 18, 19, 20]
+
+
 def test_what_is_read_stays_as_it_was() -> None:
     latest = Latest(CONTEXT, FIELDS)
     written(latest, 1)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from argos_sim.deploy.body import Chain
 from argos_sim.deploy.fuzz import fuzz
 from argos_sim.deploy.manifest import SPEC_FIELDS, DeployError, PolicyManifest, read_manifest
-from argos_sim.deploy.safety import SafetyGuard, SafetySettings
+from argos_sim.deploy.safety import RULES, SafetyGuard, SafetySettings
 from argos_sim.experts import Arm
 from argos_sim.pipeline.export import body_of
 from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES, MJCF_PATH, READY_POSE, so100_arm
@@ -130,6 +130,30 @@ def test_all_motors_together_do_no_more_work_than_they_may() -> None:
     assert braking.tolist() == pytest.approx([-2.0, -1.0]), "what brakes does none, and 2 W are allowed"
 
 
+ACTS: dict[str, tuple[SafetySettings, list[float], list[float], list[float]]] = {
+    "limit": (FREE, [3.0, 0.1], [0.0, 1.0], [0.0, 0.0]),
+    "range": (FREE, [1.0, 0.1], [0.95, 1.0], [0.0, 0.0]),
+    "speed": (FREE, [1.0, 0.1], [0.0, 1.0], [3.8, 0.0]),
+    "spring": (FREE, [0.0, 0.1], [1.0, 1.0], [0.0, 0.0]),
+    "power": (replace(FREE, power=1.0), [1.0, 0.0], [0.0, 1.0], [3.0, 0.0]),
+    "rate": (SafetySettings(torque_rate=25.0), [1.0, 0.1], [0.0, 1.0], [0.0, 0.0]),
+}
+"""What makes a rule act on the first joint and on nothing else: settings, torque, position, speed."""
+
+
+@pytest.mark.parametrize("rule", ACTS)
+def test_the_guard_tells_which_rule_acted_on_which_joint(rule: str) -> None:
+    cfg, torque, position, velocity = ACTS[rule]
+    guard = SafetyGuard(MANIFEST, cfg)
+    guard.apply(np.array(torque), np.array(position), np.array(velocity))
+    assert [(RULES[r], int(joint)) for r, joint in np.argwhere(guard.acted)] == [(rule, 0)]
+    guard.apply(STILL, MIDDLE, STILL)
+    assert not guard.acted.any(), "in the last step, none did"
+    guard.apply(np.array(torque), np.array(position), np.array(velocity))
+    guard.follow(STILL)
+    assert not guard.acted.any(), "what was sent without the guard was changed by none"
+
+
 # -- with a body -----------------------------------------------------------------------------------------------------
 
 
@@ -179,6 +203,15 @@ def test_a_body_outlives_its_file_and_a_broken_one_is_named(so100: PolicyManifes
         broken = replace(so100, spec=spec, body=replace(so100.body, **bad))
         with pytest.raises(DeployError, match=message):
             broken.check("here")
+
+
+def test_walls_and_braking_are_told_apart(so100: PolicyManifest) -> None:
+    guard, q = SafetyGuard(so100, SafetySettings(lowest=1.0)), np.array(list(READY_POSE.values()))
+    guard.apply(np.array([0.0, 1.0, 1.0, 0.0, 0.0, 0.0]), q, np.zeros(6))
+    assert {RULES[rule] for rule in np.flatnonzero(guard.acted.any(1))} == {"wall"}, "it is below a table so high"
+    guard, fast = SafetyGuard(so100, SafetySettings(lowest=None)), np.array([4.0, 0, 0, 0, 0, 0])
+    guard.apply(np.zeros(6), q + np.array([JOINT_LIMITS["shoulder_pan"][1] - q[0] - 0.3, 0, 0, 0, 0, 0]), fast)
+    assert [(RULES[r], int(joint)) for r, joint in np.argwhere(guard.acted)] == [("brake", 0)]
 
 
 @pytest.mark.parametrize("box", [None, ((-0.2, 0.2), (-0.35, -0.1), (0.0, 0.3))])

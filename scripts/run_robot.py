@@ -14,6 +14,7 @@ from argos_sim.deploy.live import Watched, run_episodes, run_text, show_joints
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.signals import stop_on_signals
+from argos_sim.deploy.view.access import PORT, TOKEN_VARIABLE, ViewSettings, read_token
 
 
 def parse() -> argparse.Namespace:
@@ -32,15 +33,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--port", default="/dev/ttyACM0", help="so100: of the servos' bus")
     parser.add_argument("--calibration", type=Path, help="so100: lerobot's file of this arm")
-    parser.add_argument("--camera", default="0", help="so100: number or path of the camera, as OpenCV has it")
+    cameras = "so100: number or path of the camera, as OpenCV has it; of several, front=0 wrist=/dev/video2"
+    parser.add_argument("--camera", nargs="+", default=["0"], help=cameras)
     parser.add_argument("--inverted", nargs="*", default=[], help="so100: joints whose ticks fall as their angle grows")
+    parser.add_argument("--view", type=int, nargs="?", const=PORT, metavar="PORT", help="show a browser what happens")
+    parser.add_argument("--view-host", default="127.0.0.1", help="others than this machine need a token to look")
+    parser.add_argument("--view-token-file", type=Path, help=f"holds the token; or else {TOKEN_VARIABLE} does")
     parser.add_argument("--limp", action="store_true", help="no torque: only print the joints, to be moved by hand")
     return parser.parse_args()
 
 
 def so100(options: argparse.Namespace, manifest: PolicyManifest) -> Robot:
     """The arm and camera that the options name."""
-    from argos_sim.deploy.lerobot_arm import LeRobotArm, opened_camera
+    from argos_sim.deploy.lerobot_arm import LeRobotArm, opened_cameras
 
     if options.calibration is None:
         raise DeployError("Say with --calibration where lerobot's file of this arm is; lerobot-calibrate makes one.")
@@ -49,19 +54,28 @@ def so100(options: argparse.Namespace, manifest: PolicyManifest) -> Robot:
         raise DeployError(
             f"There is no joint {sorted(unknown)[0]!r}; the policy has {', '.join(manifest.joint_names)}."
         )
-    names = manifest.spec.get("cameras", ("front",))
-    if len(names) > 1:
-        raise DeployError(f"The policy has the cameras {', '.join(names)}, and --camera names one.")
-    camera = opened_camera(options.camera, manifest.rates["camera_hz"])
-    signs = dict.fromkeys(options.inverted, -1)
-    return LeRobotArm(options.port, options.calibration, {names[0]: camera}, manifest, signs)
+    cameras = opened_cameras(options.camera, manifest)
+    return LeRobotArm(options.port, options.calibration, cameras, manifest, dict.fromkeys(options.inverted, -1))
+
+
+def view_settings(options: argparse.Namespace) -> ViewSettings | None:
+    """Where the browser's view is served; None serves none."""
+    if options.view is None:
+        return None
+    return ViewSettings(options.view, options.view_host, read_token(options.view_token_file))
 
 
 def main() -> None:
     """Run; a mistake is one sentence, and ends with 2."""
     options = parse()
     real = None if options.robot == "sim" else lambda manifest: so100(options, manifest)
-    watched = Watched(options.policy, real, options.seed, options.log, options.stop_file, not options.no_pictures)
+    pictures = not options.no_pictures
+    try:
+        view = view_settings(options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    watched = Watched(options.policy, real, options.seed, options.log, options.stop_file, pictures, view=view)
     stop_on_signals(watched.stop)
     begin = time.monotonic()
     try:
@@ -73,6 +87,8 @@ def main() -> None:
         with watched, stop_on_key(watched.stop) as keys:
             how = " Any key stops the arm." if keys else ""
             print(f"Began after {time.monotonic() - begin:.1f} s.{how}", flush=True)
+            if watched.address:
+                print(f"In a browser: {watched.address}", flush=True)
             if options.episodes is None:
                 run_text(watched, options.text, options.seconds)
             else:

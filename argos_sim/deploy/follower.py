@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from argos_sim.deploy.recorder import Recorder
 from argos_sim.deploy.robots import JointReading, Robot
 from argos_sim.deploy.safety import SafetyGuard, SafetySettings
 from argos_sim.deploy.senses import FrameCheck, JointCheck, SenseSettings
+from argos_sim.deploy.times import Times
 from argos_sim.deploy.watchdog import Watchdog
 
 
@@ -77,7 +77,7 @@ class Follower:
         self.watchdog = Watchdog(robot, self._joints, self.control_dt, self.settings.fallback.loop, self.stop)
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._threads: list[threading.Thread] = []
-        self.late, self.took = deque(maxlen=COUNTED), deque(maxlen=COUNTED)
+        self.late, self.took = Times(COUNTED), Times(COUNTED)
         self.counts = {"steps": 0, "missed": 0, "frames": 0, "refused": 0}
         self.refused_because = ""
         self._followed: np.ndarray | None = None
@@ -136,7 +136,7 @@ class Follower:
         """Counts, and medians and 99th percentiles of ``late`` and ``took`` [ms]; see ``Pilot.figures``."""
         found: dict[str, float] = dict(self.counts)
         for name in ("late", "took"):
-            values = 1e3 * np.array(getattr(self, name))
+            values = 1e3 * getattr(self, name).kept()
             if len(values):
                 found |= {f"{name}_ms_p{q}": float(np.percentile(values, q)) for q in (50, 99)}
         return found
@@ -220,13 +220,14 @@ class Follower:
         if decided == Mode.RUN and reading is not None:
             self.fallback.moved(sent)
         self.counts["steps"] += 1
-        self.late.append(late)
-        self.took.append(time.monotonic() - now)
+        self.late.add(late)
+        took = time.monotonic() - now
+        self.took.add(took)
         if self.recorder is not None:
             self.recorder.add(
                 time=now,
                 late=late,
-                took=self.took[-1],
+                took=took,
                 mode=int(self.fallback.mode),
                 reason=self.fallback.reason,
                 position=np.nan if reading is None else reading.position,

@@ -1,8 +1,9 @@
-"""A pilot on a robot with somebody watching: a line of state in the terminal, episodes, and a summary at the end."""
+"""A pilot on a robot with somebody watching: views in terminal and browser, episodes, and a summary at the end."""
 
 from __future__ import annotations
 
 import math
+import queue
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +13,23 @@ from argos_sim.deploy.fallback import Mode
 from argos_sim.deploy.follower import Follower
 from argos_sim.deploy.manifest import PolicyManifest, read_manifest
 from argos_sim.deploy.pilot import Pilot, PilotSettings
+from argos_sim.deploy.planning import encoded_text
 from argos_sim.deploy.recorder import Recorder
 from argos_sim.deploy.recording import describe
 from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.simulated import SimulatedRobot, SimulatedRobotSettings
+from argos_sim.deploy.telemetry import Telemetry
+from argos_sim.deploy.view.access import ViewSettings
+from argos_sim.deploy.view.browser import BrowserView
+from argos_sim.deploy.view.digest import Digest
+from argos_sim.deploy.view.terminal import Screen
 
-LINE_S = 0.5
-"""Between two lines of state."""
-LINE_STEPS = 500
-"""Latest control steps whose times a line tells."""
+LINE_S, DRAW_S = 0.5, 0.25
+"""Between two lines of state, and between two views in place."""
+LOOK_S = 0.05
+"""How often is looked whether somebody asks for something else."""
+ASKING_S = 8.0
+"""How long who asks waits for an answer."""
 
 
 class Watched:
@@ -32,7 +41,11 @@ class Watched:
         log: folder for a recording of every control step.
         stop_file: see ``PilotSettings``.
         pictures: whether the recording keeps what the cameras see.
-        make_pilot: makes what moves the robot; None makes the policy's ``Pilot``.
+        make_pilot: makes what moves the robot, of which nothing is shown; None makes the policy's ``Pilot``.
+        view: where the browser's view of the ``Pilot`` is served; None serves none.
+
+    Attributes:
+        address: of the browser's view; empty where there is none.
     """
 
     def __init__(
@@ -44,19 +57,28 @@ class Watched:
         stop_file: Path | None = None,
         pictures: bool = True,
         make_pilot: Callable[[PolicyManifest, Robot, Recorder | None], Pilot | Follower] | None = None,
+        view: ViewSettings | None = None,
     ) -> None:
         self.folder, self.seed, self.log, self.stop_file = folder, seed, log, stop_file
         self.pictures, self.make_pilot = pictures, make_pilot or self._pilot
         self.make_robot = make_robot or self._simulated
         self.stopped: str | None = None
         self.pilot: Pilot | Follower | None = None
+        self.address, self._view_settings = "", view
+        self._digest: Digest | None = None
+        self._screen = Screen()
+        self._view: BrowserView | None = None
+        self._asked: queue.Queue[tuple[str, queue.Queue[str]]] = queue.Queue()
 
     def _simulated(self, manifest: PolicyManifest) -> Robot:
         settings = SimulatedRobotSettings(image_size=manifest.image_size, seed=self.seed)
         return SimulatedRobot(self.folder, manifest, settings)
 
-    def _pilot(self, _: PolicyManifest, robot: Robot, recorder: Recorder | None) -> Pilot:
-        return Pilot(self.folder, robot, PilotSettings(stop_file=self.stop_file, seed=self.seed), recorder)
+    def _pilot(self, manifest: PolicyManifest, robot: Robot, recorder: Recorder | None) -> Pilot:
+        telemetry = Telemetry(manifest, pictures=self._view_settings is not None)
+        self._digest = Digest(telemetry, manifest)
+        settings = PilotSettings(stop_file=self.stop_file, seed=self.seed)
+        return Pilot(self.folder, robot, settings, recorder, telemetry)
 
     def __enter__(self) -> Watched:
         manifest = read_manifest(self.folder)
@@ -72,11 +94,24 @@ class Watched:
             if recorder is not None:
                 recorder.close()
             raise
+        if self._view_settings is not None and isinstance(self.pilot, Pilot):
+            try:
+                telemetry, targets = self.pilot.telemetry, self.pilot.planning.targets
+                assert telemetry is not None, "which the view settings ask for"
+                self._view = BrowserView(self.folder, manifest, telemetry, targets, self._view_settings, self._obey)
+            except BaseException:
+                self.pilot.close()
+                raise
+            self.address = self._view.address
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.pilot is not None:
-            self.pilot.close()
+        try:
+            if self.pilot is not None:
+                self.pilot.close()  # the motors first
+        finally:
+            if self._view is not None:
+                self._view.close()
 
     def stop(self, reason: str) -> None:
         """Stop the arm, and end soon."""
@@ -88,12 +123,17 @@ class Watched:
         """Let the arm move; False where it was stopped."""
         assert self.pilot is not None
         end = time.monotonic() + seconds
-        while time.monotonic() < end and self.stopped is None:
+        show_at = time.monotonic()
+        while (now := time.monotonic()) < end and self.stopped is None:
             if self.pilot.fallback.mode == Mode.STOP:
                 self.stopped = self.pilot.fallback.reason
-            elif show:
-                print(self.line(), flush=True)
-            time.sleep(min(LINE_S, max(0.0, end - time.monotonic())))
+            if show and now >= show_at:
+                show_at = now + (DRAW_S if self._screen.in_place else LINE_S)
+                self._show()
+            self._listen(min(LOOK_S, max(0.0, end - now)), judged=not show)
+        if show:
+            self._show()
+            self._screen.leave()
         return self.stopped is None
 
     def tell_end(self, done: bool | None) -> None:
@@ -101,17 +141,51 @@ class Watched:
         if self.pilot is not None and self.pilot.recorder is not None:
             self.pilot.recorder.tell("end", done=done, stopped=self.stopped)
 
-    def line(self) -> str:
-        """What happens now."""
+    def _show(self) -> None:
+        if self._digest is None:
+            return
+        self._digest.update()
+        state = self._digest.state()
+        if state is not None:
+            self._screen.draw(state)
+
+    def _obey(self, kind: str, text: str) -> str:
+        """What the browser's view asks for, from a thread of its own; why it cannot be, or an empty text."""
+        if kind == "stop":
+            self.stop("stopped in the browser")
+            return ""
+        answer: queue.Queue[str] = queue.Queue()
+        self._asked.put((text, answer))
+        try:
+            return answer.get(timeout=ASKING_S)
+        except queue.Empty:
+            return "Nobody answers; the run may be over."
+
+    def _listen(self, seconds: float, judged: bool) -> None:
+        """Wait for somebody to ask for something else, and do it."""
+        try:
+            text, answer = self._asked.get(timeout=seconds)
+        except queue.Empty:
+            return
+        try:
+            if judged:
+                raise ValueError("Episodes are being judged, each with an instruction of its own.")
+            self.begin(text)
+            answer.put("")
+        except ValueError as error:
+            answer.put(str(error))
+
+    def begin(self, text: str) -> None:
+        """Ask for something; a simulated arm begins anew.
+
+        Raises:
+            ValueError: it cannot be asked for; what was asked before goes on.
+        """
         assert self.pilot is not None
-        found, fallback = self.pilot.figures(LINE_STEPS), self.pilot.fallback
-        why = f" ({fallback.reason})" if fallback.reason else ""
-        return (
-            f"{fallback.mode.name}{why}  steps {found['steps']:.0f}, missed {found['missed']:.0f}, "
-            f"took {found.get('took_ms_p50', math.nan):.2f} / {found.get('took_ms_p99', math.nan):.2f} ms, "
-            f"pictures {found['frames']:.0f}, targets {found.get('targets', 0):.0f}, "
-            f"too late {found.get('targets_too_late', 0):.0f}"
-        )
+        encoded_text(text)
+        if isinstance(self.robot, SimulatedRobot):
+            self.robot.begin(0, text)
+        self.pilot.begin(text)
 
     def summarise(self) -> None:
         """Print all figures."""
@@ -133,9 +207,7 @@ def run_text(watched: Watched, text: str, seconds: float) -> None:
     """Ask for one thing, for some time."""
     pilot, robot = watched.pilot, watched.robot
     assert pilot is not None
-    if isinstance(robot, SimulatedRobot):
-        robot.begin(0, text)
-    pilot.begin(text)
+    watched.begin(text)
     pilot.start()
     watched.wait(seconds, show=True)
     done = robot.success() if isinstance(robot, SimulatedRobot) else None

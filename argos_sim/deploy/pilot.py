@@ -175,16 +175,12 @@ class Pilot:
             if self.recorder is not None:
                 self.recorder.close()
 
-    def figures(self, latest: int | None = None) -> dict[str, float]:
+    def figures(self) -> dict[str, float]:
         """Counts, and medians and 99th percentiles of times [ms]: ``late`` after a deadline, ``took`` from the begin
-        of a control step to its command, ``encoded`` a picture, ``planned`` from a picture to its target.
-
-        Args:
-            latest: of so many times alone; of all it may keep the control thread waiting for some milliseconds.
-        """
+        of a control step to its command, ``encoded`` a picture, ``planned`` from a picture to its target."""
         found: dict[str, float] = dict(self.counts)
         for name in ("late", "took", "encoded", "planned"):
-            values = 1e3 * getattr(self, name).latest(latest)
+            values = 1e3 * getattr(self, name).kept()
             if len(values):
                 found |= {
                     f"{name}_ms_p50": float(np.median(values)),

@@ -102,8 +102,8 @@ def traced_encoder(encoder: StateEncoder, images: Tensor, joints: Tensor) -> lis
 
 
 def traced_decoder(decoder: LatentDecoder, vision: Tensor) -> Traced:
-    """Latents to a picture in [0, 1]; of ``vision`` (M, P, C), standardised, the first camera's are taken: each camera's
-    are drawn by themselves."""
+    """Latents to a picture in [0, 1]; of ``vision`` (M, P, C), standardised, the first camera's are taken, since each
+    camera's are drawn by themselves."""
     one = decoder.cfg.rows * decoder.cfg.cols
     return Traced(DECODER, decoder, {"vision": vision[:, :one].contiguous()}, ("picture",))
 

@@ -8,54 +8,31 @@ stamp. A target that comes after most of its time is over is not used. What is l
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import os
-import sys
-import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from argos_sim.deploy.control import COUNTED, ControlLoop, LoopSettings
 from argos_sim.deploy.encoders import EncoderRuntime
-from argos_sim.deploy.fallback import Fallback, FallbackSettings, Mode
-from argos_sim.deploy.manifest import DeployError, read_manifest
+from argos_sim.deploy.fallback import Mode
+from argos_sim.deploy.manifest import read_manifest
 from argos_sim.deploy.planning import PlanningProcess, encoded_text
 from argos_sim.deploy.recorder import Recorder
 from argos_sim.deploy.robots import JointReading, Robot
 from argos_sim.deploy.runtime import ControllerRuntime
-from argos_sim.deploy.safety import SafetyGuard, SafetySettings
-from argos_sim.deploy.senses import FrameCheck, JointCheck, SenseSettings
 from argos_sim.deploy.telemetry import Telemetry
 from argos_sim.deploy.times import Times
-from argos_sim.deploy.watchdog import Watchdog
-
-SPIN_S = 1e-4
-"""Before a deadline the control thread waits without sleeping: a sleep may end so much late."""
-LOOK_S = 0.002
-"""How often the camera thread asks for a picture."""
-PRIORITY = 10
-"""Of the control thread among real-time threads, where the system lets it have one."""
-RECENT_S = 0.5
-"""How long joint read-outs are kept for pictures that were taken with them [s]."""
-COUNTED = 200_000
-"""Control steps whose times are kept for ``figures``."""
 
 
 @dataclass(frozen=True)
-class PilotSettings:
+class PilotSettings(LoopSettings):
     """How a policy is run."""
 
-    fallback: FallbackSettings = field(default_factory=FallbackSettings)
-    safety: SafetySettings = field(default_factory=SafetySettings)
-    senses: SenseSettings = field(default_factory=SenseSettings)
     least_time_to_go: float = 0.1
     """A target that is due sooner than this when it comes is not used [s]."""
-    stop_file: Path | None = None
-    """The arm stops as soon as this file exists."""
     seed: int = 0
 
 
@@ -76,8 +53,14 @@ class Target:
     number: int
 
 
-class Pilot:
-    """Runs an exported policy on a robot, until it is closed."""
+class Pilot(ControlLoop):
+    """Runs an exported policy on a robot, until it is closed. Until the first target is there the arm is held.
+
+    Attributes:
+        encoded, planned: how long a picture took to encode, and a target from its picture on.
+    """
+
+    timed = ("late", "took", "encoded", "planned")
 
     def __init__(
         self,
@@ -88,129 +71,49 @@ class Pilot:
         telemetry: Telemetry | None = None,
     ) -> None:
         """Load everything; ``DeployError`` in one sentence if the policy or the robot does not fit."""
-        self.settings, self.robot, self.recorder = settings or PilotSettings(), robot, recorder
-        self.telemetry = telemetry
+        self.settings, self.telemetry = settings or PilotSettings(), telemetry
         self.folder = Path(folder)
-        self.manifest = read_manifest(folder)
-        if tuple(robot.joint_names) != self.manifest.joint_names:
-            raise DeployError(f"The robot's joints are {robot.joint_names}, the policy's {self.manifest.joint_names}.")
+        super().__init__(read_manifest(folder), robot, self.settings, recorder)
         self.controller = ControllerRuntime(folder)
         self.encoders = EncoderRuntime(folder, self.manifest)
-        self.guard = SafetyGuard(self.manifest, self.settings.safety)
         self.planning = PlanningProcess(folder, self.manifest, self.settings.seed)
         rates = self.manifest.rates
-        self.control_dt, self.period = 1 / rates["control_hz"], rates["planner_period_s"]
-        self.frame_s = 1 / rates["camera_hz"]
-        self.fallback = Fallback(self.settings.fallback, rates["control_hz"])
-        self.text = ""
-        self._joints = len(self.manifest.joint_names)
-        self.watchdog = Watchdog(robot, self._joints, self.control_dt, self.settings.fallback.loop, self.stop)
-        self._lock = threading.Lock()  # of what begins anew together; neither thread holds it while it computes
-        self._ended = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self.late, self.took, self.encoded, self.planned = (Times(COUNTED) for _ in range(4))
-        self.counts = {"steps": 0, "missed": 0, "frames": 0, "targets": 0, "targets_too_late": 0, "refused": 0}
-        self.refused_because = ""
-        self._recent: deque[JointReading] = deque(maxlen=round(RECENT_S / self.control_dt) + 1)
+        self.period, self.frame_s = rates["planner_period_s"], 1 / rates["camera_hz"]
+        self.encoded, self.planned = Times(COUNTED), Times(COUNTED)
+        self.counts |= {"targets": 0, "targets_too_late": 0}
         self._led = False
         """Whether the policy moves the arm in this step."""
-        self._refusing_since: float | None = None
         self.begin("")
 
-    # -- what an operator does ----------------------------------------------------------------------------------------
-
     def begin(self, text: str) -> None:
-        """Forget the past, and do ``text`` from now on; an empty one holds the arm. One that is too long is a
-        ``ValueError``."""
+        """See ``ControlLoop``; a text that is too long is a ``ValueError``."""
         encoded_text(text)
-        with self._lock:
-            self.text, self._begun = text, time.monotonic()
-            self._felt_at, self._refusing_since = self._begun, None
-            limits = self.manifest.joint_limits, self.manifest.velocity_limits
-            self._joint_check = JointCheck(*limits, self._begun, self.settings.senses)
-            cameras = self.manifest.spec.get("cameras", ("front",))
-            self._frame_check = FrameCheck(self.settings.senses, cameras)
-            self._seen: _Seen | None = None
-            self._target: Target | None = None
-            self._memory: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=256)
-            self._next_plan = self._begun
-            newest = self.planning.target()
-            self._heard = 0 if newest is None else newest[0]
-            self._fresh = True
-        self.fallback.forget()
-        if self.recorder is not None:
-            self.recorder.tell("begin", text=text, episode=getattr(self.robot, "episode", None))
+        super().begin(text)
 
-    def start(self) -> None:
-        """Begin to move; until the first target is there the arm is held."""
-        sys.setswitchinterval(5e-4)  # the camera's thread must not keep the control thread waiting for 5 ms
-        gc.collect()
-        gc.freeze()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._watch, self._drive)]
-        self.watchdog.start()
-        for thread in self._threads:
-            thread.start()
+    def _forget(self) -> None:
+        self._refusing_since: float | None = None
+        self._seen: _Seen | None = None
+        self._target: Target | None = None
+        self._memory: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=256)
+        self._next_plan = self._begun
+        newest = self.planning.target()
+        self._heard = 0 if newest is None else newest[0]
 
-    def stop(self, reason: str) -> None:
-        """No torque, at the next control step and until ``resume``."""
-        self.fallback.stop(reason)
-
-    def resume(self) -> None:
-        """Move again after a stop, from a new beginning."""
-        self.begin(self.text)
-        self.fallback.resume()
-
-    def close(self) -> None:
-        """Release the robot, and end the planner and the recording."""
-        self._ended.set()
-        self.watchdog.close()
-        self.watchdog.let_go()
-        for thread in self._threads:
-            thread.join(2.0)
-        try:
-            self.watchdog.let_go()
-            self.robot.close()  # the motors first, whatever becomes of the rest
-        finally:
-            self.planning.close()
-            if self.recorder is not None:
-                self.recorder.close()
-
-    def figures(self) -> dict[str, float]:
-        """Counts, and medians and 99th percentiles of times [ms]: ``late`` after a deadline, ``took`` from the begin
-        of a control step to its command, ``encoded`` a picture, ``planned`` from a picture to its target."""
-        found: dict[str, float] = dict(self.counts)
-        for name in ("late", "took", "encoded", "planned"):
-            values = 1e3 * getattr(self, name).kept()
-            if len(values):
-                found |= {
-                    f"{name}_ms_p50": float(np.median(values)),
-                    f"{name}_ms_p99": float(np.percentile(values, 99)),
-                }
-        return found
+    def _release(self) -> None:
+        self.planning.close()
 
     # -- the camera's thread ------------------------------------------------------------------------------------------
 
-    def _watch(self) -> None:
-        last = 0.0
-        while not self._ended.is_set():
-            try:
-                last = self._look(last)
-            except Exception as error:  # what comes of it is the fallback's matter; the next picture may be well
-                self._refuse(f"{type(error).__name__}: {error}")
-                time.sleep(LOOK_S)
-
     def _look(self, last: float) -> float:
-        """Encode the newest picture if there is one after the time ``last``; returns its time."""
+        """Encode the newest picture; see ``ControlLoop``."""
         frame = self.robot.frame()
         if frame is None or frame.time == last:
-            time.sleep(LOOK_S)
             return last
         if self.telemetry is not None:
             self.telemetry.saw(frame)
         begin = time.perf_counter()
         recent = [reading for reading in list(self._recent) if reading.time >= self._begun]
         if frame.time < self._begun or not recent:
-            time.sleep(LOOK_S)
             return frame.time
         reading = min(recent, key=lambda each: abs(each.time - frame.time))  # as the picture, not as now
         why = self._frame_check.refuses(frame, reading.position, time.monotonic())
@@ -249,33 +152,13 @@ class Pilot:
 
     # -- the control thread -------------------------------------------------------------------------------------------
 
-    def _drive(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
-        due = time.monotonic()
-        while not self._ended.is_set():
-            wait_until(due)
-            begin = time.monotonic()
-            self.watchdog.step(begin)
-            try:
-                self._step(begin, begin - due)
-            except Exception as error:  # whatever happened, the arm must not go on as it was told last
-                self.stop(f"{type(error).__name__}: {error}")
-                with contextlib.suppress(Exception):
-                    self.robot.send(np.zeros(self._joints))
-            due += self.control_dt
-            if time.monotonic() > due:
-                self.counts["missed"] += 1
-                due = time.monotonic()
-
     def _step(self, now: float, late: float) -> None:
         reading, mode = self._believed(now), self.fallback.mode
         self._take_target(now)
         with self._lock:
             seen, target, begun, fresh = self._seen, self._target, self._begun, self._fresh
             self._fresh = False
-        if self.settings.stop_file is not None and self.settings.stop_file.exists():
-            self.stop(f"{self.settings.stop_file} is there")
+        self._obey_file()
         ages = {
             "loop": now - self.watchdog.in_time_at,
             "joints": now - self._felt_at,
@@ -289,51 +172,22 @@ class Pilot:
             self.controller.reset()
             self.guard.reset()
         wanted = self._wanted(decided, reading, seen, target, now)
-        sent = self._guarded(wanted, reading)
-        if self._ended.is_set():
+        sent = self._sent(now, wanted, reading, self._led)
+        if sent is None:
             return
-        if time.monotonic() - now > self.settings.fallback.joints.hold:  # it hung, and this is of joints of long ago
-            sent = np.zeros(self._joints)
-        self.robot.send(sent)
-        if self._led:
-            self.fallback.moved(sent)
-        took = time.monotonic() - now
-        self.counts["steps"] += 1
-        self.late.add(late)
-        self.took.add(took)
-        if self.recorder is not None:
-            self.recorder.add(
-                time=now,
-                late=late,
-                took=took,
-                mode=int(self.fallback.mode),
-                reason=self.fallback.reason,
-                position=np.nan if reading is None else reading.position,
-                velocity=np.nan if reading is None else reading.velocity,
-                wanted=wanted,
-                sent=sent,
-                target=np.nan if target is None else target.joints,
-                joints_age=ages["joints"],
-                camera_age=ages["camera"],
-                time_to_go=0.0 if target is None else target.due - now,
-                plan=0 if target is None else target.number,
-            )
+        took = self._note(
+            now,
+            late,
+            reading,
+            ages,
+            wanted=wanted,
+            sent=sent,
+            target=np.nan if target is None else target.joints,
+            time_to_go=0.0 if target is None else target.due - now,
+            plan=0 if target is None else target.number,
+        )
         if self.telemetry is not None:
             self.telemetry.step(self, now, (late, took), ages, reading, (wanted, sent), target)
-
-    def _believed(self, now: float) -> JointReading | None:
-        """The joints, if they can be believed and are not old: old ones are no ground for any torque, since a spring or
-        a brake would push on, wherever the joint is by now."""
-        reading, check = self.robot.joints(), self._joint_check
-        why = check.refuses(reading, now)
-        if why or reading is None:
-            if reading is not None:
-                self._refuse(why)
-            return None
-        if reading.time != self._felt_at:
-            self._recent.append(reading)
-        self._felt_at = reading.time
-        return reading if now - self._felt_at <= self.settings.fallback.joints.hold else None
 
     def _take_target(self, now: float) -> None:
         newest = self.planning.target()
@@ -373,33 +227,4 @@ class Pilot:
             except ValueError as error:
                 self._refuse(str(error))
                 self._refusing_since = now if self._refusing_since is None else self._refusing_since
-        held = max(mode, Mode.HOLD)
-        position, velocity = (None, None) if reading is None else (reading.position, reading.velocity)
-        return self.fallback.torque(position, velocity, self._joints, held)
-
-    def _guarded(self, wanted: np.ndarray, reading: JointReading | None) -> np.ndarray:
-        """What may be sent; where the joints are not known, no more than was sent on average lately, and after a stop
-        nothing, whatever the guard would brake or push back."""
-        if self.fallback.mode == Mode.STOP:
-            self.guard.reset()
-            return np.zeros(self._joints)
-        if reading is None:
-            self.guard.follow(wanted)
-            return wanted
-        allowed = self.guard.apply(wanted, reading.position, reading.velocity, reading.temperature)
-        if self.guard.refused:
-            self._refuse(self.guard.refused)
-        return allowed
-
-    def _refuse(self, why: str) -> None:
-        self.counts["refused"] += 1
-        self.refused_because = why
-
-
-def wait_until(due: float) -> None:
-    """Sleep, and at the end spin, until ``due`` on the monotonic clock [s]."""
-    left = due - time.monotonic()
-    if left > SPIN_S:
-        time.sleep(left - SPIN_S)
-    while time.monotonic() < due:
-        pass
+        return self._fallen_back(mode, reading)

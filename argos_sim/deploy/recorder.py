@@ -23,6 +23,8 @@ from argos_sim.deploy.robots import Frame
 STEPS, KIND, FRAMES, EVENTS = "steps.bin", "steps.json", "frames.bin", "events.jsonl"
 BLOCK = 50
 """Records that are written at once."""
+PICTURES_WAIT = 32
+"""Pictures are left out while so much waits to be written: they are large, and steps come first."""
 
 
 class Recorder:
@@ -65,8 +67,10 @@ class Recorder:
 
     def see(self, frame: Frame) -> None:
         """The pictures of one moment; they must not be changed any more."""
-        if self._pictures:
+        if self._pictures and self._blocks.qsize() < PICTURES_WAIT:
             self._put(frame)
+        elif self._pictures:
+            self.problem = self.problem or "the disk is too slow"
 
     def tell(self, event: str, **what: Any) -> None:
         """Something that happened now, as plain values; the steps before it are written with the next one."""

@@ -18,8 +18,9 @@ from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.deploy.pictures import packed
 from argos_sim.deploy.recording import Recording, load_recording
 from argos_sim.mujoco_c.world import World
+from argos_sim.pipeline.collect import collect_demos
 from argos_sim.pipeline.environment import environment_cfg
-from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.settings import DemosSettings, Settings
 from argos_sim.robot_dataset import episode_of, write_dataset
 from argos_wm.data.episodes import check_dataset, read_episodes
 from argos_wm.data.files import DatasetError
@@ -72,7 +73,7 @@ def test_the_dataset_says_what_the_robot_was_told_and_saw(recording: Recording, 
 
 
 def test_lerobots_own_class_reads_it_with_regular_times(recording: Recording, dataset: Path) -> None:
-    lerobot = LeRobotDataset("argos/robot", root=dataset, delta_timestamps={"action": [0.0, 0.1]})
+    lerobot: Any = LeRobotDataset("argos/robot", root=dataset, delta_timestamps={"action": [0.0, 0.1]})
     assert lerobot.fps == 10 and lerobot.num_episodes == 2 and len(lerobot) == 24
     assert lerobot.meta.robot_type == "so100"
     assert set(lerobot.features) == {
@@ -94,16 +95,31 @@ def test_latents_and_imitation_take_it_as_they_take_a_simulations(
 ) -> None:
     torch.manual_seed(0)
     vision = SmallViT(SmallViTConfig(image_size=SIZE, stem=(8, 16), width=32, depth=1, channels=4)).eval()
-    proprio, names = ProprioEncoder(6, 8), recording.joint_names
+    proprio, names = ProprioEncoder(6, 16), recording.joint_names
     stats = LatentStats.measure(torch.randn(50, 16, 4), proprio.encode(torch.randn(50, 12)).detach(), per_position=True)
     encoder = StateEncoder(vision, proprio, stats, names, precision="float32")
     cache = encode_episodes(read_episodes(dataset, "front", names), encoder, torch.full((6,), 2.94), tmp_path / "c")
     assert len(cache) == 2 and cache.environment_state is None
-    controller = Controller(ControllerConfig(16, 4, 8, 6, history=0, hidden=(8,)), torch.full((6,), 2.94))
+    controller = Controller(ControllerConfig(16, 4, 16, 6, history=0, hidden=(8,)), torch.full((6,), 2.94))
     data = ImitationData(cache, controller, encoder.encode_proprio, 8, ImitationConfig())
     _, action = data.batch(64)
     known = torch.from_numpy(recording.steps["sent"] / np.float32(2.94))
     assert torch.cdist(action, known).min(1).values.max() < 1e-4, "what is imitated was sent"
+
+
+def test_a_run_takes_it_instead_of_recording(dataset: Path, recording: Recording, tmp_path: Path) -> None:
+    def settings(path: Path) -> Settings:
+        return Settings(run_dir=str(tmp_path / "run"), demos=DemosSettings(dataset=str(path)))
+
+    record = collect_demos(settings(dataset))
+    assert record["figures"] == {"recorded": 2}
+    mine, copied = (list(read_episodes(root)) for root in (dataset, tmp_path / "run" / "demos" / "dataset"))
+    assert all(np.array_equal(a.images, b.images) for a, b in zip(mine, copied, strict=True))
+    assert collect_demos(settings(dataset)) == record, "it is not copied twice"
+    other = dataclasses.replace(recording, about=recording.about | {"rates": {"control_hz": 50, "camera_hz": 25}})
+    write_dataset([other], tmp_path / "fast", SIZE)
+    with pytest.raises(DatasetError, match="was recorded at 25 frames/s and 10 are expected"):
+        collect_demos(settings(tmp_path / "fast"))
 
 
 def test_frames_lie_where_pictures_were_taken(recording: Recording) -> None:
@@ -154,7 +170,7 @@ def test_what_is_not_regular_is_refused_in_a_sentence(recording: Recording, tmp_
     data, whole = (recording.folder / "frames.bin").read_bytes(), list(recording.frames())
     assert b"".join(map(packed, whole)) == data
     (tmp_path / "frames.bin").write_bytes(b"".join(packed(f) for i, f in enumerate(whole) if i not in range(3, 8)))
-    with pytest.raises(DatasetError, match="lacks pictures: one is 0.[23]0 s from its frame"):
+    with pytest.raises(DatasetError, match="lacks pictures: one is 0.2. s from its frame"):
         episode_of(nothing, segment, SIZE)
     with pytest.raises(DatasetError, match="There is no recording"):
         write_dataset([], tmp_path / "d", SIZE)

@@ -33,7 +33,8 @@ from argos_wm.data.files import DatasetError
 from tests.argos_sim.deploy.test_motion import Hand
 from tests.argos_sim.replay.made import EXACT, policy_folder
 
-PATIENT = FallbackSettings(*(Patience(10.0, 11.0, 12.0),) * 4)
+LONG = Patience(10.0, 11.0, 12.0)
+PATIENT = FallbackSettings(joints=LONG, camera=LONG, plan=LONG, loop=LONG)
 """A busy machine is no reason to hold the arm here."""
 SECONDS, SIZE, TRIES = 1.2, 32, 6
 """A busy machine is a reason to refuse an episode, though: so many sessions may be needed."""

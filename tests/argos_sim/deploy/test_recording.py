@@ -4,8 +4,10 @@ one."""
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from argos_sim.deploy.manifest import read_manifest
 from argos_sim.deploy.pictures import packed, read_frames
-from argos_sim.deploy.recorder import EVENTS, FRAMES, KIND, STEPS, Recorder
+from argos_sim.deploy.recorder import EVENTS, FRAMES, KIND, STEPS, Recorder, read_steps
 from argos_sim.deploy.recording import Recording, Segment, describe, load_recording
 from argos_sim.deploy.robots import Frame
 from tests.argos_sim.deploy.pilots import StandIn, flying, until
@@ -94,6 +96,22 @@ def test_pictures_can_be_left_out(tmp_path: Path) -> None:
     recorder.see(moments(1)[0])
     recorder.close()
     assert (tmp_path / FRAMES).read_bytes() == b""
+
+
+def test_a_slow_disk_loses_pictures_before_it_loses_steps(tmp_path: Path) -> None:
+    recorder, slow = Recorder(tmp_path, 3, {}), threading.Event()
+    write = recorder._frames.write
+    recorder._frames = SimpleNamespace(  # pyright: ignore[reportAttributeAccessIssue]
+        write=lambda data: (slow.wait(20.0), write(data)), close=lambda: None
+    )
+    for frame in moments(200):
+        recorder.see(frame)
+    for i in range(500):
+        recorder.add(time=float(i))
+    assert recorder.problem == "the disk is too slow" and recorder._blocks.qsize() < 50
+    slow.set()
+    recorder.close()
+    assert len(read_steps(tmp_path)) == 500 and 32 <= len(list(read_frames(tmp_path / FRAMES))) <= 34
 
 
 def test_what_was_before_an_event_is_on_disk_with_the_next_step(tmp_path: Path) -> None:

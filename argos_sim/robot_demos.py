@@ -52,7 +52,12 @@ def record_dataset(
         with make_session(next_session(folder)) as session:
             record_episodes(session, episodes - have, texts, seconds, keep_all, ask, begun)
             session.summarise()
-    timings, refused = write_dataset(_readable(folder), root, image_size, overwrite=bool(earlier))
+    return _write(root, _readable(folder), image_size, overwrite=bool(earlier))
+
+
+def _write(root: Path, recordings: list[Recording], image_size: int, overwrite: bool) -> dict[str, float]:
+    """The dataset, its figures beside it, and a word about both."""
+    timings, refused = write_dataset(recordings, root, image_size, overwrite)
     for why in refused:
         print(f"Refused: {why}", flush=True)
     found = {

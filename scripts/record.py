@@ -64,7 +64,7 @@ def main() -> None:
             options.seconds,
             options.keep_all,
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 

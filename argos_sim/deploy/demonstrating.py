@@ -92,36 +92,35 @@ def record_episodes(
     simulated = isinstance(robot, SimulatedRobot)
     if not simulated and (not texts or seconds is None):
         raise ValueError("Say with --text what is done, and with --seconds how long an episode lasts.")
-    kept, number, started = 0, first, False
+    kept, number = 0, first
     while kept < wanted and watched.stopped is None:
-        text = texts[(number - first) % len(texts)] if texts else None
-        if isinstance(robot, SimulatedRobot):
-            text = robot.begin(number, text)
-            duration = robot.episode_s if seconds is None else seconds
-        else:
-            assert text is not None and seconds is not None
-            duration = seconds
-            if ask(f"{text}: Enter begins, q and Enter ends: ").strip().lower() == "q":
-                break
-        number += 1
+        text = texts[(number - first) % len(texts)] if texts else ""
+        if simulated:
+            text = robot.begin(number, text or None)
+        elif ask(f"{text}: Enter begins, q and Enter ends: ").strip().lower() == "q":
+            break
         pilot.begin(text)
-        if not started:
+        if number == first:
             pilot.start()
-            started = True
+        number += 1
         with stop_on_key(watched.stop):
-            whole = watched.wait(duration, show=False)
+            whole = watched.wait(robot.episode_s if simulated and seconds is None else seconds or 0.0, show=False)
         if not whole:
             break
-        done = robot.success() if isinstance(robot, SimulatedRobot) else None
-        watched.tell_end(done)
-        pilot.begin("")
-        if done is None:
-            keep = ask("Enter keeps it, d and Enter discards it: ").strip().lower() != "d"
-        else:
-            keep = done or keep_all
-        if pilot.recorder is not None:
-            pilot.recorder.tell("verdict", kept=keep)
+        keep = _judge(watched, pilot, keep_all, ask)
         kept += keep
-        verdict = "kept" if keep else "discarded"
-        print(f"episode {number}: {text}: {verdict}, {kept} of {wanted}", flush=True)
+        print(f"episode {number}: {text}: {'kept' if keep else 'discarded'}, {kept} of {wanted}", flush=True)
     return kept
+
+
+def _judge(watched: Watched, pilot: Pilot | Follower, keep_all: bool, ask: Callable[[str], str]) -> bool:
+    """End an episode, hold the arm, and note whether it is kept."""
+    done = watched.robot.success() if isinstance(watched.robot, SimulatedRobot) else None
+    watched.tell_end(done)
+    pilot.begin("")
+    keep = keep_all or bool(done)
+    if done is None:  # nobody but who watched knows
+        keep = ask("Enter keeps it, d and Enter discards it: ").strip().lower() != "d"
+    if pilot.recorder is not None:
+        pilot.recorder.tell("verdict", kept=keep)
+    return keep

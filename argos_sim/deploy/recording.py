@@ -63,7 +63,7 @@ class Recording:
         return read_frames(self.folder / FRAMES, begin, end)
 
     def segments(self) -> list[Segment]:
-        """From each beginning to what ended it, or the next one, or the last step."""
+        """From each beginning to what ended it, or the next one, or the last step; all steps where none was told."""
         begins, ends = ([e for e in self.events if e["event"] == name] for name in ("begin", "end"))
         found = []
         for event, later in zip(begins, [*(e["time"] for e in begins[1:]), np.inf], strict=False):
@@ -71,6 +71,8 @@ class Recording:
             end = min(later, float(self.steps["time"][-1]) + 1e-6) if ended is None else ended["time"]
             kept = False if ended is None else bool(self._verdict(ended["time"], ends, ended.get("done")))
             found.append(Segment(event["time"], end, event["text"], event.get("episode"), ended, kept))
+        if not begins:
+            found = [Segment(float(self.steps["time"][0]), float(self.steps["time"][-1]) + 1e-6, "", None, None, False)]
         return [segment for segment in found if self.within(segment).any()]
 
     def _verdict(self, end: float, ends: list[dict[str, Any]], otherwise: bool | None) -> bool | None:

@@ -46,6 +46,8 @@ def _told(event: dict) -> Happening:
         mode = Mode(event["mode"])
         why = f": {event['reason']}" if event.get("reason") else ""
         return Happening(time, "INFO" if mode == Mode.RUN else "WARN", f"mode {mode.name}{why}")
+    if name == "verdict":
+        return Happening(time, "INFO", "kept" if event["kept"] else "discarded")
     return Happening(time, "INFO", name)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -80,9 +82,19 @@ def save(replayed: Replay, path: Path) -> None:
 
 
 def show(replayed: Replay) -> None:
-    """Open rerun's viewer."""
-    viewer = Viewer(replayed.recording, replayed.world)
-    viewer.stream.spawn()
+    """Open rerun's viewer, the one of this environment if there is one.
+
+    Raises:
+        ValueError: in one sentence, it does not start, such as on a machine without a screen.
+    """
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        raise ValueError("There is no screen here for rerun's viewer. Use --web, --save or --png.")
+    viewer, beside = Viewer(replayed.recording, replayed.world), Path(sys.executable).with_name("rerun")
+    try:
+        rr.spawn(recording=viewer.stream, executable_path=str(beside) if beside.is_file() else None)
+    except RuntimeError as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"rerun's viewer does not start ({why}). Use --web, --save or --png.") from None
     viewer.write(replayed.played)
     viewer.stream.flush()
 

@@ -3,6 +3,7 @@ one."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
@@ -155,6 +156,8 @@ def test_segments_go_from_a_beginning_to_its_end_and_are_kept_as_was_said(policy
         ("d", 3.05, 3.55, False),
         ("e", 3.55, 4.9, False),
     ]
+    (everything,) = dataclasses.replace(recording, events=[]).segments()
+    assert recording.within(everything).all() and not everything.kept
     first = recording.segments()[1]
     assert first.episode == 7 and recording.within(first).nonzero()[0].tolist() == list(range(1, 10))
     assert isinstance(recording.segments()[0], Segment) and recording.segments()[0].end == 0.05

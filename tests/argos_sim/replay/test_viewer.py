@@ -21,7 +21,7 @@ from argos_sim.deploy.recording import Recording
 from argos_sim.mujoco_c import scene
 from argos_sim.replay.curves import curves, draw_curves
 from argos_sim.replay.happenings import happenings
-from argos_sim.replay.replay import Replay, replay, save
+from argos_sim.replay.replay import Replay, replay, save, show
 from argos_sim.replay.shapes import _shape
 
 
@@ -115,9 +115,11 @@ def test_what_happened_is_told_in_sentences(recorded: Recording) -> None:
     steps["sent"][50:60, 2] -= 0.3
     steps["sent"][80, 1] += 0.1
     steps["time"][120:] += 0.05
-    events = [*recorded.events, {"time": 101.0, "event": "mode", "mode": 1, "reason": "no plan for 0.30 s"}]
+    events = [*recorded.events, {"time": 102.0, "event": "verdict", "kept": False}]
+    events += [{"time": 101.0, "event": "mode", "mode": 1, "reason": "no plan for 0.30 s"}]
     found = happenings(dataclasses.replace(recorded, steps=steps, events=events))
     texts = [happening.text for happening in found]
+    assert "discarded" in texts
     assert "the guard changed torques for 0.18 s: elbow_flex by 0.30 N·m" in texts
     assert "the guard changed torques for 0.00 s: shoulder_lift by 0.10 N·m" in texts
     assert "no control step for 70 ms" in texts and "mode HOLD: no plan for 0.30 s" in texts
@@ -158,6 +160,13 @@ def test_a_recording_without_a_world_has_curves_alone(recorded: Recording, tmp_p
     save(replayed, tmp_path / "a.rrd")
     entities = read(tmp_path / "a.rrd")
     assert "/position/gripper/recorded" in entities and not any(e.startswith("/world") for e in entities)
+
+
+def test_without_a_screen_no_viewer_is_begun(replayed: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match="There is no screen here for rerun's viewer. Use --web"):
+        show(replayed)
 
 
 def test_the_script_writes_files_or_says_in_a_sentence_what_is_wrong(recorded: Recording, tmp_path: Path) -> None:

@@ -85,7 +85,9 @@ def test_a_trajectory_and_then_a_leader_are_recorded_from_the_simulated_robot(
 ) -> None:
     root, manifest = tmp_path / "robot", policy[1]
     recorded(root, session(policy, lambda: trajectory(manifest)), 2)
-    hand = Hand(shoulder_pan=20.0, shoulder_lift=-50.0, elbow_flex=30.0, wrist_flex=50.0, gripper=30.0)
+    hand = Hand(
+        shoulder_pan=20.0, shoulder_lift=-50.0, elbow_flex=30.0, wrist_flex=50.0, wrist_roll=-90.0, gripper=30.0
+    )
     before = len(sessions(tmp_path / "robot.recordings"))
     recorded(root, session(policy, lambda: Leader(hand, manifest)), 3)
     episodes = list(read_episodes(root, "front", manifest.joint_names, fps=10))
@@ -93,11 +95,10 @@ def test_a_trajectory_and_then_a_leader_are_recorded_from_the_simulated_robot(
     for episode in episodes:
         assert 9 <= len(episode) <= 12 and episode.control_action.shape[1:] == (5, 6)
         assert np.abs(episode.control_action).max() > 0.05
-    assert np.abs(episodes[1].state[-1, :6] - [0, -2, 2, 1, -1.4, 0.2]).max() < 0.06, "where the trajectory leads"
-    goal = np.radians(20.0)
-    assert abs(episodes[2].state[-1, 0] - goal) < abs(episodes[2].state[0, 0] - goal) or (
-        abs(episodes[2].state[-1, 0] - goal) < 0.05
-    ), "where the leader is"
+    led = [0.35, -2.34, 2.09, 0.77, -1.57, 0.46]  # the leader's degrees from the middles of the ranges
+    for episode, goal in ((episodes[1], [0, -2, 2, 1, -1.4, 0.2]), (episodes[2], led)):
+        far, near = (np.abs(episode.state[i, :6] - goal).max() for i in (0, -1))
+        assert near < max(0.1, 0.7 * far), "it goes where its source leads, as far as time lets it"
     assert hand.disconnected
     told = [load_recording(path).steps["sent"] for path in sessions(tmp_path / "robot.recordings")]
     known = np.concatenate(told)

@@ -50,15 +50,15 @@ class SimulatedRobot:
     """See ``robots.Robot``; ``begin`` and ``success`` are what only a simulation can do."""
 
     def __init__(self, folder: Path | str, manifest: PolicyManifest, settings: SimulatedRobotSettings) -> None:
-        """Start the process; ``DeployError`` in one sentence if the policy's folder describes no world."""
+        """Start the process; ``DeployError`` in one sentence if the folder describes no world, or several cameras."""
+        if len(cameras := manifest.spec.get("cameras", ("front",))) > 1:
+            raise DeployError(f"The policy has the cameras {', '.join(cameras)}, and the simulated robot has one.")
         path = Path(folder) / WORLD_FILE
         if not path.is_file():
             raise DeployError(
                 f"The policy at {folder} has no {WORLD_FILE}: MuJoCo's loop cannot simulate its robot, or it was "
                 "exported for a robot alone."
             )
-        if len(cameras := manifest.spec.get("cameras", ("front",))) > 1:
-            raise DeployError(f"The policy has the cameras {', '.join(cameras)}, and the simulated robot has one.")
         world = json.loads(path.read_text())
         self.joint_names, self.settings = manifest.joint_names, settings
         self.episode: int | None = None

@@ -67,15 +67,15 @@ def _clocks(state: dict[str, Any]) -> list[str]:
         + ("none due" if state["time_to_go"] is None else f"due in {state['time_to_go']:+.2f} s"),
     }
     return [
-        f"{name:<8}{_number(state['rates'][name][0], '5.1f')} of {state['rates'][name][1]:5.1f} Hz   "
-        f"{UNITS[name]:<7}{_pair(state['latencies'][UNITS[name]]):<17}{more[name]}"
+        f"{name:<8}{_number(state['rates'][name][0], '.2f'):>6} of {state['rates'][name][1]:6.2f} Hz   "
+        f"{UNITS[name]:<7}{_pair(state['latencies'][UNITS[name]]):<20}{more[name]}"
         for name in UNITS
     ]
 
 
 def _joints(state: dict[str, Any]) -> list[str]:
     joints, guard = state["joints"], np.array(state["guard"]["steps"])
-    lines = [f"{'joint':<15}{'rad':>7}{'target':>8}{'error':>8}{'rad/s':>8}{'wanted':>9}{'sent N·m':>9}  guard, steps"]
+    lines = [f"{'joint':<15}{'rad':>7}{'target':>8}{'error':>8}{'rad/s':>8}{'wanted':>9}{'sent Nm':>9}  guard, steps"]
     for i, name in enumerate(joints["names"]):
         now, target = joints["position"][i], joints["target"][i]
         error = None if now is None or target is None else target - now

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -91,7 +93,8 @@ def test_a_frame_is_new_once_every_camera_has_another_picture_and_as_old_as_the_
 def test_a_camera_that_fails_makes_the_frame_old_and_comes_back() -> None:
     front, wrist = Given(), Given()
     cameras = CameraSet([front, wrist])
-    front.show(), wrist.show()
+    front.show()
+    wrist.show()
     first, picture = cameras.frame(), wrist.picture
     wrist.picture = None
     front.show()
@@ -173,6 +176,22 @@ def test_a_policy_with_two_cameras_goes_on_only_with_both(two_cameras: Path, nam
             return pilot.counts["targets"] > targets and pilot.fallback.mode == Mode.RUN
 
         until(moving, "moving again")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["so100", "--calibration", "arm.json"],
+            "front, wrist: name each once, as in --camera front=0 wrist=1, and not 0",
+        ),
+        (["sim"], "front, wrist, and the simulated robot has one"),
+    ],
+)
+def test_the_script_says_which_cameras_it_wants(two_cameras: Path, arguments: list[str], message: str) -> None:
+    command = [sys.executable, "scripts/run_robot.py", "--policy", str(two_cameras), "--robot", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr == f"error: The policy has the cameras {message}.\n"
 
 
 def test_cameras_are_named_or_there_is_but_one() -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def servos() -> Iterator[Servos]:
 def connect(servos: Servos, tmp_path: Path, **arguments: Any) -> LeRobotArm:
     path = tmp_path / "arm.json"
     path.write_text(json.dumps(calibration()))
-    given = {"calibration": path, "cameras": {"front": StandInCamera()}, "settings": SETTINGS} | arguments
-    return LeRobotArm(servos.port, manifest=MANIFEST, **given)
+    given: dict[str, Any] = {"calibration": path, "cameras": {"front": StandInCamera()}, "settings": SETTINGS}
+    return LeRobotArm(servos.port, **{"manifest": MANIFEST, **given, **arguments})
 
 
 @pytest.fixture
@@ -241,6 +242,23 @@ def test_a_picture_has_the_time_when_it_was_first_seen(servos: Servos, tmp_path:
     finally:
         arm.close()
     assert camera.disconnected
+
+
+def test_cameras_are_in_the_policys_order_and_all_let_go(servos: Servos, tmp_path: Path) -> None:
+    cameras = {name: StandInCamera() for name in ("wrist", "front")}
+    manifest = replace(MANIFEST, spec={"cameras": ["front", "wrist"]})
+    arm = connect(servos, tmp_path, cameras=cameras, manifest=manifest)
+    try:
+        cameras["front"].picture = np.zeros((48, 64, 3), np.uint8)
+        assert arm.frame() is None
+        cameras["wrist"].picture = np.ones((24, 32, 3), np.uint8)
+        frame = arm.frame()
+        assert frame is not None and [p.shape for p in frame.pictures] == [(48, 64, 3), (24, 32, 3)]
+    finally:
+        arm.close()
+    assert all(camera.disconnected for camera in cameras.values())
+    with pytest.raises(DeployError, match="policy has the cameras front, wrist, and front were given"):
+        connect(servos, tmp_path, cameras={"front": StandInCamera()}, manifest=manifest)
 
 
 def test_closing_leaves_the_motors_limp_and_in_lerobots_mode(servos: Servos, tmp_path: Path) -> None:

@@ -92,7 +92,8 @@ def test_an_export_without_decoder_is_whole_but_for_the_drawing(policy: Path, tm
     networks = {name: file for name, file in manifest.networks.items() if name != "decoder"}
     (copy / "policy.yaml").write_text(replace(manifest, networks=networks).to_yaml())
     (copy / "decoder.onnx").unlink()
-    EncoderRuntime(copy, read_manifest(copy)), PlannerRuntime(copy, read_manifest(copy))
+    EncoderRuntime(copy, read_manifest(copy))
+    PlannerRuntime(copy, read_manifest(copy))
     with pytest.raises(DeployError, match="was exported without its decoder"):
         DecoderRuntime(copy, read_manifest(copy))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,17 @@ def test_settings_that_make_no_sense_are_refused_and_the_token_is_not_shown() ->
             ViewSettings(token=token)
         assert token not in str(error.value)
     assert CHOSEN not in repr(ViewSettings(token=CHOSEN))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--view", "99999"], "The view's port 99999 is none"),
+        (["--view", "--view-token-file", "/nowhere/token"], "The token's file /nowhere/token cannot be read"),
+    ],
+)
+def test_the_script_says_in_a_sentence_what_is_wrong_with_a_view(arguments: list[str], message: str) -> None:
+    command = [sys.executable, "scripts/run_robot.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith(f"error: {message}") and done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1

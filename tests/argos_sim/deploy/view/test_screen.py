@@ -6,9 +6,18 @@ import io
 import os
 import pty
 import re
+import select
 
 from argos_sim.deploy.view.terminal import Screen, view
 from tests.argos_sim.deploy.view.test_digest import Loop
+
+
+def written(terminal: int) -> str:
+    """All that came to a terminal."""
+    data = b""
+    while select.select([terminal], [], [], 0.3)[0]:
+        data += os.read(terminal, 65536)
+    return data.decode()
 
 
 def test_where_there_is_no_terminal_each_state_is_a_line() -> None:
@@ -28,13 +37,13 @@ def test_on_a_terminal_a_view_is_drawn_over_the_one_before() -> None:
         loop, screen = Loop(), Screen(stream)
         loop.step(5)
         screen.draw(loop.state())
-        first = os.read(keys, 65536).decode()
+        first = written(keys)
         loop.step(5)
         screen.draw(loop.state())
-        second = os.read(keys, 65536).decode()
+        second = written(keys)
         screen.leave()
         screen.draw(loop.state())
-        third = os.read(keys, 65536).decode()
+        third = written(keys)
     os.close(keys)
     rows = len(view(loop.state()))
     assert screen.in_place and first.count("\n") == rows and not re.search(r"\x1b\[\d+A", first)

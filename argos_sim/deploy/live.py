@@ -20,7 +20,7 @@ from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.simulated import SimulatedRobot, SimulatedRobotSettings
 from argos_sim.deploy.telemetry import Telemetry
 from argos_sim.deploy.view.access import ViewSettings
-from argos_sim.deploy.view.browser import BrowserView
+from argos_sim.deploy.view.browser import BrowserView, require_free
 from argos_sim.deploy.view.digest import Digest
 from argos_sim.deploy.view.terminal import Screen
 
@@ -82,6 +82,8 @@ class Watched:
 
     def __enter__(self) -> Watched:
         manifest = read_manifest(self.folder)
+        if self._view_settings is not None:
+            require_free(self._view_settings)
         self.robot = self.make_robot(manifest)
         recorder = None
         try:

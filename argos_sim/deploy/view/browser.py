@@ -59,7 +59,7 @@ class BrowserView:
         port, problem = _answered(heard)
         if problem:
             self.close()
-            raise DeployError(f"The view cannot be served at {settings.host}:{settings.port} ({problem}).")
+            raise _cannot(settings, problem)
         host = socket.gethostname() if settings.host in ("0.0.0.0", "::") else settings.host
         host = f"[{host}]" if ":" in host else host
         self.address = f"http://{host}:{port}/" + (f"?token={access.token}" if access.public and access.drawn else "")
@@ -77,6 +77,22 @@ class BrowserView:
             while True:
                 text = json.loads(pipe.recv_bytes())
                 pipe.send_bytes(json.dumps(self._obey(kind, text)).encode())
+
+
+def require_free(settings: ViewSettings) -> None:
+    """Raise ``DeployError`` if the view could not listen now: told before a robot is connected."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+            probe.bind((settings.host, settings.port))
+            probe.listen()
+    except OSError as error:
+        raise _cannot(settings, error.strerror or str(error)) from None
+
+
+def _cannot(settings: ViewSettings, why: str) -> DeployError:
+    return DeployError(f"The view cannot be served at {settings.host}:{settings.port} ({why}).")
 
 
 def _answered(heard: Connection) -> tuple[int, str]:

@@ -142,6 +142,8 @@ def test_the_state_is_the_pilots(here: Seen) -> None:
 
 def test_the_picture_is_the_cameras(here: Seen) -> None:
     until(lambda: here.get("/picture?camera=0")[0] == 200, "a picture")
+    first = here.get("/picture?camera=0")[1]
+    until(lambda: here.get("/picture?camera=0")[1] != first, "another picture")
     image = Image.open(io.BytesIO(here.get("/picture?camera=0")[1]))
     assert any(np.array_equal(np.asarray(image), frame) for frame in here.frames)
     for wrong in ("1", "-1", "x", "٣", "9" * 50):
@@ -159,6 +161,9 @@ def test_the_plan_is_drawn_as_the_decoder_does(here: Seen, policy: Path) -> None
         return np.array_equal(np.asarray(image), decoder.draw(newest[1]["vision"])[0])
 
     until(same, "the picture of the newest plan")
+    number = here.pilot.planning.targets.count
+    until(lambda: here.pilot.planning.targets.count > number, "a later plan")
+    until(same, "the picture of the later plan")
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_nobody_may_frame_it(here: Seen) -> None:
@@ -273,19 +278,35 @@ def test_requests_are_logged_nowhere(policy: Path, capfd: pytest.CaptureFixture[
     assert out == "" and err == ""
 
 
-def test_a_port_that_is_taken_is_one_sentence(policy: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        robot = StandIn()
-        with pytest.raises(
-            DeployError, match=rf"view cannot be served at 127.0.0.1:{port} \(Address already in use\)\.$"
-        ):
-            Watched(policy, lambda _: robot, view=ViewSettings(port=port)).__enter__()
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port at which somebody else listens."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def fails(_: object) -> StandIn:
+    raise AssertionError("a robot is connected before the port is known to be free")
+
+
+def test_a_port_that_is_taken_is_one_sentence_before_a_robot_is_connected(policy: Path, taken: int) -> None:
+    sentence = rf"^The view cannot be served at 127.0.0.1:{taken} \(Address already in use\)\.$"
+    with pytest.raises(DeployError, match=sentence):
+        Watched(policy, fails, view=ViewSettings(port=taken)).__enter__()
+    with pytest.raises(DeployError, match="cannot be served at 192.0.2.1:0 "):  # nobody's address
+        Watched(policy, fails, view=ViewSettings(0, "192.0.2.1")).__enter__()
+
+
+def test_a_port_that_is_taken_in_the_meantime_lets_go_of_the_robot(
+    policy: Path, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = StandIn()
+    monkeypatch.setattr("argos_sim.deploy.live.require_free", lambda _: None)
+    with pytest.raises(DeployError, match=rf"at 127.0.0.1:{taken} \(Address already in use\)\.$"):
+        Watched(policy, lambda _: robot, view=ViewSettings(port=taken)).__enter__()
     assert robot.closed and not np.any(robot.sent)
-    with pytest.raises(DeployError, match="cannot be served at nowhere.invalid:0"):
-        Watched(policy, lambda _: robot, view=ViewSettings(0, "nowhere.invalid")).__enter__()
 
 
 def test_a_view_that_is_killed_leaves_the_arm_alone(policy: Path) -> None:

@@ -44,10 +44,15 @@ class Board:
         plan = {"number": self._targets.count, "note": self._note}
         pictures = {"number": 0 if self._pictures is None else self._pictures.count, "cameras": self._cameras}
         self._state = json.dumps(state | {"pictures": pictures, "drawn": plan}, allow_nan=False).encode()
+        self._past = list(self._digest.past)
 
     def state(self) -> bytes:
         """As JSON: ``Digest.state``, and numbers of the newest pictures."""
         return self._state
+
+    def past(self) -> bytes:
+        """As JSON: ``Digest.past``."""
+        return json.dumps(self._past, allow_nan=False).encode()
 
     def picture(self, camera: int) -> bytes | None:
         """The newest PNG of what a camera sees; None where there is none."""

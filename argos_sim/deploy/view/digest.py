@@ -19,6 +19,8 @@ WINDOW_S = 10.0
 QUIET_S = 1.0
 """What happens again within this time is the same event [s]."""
 EVENTS = 60
+PAST_S, PAST_HZ = 20.0, 10.0
+"""How long, and how often, joints are kept for curves."""
 ARRAYS = ("position", "target", "velocity", "wanted", "sent")
 
 
@@ -35,6 +37,9 @@ class Digest:
         self._times = {"encode": deque(maxlen=200), "plan": deque(maxlen=50)}
         self.events: deque[dict[str, Any]] = deque(maxlen=EVENTS)
         """Newest last: when [s since the first step], what kind, and a text."""
+        self.past: deque[dict[str, Any]] = deque(maxlen=round(PAST_S * PAST_HZ))
+        """Joints (J,) and their targets [rad], oldest first."""
+        self._past_every = max(1, round(manifest.rates["control_hz"] / PAST_HZ))
         self._guarded = np.zeros((len(RULES), len(manifest.joint_names)), dtype=int)
         self._acted_at = np.full(self._guarded.shape, -math.inf)
 
@@ -52,6 +57,8 @@ class Digest:
         counts = {name: int(step[name]) for name in COUNTS}
         done = (number, counts["frames"], counts["targets"])
         self._window.append((now, float(step["late"]), float(step["took"]), *done))
+        if number % self._past_every == 0:
+            self.past.append({name: _plain(step[name]) for name in ("position", "target")})
         before: dict[str, int] = {name: 0 if last is None else int(last[name]) for name in COUNTS}
         for kind, name, value in (("encode", "frames", "encoded"), ("plan", "targets", "planned")):
             if counts[name] > before[name] and np.isfinite(step[value]):

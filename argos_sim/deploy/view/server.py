@@ -109,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing is logged."""
 
     def do_GET(self) -> None:
-        """The page, the state, and pictures."""
+        """The page, the state, what was before, and pictures."""
         address = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(address.query).items()}
         access, board = self.server.access, self.server.board
@@ -118,8 +118,8 @@ class Handler(BaseHTTPRequestHandler):
         if address.path == "/":
             page = self.server.page.replace("{{token}}", "" if access.public else access.token)
             self._answer(HTTPStatus.OK, "text/html; charset=utf-8", page.encode())
-        elif address.path == "/state":
-            self._answer(HTTPStatus.OK, "application/json", board.state())
+        elif address.path in ("/state", "/past"):
+            self._answer(HTTPStatus.OK, "application/json", board.state() if address.path == "/state" else board.past())
         elif address.path in ("/picture", "/plan"):
             camera = query.get("camera", "0")
             make = board.picture if address.path == "/picture" else board.plan

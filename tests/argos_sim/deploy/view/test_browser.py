@@ -136,6 +136,8 @@ def test_the_state_is_the_pilots(here: Seen) -> None:
     assert state["text"] == "touch the red block" and state["mode"] in ("RUN", "HOLD")
     assert state["latencies"]["step"][0] > 0 and state["latencies"]["plan"][0] > 0
     assert state["pictures"]["cameras"] == ["front"] and state["drawn"]["note"] == ""
+    past = json.loads(here.get("/past")[1])
+    assert len(past) >= 3 and past[-1]["position"] == pytest.approx(RESTING, abs=1e-4)
     steps = state["steps"]
     until(lambda: here.state()["steps"] > steps + 5, "later steps")
 
@@ -186,7 +188,7 @@ def test_on_loopback_the_page_carries_what_it_stops_the_arm_with(here: Seen) -> 
 
 def test_in_a_network_nothing_is_shown_without_the_token(guarded: Seen) -> None:
     until(lambda: guarded.get("/picture", headers=bearer(TOKEN))[0] == 200, "a picture")
-    for path in ("/", "/state", "/picture", "/plan", "/nothing"):
+    for path in ("/", "/state", "/past", "/picture", "/plan", "/nothing"):
         for headers in ({}, bearer("wrong"), {"Authorization": TOKEN}):
             assert guarded.get(path, headers=headers)[0] == 403
         assert guarded.get(f"{path}?token=wrong")[0] == 403

@@ -96,6 +96,15 @@ def test_what_is_told_is_what_the_steps_were(loop: Loop) -> None:
     assert state["time"] == pytest.approx(39 * 0.02)
 
 
+def test_the_past_of_the_joints_is_kept_ten_times_a_second_for_twenty_seconds(loop: Loop) -> None:
+    for i in range(300):
+        loop.step(5, reading=(i / 1000, 0.0, 0.0))
+        loop.digest.update()
+    past = [each["position"][0] for each in loop.digest.past]
+    assert past == pytest.approx([i / 1000 for i in range(100, 300)], abs=1e-5)
+    assert loop.digest.past[-1]["target"] == pytest.approx([0.4, 0.0, -0.4])
+
+
 def test_steps_that_were_overwritten_before_anybody_looked_are_missed_by_nobody(loop: Loop) -> None:
     loop.step()
     loop.state()

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from argos_sim.deploy import opening
 from argos_sim.deploy.keys import stop_on_key
 from argos_sim.deploy.live import Watched, run_episodes, run_text, show_joints
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
@@ -45,17 +46,10 @@ def parse() -> argparse.Namespace:
 
 def so100(options: argparse.Namespace, manifest: PolicyManifest) -> Robot:
     """The arm and camera that the options name."""
-    from argos_sim.deploy.lerobot_arm import LeRobotArm, opened_cameras
+    from argos_sim.deploy.lerobot_arm import opened_cameras
 
-    if options.calibration is None:
-        raise DeployError("Say with --calibration where lerobot's file of this arm is; lerobot-calibrate makes one.")
-    unknown = set(options.inverted) - set(manifest.joint_names)
-    if unknown:
-        raise DeployError(
-            f"There is no joint {sorted(unknown)[0]!r}; the policy has {', '.join(manifest.joint_names)}."
-        )
-    cameras = opened_cameras(options.camera, manifest)
-    return LeRobotArm(options.port, options.calibration, cameras, manifest, dict.fromkeys(options.inverted, -1))
+    opening.check_so100(options, manifest)
+    return opening.so100(options, manifest, opened_cameras(options.camera, manifest))
 
 
 def view_settings(options: argparse.Namespace) -> ViewSettings | None:

@@ -27,6 +27,22 @@ PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
+class JointDynamics:
+    """Joints and motors of one arm, each (J,)."""
+
+    friction: tuple[float, ...]
+    """Dry friction [N·m]."""
+    armature: tuple[float, ...]
+    """Inertia of the rotor behind the gears [kg·m²]."""
+    back_emf: tuple[float, ...]
+    """Torque lost per speed [N·m·s/rad]."""
+    strength: tuple[float, ...]
+    """Torque delivered per torque commanded."""
+    delay: int
+    """Age of the command in force [physics steps]."""
+
+
+@dataclass(frozen=True)
 class SimulatedRobotSettings:
     """How unlike the ideal the arm is."""
 
@@ -34,6 +50,8 @@ class SimulatedRobotSettings:
     seed: int = 0
     ranges: str = "train"
     """Preset from which each episode's bodies, motors and surfaces are drawn."""
+    dynamics: JointDynamics | None = None
+    """Joints and motors of the arm where they are not drawn; what identification must find."""
     read_delay_s: float = 0.005
     """Age of a joint read-out when it arrives [s]."""
     encoder_noise: float = 0.0008

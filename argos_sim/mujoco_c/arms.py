@@ -11,6 +11,7 @@ import math
 import mujoco
 import numpy as np
 
+from argos_sim.deploy.simulated import JointDynamics
 from argos_sim.mujoco_c import scene
 from argos_sim.mujoco_c.motors import Motors
 from argos_sim.mujoco_c.outcomes import done, tip_distances
@@ -67,6 +68,16 @@ class Arms:
         self.motors.reset()
         self.asked = rng.integers(len(world.texts), size=len(self))
         self.touched[:], self.broken[:] = -1, False
+
+    def give(self, dynamics: JointDynamics) -> None:
+        """The same joints and motors to every arm, instead of those that were drawn."""
+        for model in self.models:
+            model.dof_frictionloss[self._dofs] = dynamics.friction
+            model.dof_armature[self._dofs] = dynamics.armature
+            mujoco.mj_setConst(model, mujoco.MjData(model))
+        self.motors.strength[:] = dynamics.strength
+        self.motors.scale[:] = np.array(dynamics.back_emf) / self.motors.back_emf
+        self.motors.delay[:] = dynamics.delay
 
     def joints(self) -> np.ndarray:
         """True positions [rad] and velocities [rad/s] (N, 2J)."""

@@ -58,6 +58,8 @@ class LiveArm:
         with self._lock:
             self.rng = np.random.default_rng((self.settings.seed, episode))
             self.arms.reset(get_ranges(self.settings.ranges), self.rng)
+            if self.settings.dynamics is not None:
+                self.arms.give(self.settings.dynamics)
             if asked is not None:
                 self.arms.asked[0] = self.world.texts.index(asked)
             self._background = int(self.rng.integers(BACKGROUNDS))

@@ -18,6 +18,7 @@ from draccus.utils import DecodingError, ParsingError
 from argos_sim.configs import AdaptationConfig, CurriculumConfig, DaggerConfig, ExpertCfg, ImitationConfig, PPOConfig
 from argos_sim.controller.network import Senses
 from argos_sim.precision import ExportConfig
+from argos_sim.randomization.identified import with_identified
 from argos_sim.randomization.photographs import FAMILY, photograph_paths
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_wm.data.corpus import SourceConfig
@@ -243,6 +244,8 @@ class Settings:
     """Ranges of demonstrations and of PPO."""
     photographs: str | None = None
     """A folder of pictures, one family of backgrounds more in ``train`` and ``complete``."""
+    identified: str | None = None
+    """A file of ranges that ``scripts/identify.py`` wrote, see ``randomization/identified.py``."""
     seed: int = 0
     """Of every random choice; the seeds of single stages (``…loop.seed``) are counted from it."""
     ablation_seeds: int = 1
@@ -289,9 +292,11 @@ class Settings:
         return Path(f"runs/{self.preset}{other}")
 
     def ranges(self, preset: str | None = None) -> RandomizationRanges:
-        """The ranges of a preset, by default the run's own, with the user's photographs in them."""
+        """The ranges of a preset, by default the run's own, with the user's photographs and identified ranges."""
         name = preset or self.randomization
         ranges = get_ranges(name)
+        if self.identified is not None:
+            ranges = with_identified(name, ranges, Path(self.identified))
         if self.photographs is None or name not in WITH_PHOTOGRAPHS:
             return ranges
         photograph_paths(Path(self.photographs))  # none is refused before any long work

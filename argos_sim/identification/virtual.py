@@ -1,0 +1,61 @@
+"""``SimulatedRobot``'s arm without its process and without the wall clock: as fast as the machine can."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import numpy as np
+
+from argos_sim.deploy.exchange import Latest
+from argos_sim.deploy.robots import Frame, JointReading
+from argos_sim.deploy.simulated import SimulatedRobotSettings
+from argos_sim.mujoco_c.live import LiveArm
+from argos_sim.mujoco_c.world import World
+
+
+class VirtualRobot:
+    """A ``Robot`` and its own ``Clock``: physics goes on while somebody waits.
+
+    Args:
+        offset: of the control loop's first step after a step of physics [s]; the bus is not in phase with it.
+    """
+
+    def __init__(self, world: World, settings: SimulatedRobotSettings, offset: float = 0.0) -> None:
+        context, joints, size = multiprocessing.get_context("spawn"), len(world.joint_names), settings.image_size
+        each = ("f8", (joints,))
+        self._command = Latest(context, {"torque": each, "time": ("f8", ())})
+        self._joints = Latest(context, {"position": each, "velocity": each, "time": ("f8", ())})
+        frame = Latest(context, {"picture": ("u1", (size, size, 3)), "time": ("f8", ())})
+        self._arm = LiveArm(world, settings, self._command, self._joints, frame)
+        self.joint_names, self._dt, self._steps = world.joint_names, world.rates.physics_dt, 0
+        self._now = offset
+
+    def now(self) -> float:
+        """See ``Clock``."""
+        return self._now
+
+    def wait_until(self, due: float) -> None:
+        """See ``Clock``."""
+        while self._steps * self._dt <= due:
+            self._arm.step(self._steps * self._dt)
+            self._steps += 1
+        self._now = max(self._now, due)
+
+    def joints(self) -> JointReading | None:
+        """See ``Robot``."""
+        newest = self._joints.read()
+        if newest is None:
+            return None
+        value = newest[1]
+        return JointReading(value["position"], value["velocity"], float(value["time"]))
+
+    def frame(self) -> Frame | None:
+        """None: it is blind."""
+        return None
+
+    def send(self, torque: np.ndarray) -> None:
+        """See ``Robot``."""
+        self._command.write(torque=torque, time=self._now)
+
+    def close(self) -> None:
+        """See ``Robot``."""

@@ -77,7 +77,7 @@ def not_identifiable(found: Fit) -> list[str]:
     return out
 
 
-def ranges(found: Fit, recording: Recording, world: World) -> dict[str, list[float]]:
+def ranges(found: Fit, recording: Recording, world: World) -> dict[str, list[Any]]:
     """Ranges for training, by their names in ``RandomizationRanges``: each joint's interval and ``MARGIN``."""
     ends: dict[str, list[tuple[float, float]]] = {name: [] for name in UNITS}
     for j in range(len(found.joint_names)):
@@ -94,9 +94,12 @@ def ranges(found: Fit, recording: Recording, world: World) -> dict[str, list[flo
         "joint_friction": "friction", "joint_armature": "armature",
         "back_emf_scale": "back_emf", "motor_strength": "strength",
     }  # fmt: skip
-    out = {name: [_round(x[of] / unit.get(of, 1.0)) for x in (low, high)] for name, of in named.items()}
+    out: dict[str, list[Any]] = {
+        name: [_round(x[of] / unit.get(of, 1.0)) for x in (low, high)] for name, of in named.items()
+    }
+    young, old = np.percentile(recording.age, (5, 95))
     out["action_delay"] = _steps(*found.delay()[1:], dt)
-    out["observation_delay"] = _steps(*np.percentile(recording.age, (5, 95)), dt)
+    out["observation_delay"] = _steps(float(young), float(old), dt)
     return out
 
 

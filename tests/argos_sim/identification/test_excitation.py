@@ -1,4 +1,4 @@
-"""Laws of the excitation: the same for the same seed, bounded, and over when the robot is silent or somebody stops it."""
+"""Laws of the excitation: the same for the same seed, bounded, over when an arm is silent or somebody stops it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Dummy:
 
 def torques(arm: Arm, seed: int) -> np.ndarray:
     excitation = Excitation(arm.manifest, ExcitationSettings(seconds=20.0, seed=seed))
-    return np.array([excitation.torque(t, HOME) for t in np.arange(0, excitation.seconds, 0.02)])
+    return np.array([excitation.torque(0.02 * k, HOME) for k in range(int(50 * excitation.seconds))])
 
 
 def test_a_seed_is_an_excitation_and_no_torque_is_beyond_the_bound(arm: Arm) -> None:

@@ -76,7 +76,11 @@ def main() -> None:
     """Move and fit; a mistake is one sentence, and ends with 2."""
     options = parse()
     try:
+        if options.threads < 1 or (options.trials is not None and options.trials < 1):
+            raise ValueError("--threads and --trials must be 1 at least.")
         manifest = read_manifest(options.policy)
+        if not (options.policy / WORLD_FILE).is_file():
+            raise DeployError(f"The policy at {options.policy} has no {WORLD_FILE}, which says how its arm is built.")
         if options.trials is None and options.data is None:
             move(options, manifest)
         # Only now: nothing that simulates is loaded while an arm moves.
@@ -85,8 +89,6 @@ def main() -> None:
         from argos_sim.identification.windows import read_recording
         from argos_sim.mujoco_c.world import World
 
-        if not (options.policy / WORLD_FILE).is_file():
-            raise DeployError(f"The policy at {options.policy} has no {WORLD_FILE}, which says how its arm is built.")
         world = World.from_json(json.loads((options.policy / WORLD_FILE).read_text()))
         if options.trials is not None:
             seeds, live = range(options.seed, options.seed + options.trials), options.policy if options.live else None

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
-from argos_sim.deploy.recorder import Recorder
+from argos_sim.deploy.recorder import STEPS, Recorder
 from argos_sim.deploy.robots import JointReading, Robot
 from argos_sim.deploy.safety import SafetyGuard
 from argos_sim.identification.excitation import Excitation
@@ -57,8 +57,11 @@ def play(
     """Excite ``robot`` and record it in ``folder``; whatever ends it, no torque is the last that is sent.
 
     Raises:
-        DeployError: the joints are silent, or ``stopped`` gave a reason. What was recorded until then is kept.
+        DeployError: the joints are silent, or ``stopped`` gave a reason; what was recorded until then is kept. Or there
+            is a recording in ``folder`` already.
     """
+    if (folder / STEPS).exists():
+        raise DeployError(f"There is a recording in {folder} already: fit it with --data, or choose another folder.")
     clock = clock or MonotonicClock()
     about = {
         "robot": robot_name,
@@ -72,8 +75,10 @@ def play(
     try:
         _loop(robot, manifest, excitation, guard, recorder, stopped, clock)
     finally:
-        robot.send(np.zeros(len(manifest.joint_names)))
-        recorder.close()
+        try:
+            robot.send(np.zeros(len(manifest.joint_names)))
+        finally:
+            recorder.close()
     if recorder.problem:
         raise DeployError(f"The recording in {folder} is not whole: {recorder.problem}.")
 

@@ -78,6 +78,9 @@ def test_a_silent_arm_is_let_go_and_what_was_recorded_is_kept(arm: Arm, tmp_path
         play(robot, arm.manifest, Excitation(arm.manifest), tmp_path, "dummy", clock=robot)
     assert (robot.sent[-1] == 0).all() and np.abs(robot.sent[-2]).max() > 0.01
     assert 100 < len(read_steps(tmp_path)) < 120
+    with pytest.raises(DeployError, match="There is a recording in .* already"):
+        play(robot, arm.manifest, Excitation(arm.manifest), tmp_path, "dummy", clock=robot)
+    assert len(read_steps(tmp_path)) > 100, "nothing is lost"
 
 
 def test_who_stops_it_lets_go_of_the_arm(arm: Arm, tmp_path: Path) -> None:

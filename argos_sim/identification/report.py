@@ -43,7 +43,7 @@ def described(found: Fit, recording: Recording, world: World) -> dict[str, Any]:
         joints[name]["residual"] = {
             "value": _round(found.after[j]), "before": _round(found.before[j]), "unit": "rad, root mean square"
         }  # fmt: skip
-        if not found.known("strength", j):
+        if not found.strength_known(j):
             joints[name]["per_strength"] = {
                 parameter: _entry(found.ratio(parameter, j), UNITS[parameter]) for parameter in list(UNITS)[:3]
             }
@@ -68,7 +68,7 @@ def not_identifiable(found: Fit) -> list[str]:
         "A delay of commands and a wrong time stamp of read-outs are one delay.",
         "Masses are taken as modelled; where links are heavier by a share, so is everything of their joints.",
     ]
-    weak = [name for j, name in enumerate(found.joint_names) if not found.known("strength", j)]
+    weak = [name for j, name in enumerate(found.joint_names) if not found.strength_known(j)]
     if weak:
         out.append(
             f"strength of {', '.join(weak)}: the joint carries too little to tell it; what is known is friction, "
@@ -81,7 +81,7 @@ def ranges(found: Fit, recording: Recording, world: World) -> dict[str, list[Any
     """Ranges for training, by their names in ``RandomizationRanges``: each joint's interval and ``MARGIN``."""
     ends: dict[str, list[tuple[float, float]]] = {name: [] for name in UNITS}
     for j in range(len(found.joint_names)):
-        known = found.known("strength", j)
+        known = found.strength_known(j)
         for parameter, of in ends.items():
             if parameter != "strength":
                 of.append((found.value if known else found.ratio)(parameter, j)[1:])

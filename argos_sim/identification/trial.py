@@ -54,7 +54,7 @@ def errors(found: Fit, dynamics: JointDynamics) -> list[tuple[str, str, float, t
     for name in PER_JOINT:
         for j, joint in enumerate(found.joint_names):
             truth, strength = getattr(dynamics, name)[j], dynamics.strength[j]
-            if found.known("strength", j):
+            if found.strength_known(j):
                 out.append((name, joint, truth, found.value(name, j)))
             elif name != "strength":
                 out.append((f"{name} per strength", joint, truth / strength, found.ratio(name, j)))

@@ -61,6 +61,9 @@ def test_what_is_written_is_what_was_found_and_training_takes_it(
         fitted[0].value("friction", 2)[0], rel=1e-3
     )
     assert any("Viscous damping and back-EMF" in sentence for sentence in found["not_identifiable"])
+    told = [joint for joint, entry in found["joints"].items() if "per_strength" not in entry]
+    assert "shoulder_lift" in told and "elbow_flex" in told and "gripper" not in told
+    assert any(x.startswith("strength of") and "gripper" in x for x in found["not_identifiable"])
     assert (tmp_path / report.PICTURE).stat().st_size > 10_000
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([report.FOUND, report.RANGES, report.PICTURE])
     settings = Settings(identified=str(tmp_path / report.RANGES))

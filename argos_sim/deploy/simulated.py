@@ -46,7 +46,16 @@ class JointDynamics:
 class SimulatedRobotSettings:
     """How unlike the ideal the arm is."""
 
-    image_size: int = 64
+    image_size: int | tuple[int, int] = 64
+    """Side of a square picture, or height and width, whose central square is what a policy sees [pixels]."""
+    camera_shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Where the camera stands other than in training, along each axis of the base's frame [m], ..."""
+    camera_turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """... how it is turned about each [rad], ..."""
+    camera_focal_scale: float = 1.0
+    """... a factor on its focal length, ..."""
+    camera_distortion: float = 0.0
+    """... and k₁ of its lens, see ``argos_sim.camera_alignment.pinhole``."""
     seed: int = 0
     ranges: str = "train"
     """Preset from which each episode's bodies, motors and surfaces are drawn."""
@@ -82,11 +91,12 @@ class SimulatedRobot:
         self.episode: int | None = None
         """The one that was begun last."""
         context, joints, size = multiprocessing.get_context("spawn"), len(self.joint_names), settings.image_size
+        height, width = (size, size) if isinstance(size, int) else size
         self._command = Latest(context, {"torque": ("f8", (joints,)), "time": ("f8", ())})
         self._joints = Latest(
             context, {"position": ("f8", (joints,)), "velocity": ("f8", (joints,)), "time": ("f8", ())}
         )
-        self._frame = Latest(context, {"picture": ("u1", (size, size, 3)), "time": ("f8", ())})
+        self._frame = Latest(context, {"picture": ("u1", (height, width, 3)), "time": ("f8", ())})
         self._questions, theirs = context.Pipe()
         self._process = context.Process(
             target=_serve,

@@ -17,6 +17,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from argos_sim.camera_alignment.pinhole import Pinhole
 from argos_sim.envs.camera import CameraPose
 
 SKY, GROUND = np.array([0.4, 0.4, 0.45]), np.array([0.1, 0.1, 0.12])
@@ -56,21 +57,31 @@ def unseen_light(rng: np.random.Generator) -> Light:
 
 
 class RayCamera:
-    """Square pictures of any state of ``model``, or of another that looks the same.
+    """Pictures of any state of ``model``, or of another that looks the same.
 
     Args:
-        size: pixels.
+        size: pixels of a square picture's side, or height and width: then the pose's focal length is that of the
+            central square, which is what a policy sees.
         aperture: width of the sensor, in the units of the pose's focal length.
         classes: name of a body → class of its pixels and its children's; what has none is background, 0.
+        focal_scale: factor on the focal length.
+        distortion: k₁ of the lens, see ``Pinhole``.
     """
 
-    def __init__(self, model: Any, size: int, pose: CameraPose, aperture: float, classes: dict[str, int]) -> None:
-        self.size, self.pose, self.model = size, pose, wide(model)
-        half = 0.5 * aperture / pose.focal_length
-        u = half * (2 * (np.arange(size) + 0.5) / size - 1)
-        right, down = (axis.ravel() for axis in np.meshgrid(u, u))
-        self._rays = np.stack([right, down, np.ones_like(right)], -1)  # in ROS's camera frame: z forward, y down
-        self._rays /= np.linalg.norm(self._rays, axis=1, keepdims=True)
+    def __init__(
+        self,
+        model: Any,
+        size: int | tuple[int, int],
+        pose: CameraPose,
+        aperture: float,
+        classes: dict[str, int],
+        focal_scale: float = 1.0,
+        distortion: float = 0.0,
+    ) -> None:
+        self.size, self.pose, self.model = (size, size) if isinstance(size, int) else size, pose, wide(model)
+        focal = focal_scale * pose.focal_length / aperture * min(self.size)
+        lens = Pinhole(np.zeros(3), np.eye(3), focal, *self.size, distortion)
+        self._rays = lens.directions(lens.pixels())
         material = model.geom_matid
         # Colours of an MJCF's materials are sRGB, those of a task's objects are linear.
         painted = _linear(model.mat_rgba[material][:, :3].astype(float))
@@ -97,7 +108,13 @@ class RayCamera:
         if turn is not None:
             rotation = _matrix(_small(turn)) @ rotation
         eye = np.array(self.pose.position) + (0.0 if shift is None else shift)
-        rays = self._rays @ rotation.T
+        return self._drawn(data, light, eye, self._rays @ rotation.T)
+
+    def render_from(self, data: Any, camera: Pinhole, light: Light = TRAINED) -> tuple[np.ndarray, np.ndarray]:
+        """As ``render``, from another camera of the same size."""
+        return self._drawn(data, light, camera.position, camera.rays())
+
+    def _drawn(self, data: Any, light: Light, eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         geom, distance, normal = cast(self.model, data, eye, rays)
         hit = (geom >= 0) & (distance < FAR)
         geom = np.where(hit, geom, 0)
@@ -105,8 +122,7 @@ class RayCamera:
         colour = self._albedo[geom] * _received(self.model, data, point, normal, light)
         picture = np.where(hit[:, None], _srgb(colour), 0.0)
         classes = np.where(hit, self._class[geom], 0).astype(np.uint8)
-        shape = (self.size, self.size)
-        return (255 * picture).astype(np.uint8).T.reshape(3, *shape), classes.reshape(shape)
+        return (255 * picture).astype(np.uint8).T.reshape(3, *self.size), classes.reshape(self.size)
 
 
 def wide(model: Any) -> Any:

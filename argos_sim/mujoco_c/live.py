@@ -23,7 +23,7 @@ import torch
 from argos_sim.deploy.exchange import Latest
 from argos_sim.deploy.simulated import SimulatedRobotSettings
 from argos_sim.mujoco_c.arms import Arms
-from argos_sim.mujoco_c.camera import RayCamera
+from argos_sim.mujoco_c.camera import TRAINED, RayCamera
 from argos_sim.mujoco_c.world import World
 from argos_sim.randomization.backgrounds import composite, make_background_bank
 from argos_sim.randomization.ranges import get_ranges
@@ -43,14 +43,16 @@ class LiveArm:
         self.arms = Arms(world, 1)
         root = self.arms.nominal.body(1).name
         classes = {root: 1} | {name: 2 + i for i, name in enumerate(world.objects)}
-        self.camera = RayCamera(self.arms.nominal, settings.image_size, world.camera, world.aperture, classes)
+        lens = (settings.camera_focal_scale, settings.camera_distortion)
+        self.camera = RayCamera(self.arms.nominal, settings.image_size, world.camera, world.aperture, classes, *lens)
+        self._camera_moved = np.array(settings.camera_shift), np.array(settings.camera_turn)
         self._drawn = mujoco.MjData(self.arms.nominal)
         self._lock = threading.Lock()
         self.lost_s = 0.0
         """Time that physics let pass since it could not keep up [s]."""
         families = get_ranges("train").background_families
         generator = torch.Generator().manual_seed(settings.seed)
-        self._bank = make_background_bank(families, BACKGROUNDS, settings.image_size, generator)
+        self._bank = make_background_bank(families, BACKGROUNDS, self.camera.size, generator)
         self.begin(0, None)
 
     def begin(self, episode: int, asked: str | None) -> str:
@@ -98,7 +100,9 @@ class LiveArm:
         with self._lock:
             mujoco.mj_copyData(self._drawn, self.arms.models[0], self.arms.data[0])
         mujoco.mj_kinematics(self.arms.models[0], self._drawn)
-        rgb, classes = (torch.from_numpy(x)[None] for x in self.camera.render(self._drawn))
+        rgb, classes = (
+            torch.from_numpy(x)[None] for x in self.camera.render(self._drawn, TRAINED, *self._camera_moved)
+        )
         seen = composite(rgb, classes > 0, self._bank[self._background][None])[0]
         wait = now + self.settings.camera_delay_s - time.monotonic()
         if wait > 0:

@@ -1,0 +1,158 @@
+"""Pictures and joints of a robot in several postures: driven there under the guard, or brought there by hand, limp."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from argos_sim.camera_alignment.recording import Recording
+from argos_sim.deploy.manifest import DeployError, PolicyManifest
+from argos_sim.deploy.robots import JointReading, Robot
+from argos_sim.deploy.safety import SafetyGuard
+
+STIFFNESS, DAMPING, PULL = 12.0, 0.6, 4.0
+"""Of the spring that drives a joint [N·m/rad, N·m·s/rad], and how fast its end leads away what gravity leaves [1/s]."""
+SPEED = 0.8
+"""Of the spring's end on its way [rad/s]."""
+STILL, STILL_S = 0.02, 0.3
+"""An arm rests that moved by less [rad] for so long [s]."""
+PATIENCE_S = 10.0
+"""For a posture to be reached, or something to be sensed."""
+
+
+def driven(
+    robot: Robot,
+    manifest: PolicyManifest,
+    postures: np.ndarray,
+    stopped: Callable[[], bool],
+    show: Callable[[str], None],
+) -> Recording:
+    """Pictures at ``postures`` (N, J) [rad], or near them: what counts is what the joints read there.
+
+    Raises:
+        DeployError: joints or pictures do not come, or ``stopped`` says so; the arm is let go.
+    """
+    guard, taken = SafetyGuard(manifest), []
+    try:
+        aim = _reading(robot).position
+        for number, posture in enumerate(postures):
+            lead = _drive(robot, manifest, guard, aim, posture, stopped)
+            taken.append(_still_picture(robot, manifest, guard, posture, lead, stopped))
+            show(f"posture {number + 1} of {len(postures)}")
+            aim = posture
+    finally:
+        robot.send(np.zeros(len(manifest.joint_names)))
+    return _recording(manifest, taken)
+
+
+def by_hand(
+    robot: Robot, manifest: PolicyManifest, count: int, ask: Callable[[str], str], corners: tuple[str, ...] = ()
+) -> Recording:
+    """Pictures whenever somebody who moved the limp arm says so, then touches of ``corners``.
+
+    Args:
+        ask: shows a prompt and returns what was typed; ``s`` leaves a corner out.
+    """
+    taken = []
+    for number in range(count):
+        ask(f"Picture {number + 1} of {count}: arm or board elsewhere, hands out of the picture, then Enter. ")
+        taken.append((_picture(robot, time.monotonic()), _mean_joints(robot)))
+    touches = {}
+    for corner in corners:
+        if ask(f"Fingertip on corner {corner}, the board as in the last picture, then Enter (s: skip it). ") != "s":
+            touches[corner] = _mean_joints(robot)
+    recording = _recording(manifest, taken)
+    placed = recording.files[-1] if touches else None
+    return Recording(recording.joint_names, recording.files, recording.pictures, recording.joints, touches, placed)
+
+
+def _recording(manifest: PolicyManifest, taken: list[tuple[np.ndarray, np.ndarray]]) -> Recording:
+    files = tuple(f"{i:02d}.png" for i in range(len(taken)))
+    pictures, joints = zip(*taken, strict=True)
+    return Recording(manifest.joint_names, files, np.stack(pictures), np.stack(joints))
+
+
+def _drive(
+    robot: Robot,
+    manifest: PolicyManifest,
+    guard: SafetyGuard,
+    begin: np.ndarray,
+    end: np.ndarray,
+    stopped: Callable[[], bool],
+) -> np.ndarray:
+    """Along the straight way in joint space, until the arm rests there; returns how far (J,) the spring's end leads."""
+    dt, started = 1 / manifest.rates["control_hz"], time.monotonic()
+    seconds = float(np.abs(end - begin).max()) / SPEED
+    lead, rested, last = np.zeros(len(end)), started + seconds, begin
+    while (now := time.monotonic()) - started < seconds + PATIENCE_S:
+        share = min(1.0, (now - started) / max(seconds, dt))
+        position = _push(robot, guard, begin + share * (end - begin), lead, dt, stopped)
+        if share < 1 or np.abs(position - last).max() > STILL:
+            rested, last = max(now, started + seconds), position
+        if now - rested > STILL_S + 1 / PULL:
+            return lead
+    raise DeployError("The arm does not come to rest: is something in its way, or is it not driven?")
+
+
+def _push(
+    robot: Robot, guard: SafetyGuard, aim: np.ndarray, lead: np.ndarray, dt: float, stopped: Callable[[], bool]
+) -> np.ndarray:
+    """One control step of the spring, whose end's ``lead`` (J,) is changed; returns the joints."""
+    if stopped():
+        raise DeployError("Stopped by hand; nothing was written.")
+    reading = _reading(robot)
+    lead += PULL * dt * (aim - reading.position)
+    np.clip(lead, -0.3, 0.3, out=lead)
+    torque = STIFFNESS * (aim + lead - reading.position) - DAMPING * reading.velocity
+    robot.send(guard.apply(torque, reading.position, reading.velocity, reading.temperature))
+    time.sleep(dt)
+    return reading.position
+
+
+def _still_picture(
+    robot: Robot,
+    manifest: PolicyManifest,
+    guard: SafetyGuard,
+    posture: np.ndarray,
+    lead: np.ndarray,
+    stopped: Callable[[], bool],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The next picture of the arm held here, and the mean of the joints' read-outs meanwhile."""
+    dt, begin, read = 1 / manifest.rates["control_hz"], time.monotonic(), []
+    while time.monotonic() - begin < PATIENCE_S:
+        read.append(_push(robot, guard, posture, lead, dt, stopped))
+        frame = robot.frame()
+        if frame is not None and frame.time > begin + STILL_S:
+            return np.array(frame.pictures[0]), np.mean(read[len(read) // 2 :], axis=0)
+    raise DeployError("The camera gives no new pictures.")
+
+
+def _reading(robot: Robot) -> JointReading:
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        reading = robot.joints()
+        if reading is not None and time.monotonic() - reading.time < 1.0:
+            return reading
+        time.sleep(0.002)
+    raise DeployError("The joints are not read.")
+
+
+def _mean_joints(robot: Robot, seconds: float = STILL_S) -> np.ndarray:
+    """(J,) [rad] of a limp arm at rest."""
+    end, read = time.monotonic() + seconds, []
+    while time.monotonic() < end or not read:
+        read.append(_reading(robot).position)
+        time.sleep(0.01)
+    return np.mean(read, axis=0)
+
+
+def _picture(robot: Robot, after: float) -> np.ndarray:
+    """The first picture taken after a time."""
+    while time.monotonic() < after + PATIENCE_S:
+        frame = robot.frame()
+        if frame is not None and frame.time > after:
+            return np.array(frame.pictures[0])
+        time.sleep(0.005)
+    raise DeployError("The camera gives no new pictures.")

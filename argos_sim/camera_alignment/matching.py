@@ -1,0 +1,285 @@
+"""The camera from which the simulated arm covers in every posture what the real arm covers in the pictures.
+
+The arm's outline is drawn, how far it is from the one in the picture is brought to zero by Gauss and Newton's method,
+and it is drawn anew (Drummond & Cipolla 2002). It begins coarse and from many cameras about the trained one, with
+distances to what differs in the pictures (chamfer matching, Barrow 1977), and ends with edges measured to fractions of
+a pixel, those of the foot among them, which no joint moves. Unknown beside the camera's pose are its focal length, its
+distortion, and constant errors of the joints' read-outs; about these it is known beforehand how large they may be. What
+the pictures cannot tell apart, the interval says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from argos_sim.camera_alignment.edges import Edges, Field, derivatives
+from argos_sim.camera_alignment.foreground import foreground
+from argos_sim.camera_alignment.found import FoundCamera
+from argos_sim.camera_alignment.pinhole import Pinhole, turned
+from argos_sim.camera_alignment.recording import Recording
+from argos_sim.camera_alignment.silhouette import MOVING, STILL, ArmModel, Rim
+
+POSTURES = 5
+"""At least."""
+MOVED = 0.15
+"""A joint is elsewhere in some other picture by as much [rad], or the arm never moved."""
+COVERED = 0.4
+"""Where the arm is in more of the postures than this, the median of the pictures is no background."""
+MATCHED = 0.6
+"""Overlap of drawn and seen arm, below which they do not match."""
+WELL = 0.78
+"""Overlap in small pictures at which no other start is tried."""
+LAST_REACH = 2.0
+"""Of the last rounds [pixels]."""
+STRAY = 0.04
+"""Share of a picture that may differ from the background though no arm is there."""
+WANDERED = 3.0
+"""One picture's outline may miss by so many times the median picture's, and by a pixel."""
+FOCAL, DISTORTION, JOINTS = 6, 7, 8
+"""Unknowns: turn about each axis [rad], shift along each [m], log of the focal length, k₁, joints' errors [rad]."""
+
+
+@dataclass(frozen=True)
+class MatchingSettings:
+    """How the search goes."""
+
+    focal_prior: float = 0.3
+    """Standard deviation of the log of the focal length about the trained one."""
+    distortion_prior: float = 0.05
+    joint_prior: float = 0.005
+    """Of the joints' constant errors [rad]."""
+    noise: float = 1.0
+    """Of an outline's point, as many of them are independent [pixels]."""
+    starts: int = 24
+    start_shift: float = 0.06
+    """Half-width of the starts' offsets [m] ..."""
+    start_turn: float = 0.1
+    """... and turns [rad]."""
+    coarse: int = 60
+    """Rows, at least, of the coarse search's pictures."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class State:
+    """The unknowns at one time."""
+
+    camera: Pinhole
+    bias: np.ndarray
+    """(J,) to be added to the read-outs [rad]."""
+
+    def moved(self, step: np.ndarray) -> State:
+        """With ``step`` (8 + J,) added."""
+        old = self.camera
+        camera = replace(
+            old,
+            rotation=turned(step[0:3]) @ old.rotation,
+            position=old.position + step[3:6],
+            focal=old.focal * float(np.exp(np.clip(step[FOCAL], -0.3, 0.3))),
+            distortion=float(np.clip(old.distortion + step[DISTORTION], -0.07, 0.15)),
+        )
+        return State(camera, self.bias + step[JOINTS:])
+
+
+@dataclass(frozen=True)
+class Normal:
+    """One posture's part of the normal equations."""
+
+    matrix: np.ndarray
+    vector: np.ndarray
+    error: float
+    """Median distance of its outlines [pixels]."""
+
+
+class Matching:
+    """What was seen in N postures (N, J), and the search for its camera.
+
+    Args:
+        seen: (N, H, W) bool, where the arm is.
+        edges: how outlines are measured once they are near; None where ``seen`` alone is to be used.
+    """
+
+    def __init__(
+        self,
+        arm: ArmModel,
+        seen: np.ndarray,
+        edges: Edges | None,
+        joints: np.ndarray,
+        trained: Pinhole,
+        cfg: MatchingSettings,
+    ) -> None:
+        self.arm, self.seen, self.edges, self.joints, self.trained, self.cfg = arm, seen, edges, joints, trained, cfg
+        self.fields = [Field(mask) for mask in seen]
+        self.unknowns = JOINTS + joints.shape[1]
+        sigmas = [np.inf] * 6 + [cfg.focal_prior, cfg.distortion_prior] + [cfg.joint_prior] * joints.shape[1]
+        self._prior = 1 / np.square(sigmas)
+
+    def drawn(self, state: State) -> list[np.ndarray]:
+        """``ArmModel.look`` at each posture."""
+        return [self.arm.look(state.camera, q + state.bias) for q in self.joints]
+
+    def overlap(self, drawn: list[np.ndarray]) -> float:
+        """Intersection over union of drawn and seen arm, where the background is known."""
+        moving = np.stack([what == MOVING for what in drawn])
+        known = moving.mean(0) <= COVERED
+        both, either = (moving & self.seen)[:, known].sum(), (moving | self.seen)[:, known].sum()
+        return float(both / max(1, either))
+
+    def normals(self, state: State, drawn: list[np.ndarray], reach: float, fine: bool) -> list[Normal]:
+        """Normal equations of each posture and, where fine, of the foot; what is farther than ``reach`` [pixels] from
+        the seen outline counts nothing, after Tukey."""
+        covered = np.mean([what == MOVING for what in drawn], 0)
+        known = ndimage.maximum_filter(covered, 5) <= COVERED
+        found = []
+        for i, (q, shows) in enumerate(zip(self.joints, drawn, strict=True)):
+            rim = self.arm.rim(state.camera, q + state.bias, known, shows)
+            if fine and self.edges is not None:
+                normals, residual = rim.normals, -self.edges.offsets(i, rim.pixels, rim.normals)
+            else:
+                normals, residual = self.fields[i].offsets(rim.pixels)
+            found.append(self._normal(state, rim, normals, residual, reach))
+        if fine and self.edges is not None:
+            rim = self.arm.rim(state.camera, self.joints[0] + state.bias, known, drawn[0], of=STILL)
+            residual = -self.edges.offsets_of_foot(rim.pixels, rim.normals)
+            found.append(self._normal(state, rim, rim.normals, residual, reach))
+        return found
+
+    def _normal(self, state: State, rim: Rim, normals: np.ndarray, residual: np.ndarray, reach: float) -> Normal:
+        near = np.abs(residual) < reach  # false where nothing was found
+        residual, jacobian = residual[near], np.einsum("mi,mik->mk", normals, derivatives(state.camera, rim))[near]
+        weight = np.square(1 - np.square(residual / reach)) / self.cfg.noise**2
+        error = float(np.median(np.abs(residual))) if len(residual) else np.nan
+        return Normal((jacobian.T * weight) @ jacobian, -(jacobian.T * weight) @ residual, error)
+
+    def prior(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """Precisions (8 + J,) of what is known beforehand, and how far the state is from that (8 + J,)."""
+        away = np.zeros(self.unknowns)
+        away[FOCAL] = np.log(state.camera.focal / self.trained.focal)
+        away[DISTORTION], away[JOINTS:] = state.camera.distortion, state.bias
+        return self._prior, away
+
+    def improved(self, state: State, reaches: np.ndarray, free: int, fine: bool = False) -> State:
+        """After a round of Gauss and Newton with each of ``reaches`` [pixels]; the first ``free`` unknowns move."""
+        for reach in reaches:
+            parts = self.normals(state, self.drawn(state), reach, fine)
+            precision, away = self.prior(state)
+            matrix = sum(part.matrix for part in parts) + np.diag(precision)
+            vector = sum(part.vector for part in parts) - precision * away
+            matrix = matrix + 1e-3 * np.diag(np.diag(matrix)) + 1e-9 * np.eye(len(vector))
+            step = np.zeros(self.unknowns)
+            step[:free] = np.linalg.solve(matrix[:free, :free], vector[:free])
+            longest = max(1.0, float(np.abs(step[:3]).max()) / 0.1, float(np.abs(step[3:6]).max()) / 0.1)
+            state = state.moved(step / longest)
+        return state
+
+    def covariance(self, state: State) -> np.ndarray:
+        """Of the unknowns (8 + J, 8 + J): how postures disagree, and what is known beforehand (White's sandwich)."""
+        parts = self.normals(state, self.drawn(state), LAST_REACH, True)
+        precision, _ = self.prior(state)
+        inverse = np.linalg.inv(sum(part.matrix for part in parts) + np.diag(precision))
+        scores = np.stack([part.vector for part in parts])
+        scores = scores - scores.mean(0)
+        meat = len(parts) / (len(parts) - 1) * scores.T @ scores + np.diag(precision)
+        return inverse @ meat @ inverse
+
+
+def match(recording: Recording, arm: ArmModel, trained: Pinhole, cfg: MatchingSettings | None = None) -> FoundCamera:
+    """The camera that took ``recording``.
+
+    Args:
+        trained: where to begin; its pictures have the recording's size.
+
+    Raises:
+        ValueError: too few postures, an arm or a picture that never moved, a camera that did, or no match.
+    """
+    cfg = cfg or MatchingSettings()
+    _check_joints(recording)
+    seen = foreground(recording.pictures)
+    _check_masks(recording, seen)
+    begin = State(trained, np.zeros(recording.joints.shape[1]))
+    state = _coarse(arm, seen, recording.joints, begin, cfg)
+    fine = Matching(arm, seen, Edges(recording.pictures), recording.joints, trained, cfg)
+    state = fine.improved(state, np.geomspace(12.0, 4.0, 5), fine.unknowns)
+    state = fine.improved(state, np.geomspace(4.0, LAST_REACH, 6), fine.unknowns, fine=True)
+    drawn = fine.drawn(state)
+    overlap = fine.overlap(drawn)
+    errors = np.array([part.error for part in fine.normals(state, drawn, LAST_REACH, True)[:-1]])
+    if overlap < MATCHED:
+        raise ValueError(
+            f"The simulated arm covers only {100 * overlap:.0f} % of what moved in the pictures: are joints' signs and "
+            "zeros right (--limp), is the camera within about 10 cm and 10 degrees, and did only the arm move?"
+        )
+    _check_stillness(recording, seen, drawn, errors)
+    half_width = 1.96 * np.sqrt(np.diag(fine.covariance(state)))
+    return FoundCamera(
+        camera=state.camera,
+        position_interval=half_width[3:6],
+        turn_interval=half_width[0:3],
+        focal_interval=float(half_width[FOCAL]),
+        distortion_interval=float(half_width[DISTORTION]),
+        error={"outline_px": float(np.nanmedian(errors)), "overlap": overlap},
+        used={
+            "way": "arm",
+            "postures": len(seen),
+            "joint_errors_rad": dict(zip(recording.joint_names, np.round(state.bias, 4).tolist(), strict=True)),
+        },
+    )
+
+
+def _coarse(arm: ArmModel, seen: np.ndarray, joints: np.ndarray, begin: State, cfg: MatchingSettings) -> State:
+    """The best of many starts, on smaller pictures."""
+    every = max(1, min(seen.shape[1:]) // cfg.coarse)
+    height, width = (side // every * every for side in seen.shape[1:])
+    rows, cols = height // every, width // every
+    small = seen[:, :height, :width].reshape(len(seen), rows, every, cols, every).mean((2, 4)) > 0.5
+    camera = replace(begin.camera, height=rows, width=cols, focal=begin.camera.focal / every)
+    search, rng = Matching(arm, small, None, joints, camera, cfg), np.random.default_rng(cfg.seed)
+    best, highest = replace(begin, camera=camera), -1.0
+    for number in range(cfg.starts):
+        step = np.zeros(search.unknowns)
+        if number:
+            step[0:3] = rng.uniform(-cfg.start_turn, cfg.start_turn, 3)
+            step[3:6] = rng.uniform(-cfg.start_shift, cfg.start_shift, 3)
+        reaches = np.geomspace(0.4, 0.08, 6) * rows
+        state = search.improved(replace(begin, camera=camera).moved(step), reaches, FOCAL + 1)
+        overlap = search.overlap(search.drawn(state))
+        if overlap > highest:
+            best, highest = state, overlap
+        if highest > WELL:
+            break
+    best = search.improved(best, np.geomspace(6.0, 3.0, 4), FOCAL + 1)
+    larger = replace(best.camera, height=begin.camera.height, width=begin.camera.width)
+    return replace(best, camera=replace(larger, focal=best.camera.focal * every))
+
+
+def _check_joints(recording: Recording) -> None:
+    count = len(recording.pictures)
+    without = [f for f, q in zip(recording.files, recording.joints, strict=True) if not np.isfinite(q).all()]
+    if without:
+        raise ValueError(f"The joints at {without[0]} are not known; matching the arm needs them at every picture.")
+    if count < POSTURES:
+        raise ValueError(f"{count} pictures are too few: matching the arm needs {POSTURES} postures, better 10.")
+    if np.ptp(recording.joints, axis=0).max() < MOVED:
+        raise ValueError("The arm never moved: its joints read the same at all pictures. Take it to other postures.")
+
+
+def _check_masks(recording: Recording, seen: np.ndarray) -> None:
+    shares = seen.mean((1, 2))
+    if np.median(shares) < 1e-3:
+        raise ValueError("Nothing moves in the pictures though the joints do: is the camera frozen, or elsewhere?")
+    if np.median(shares) > 0.5 or shares.max() > 0.7:
+        name = recording.files[int(shares.argmax())]
+        raise ValueError(f"Most of {name} differs from the other pictures: the camera moved, or the light changed.")
+
+
+def _check_stillness(recording: Recording, seen: np.ndarray, drawn: list[np.ndarray], errors: np.ndarray) -> None:
+    """Once the arm is known: what else changed from picture to picture?"""
+    for name, mask, what, error in zip(recording.files, seen, drawn, errors, strict=True):
+        stray = float((mask & ~ndimage.binary_dilation(what == MOVING, iterations=6)).mean())
+        if stray > STRAY or error > WANDERED * np.nanmedian(errors) + 1.0:
+            raise ValueError(
+                f"{name} does not fit the others: the camera moved before it, or something beside the arm."
+            )

@@ -1,0 +1,91 @@
+"""A camera with a lens that bends lines: points to pixels, and pixels to rays; in numpy.
+
+Frames are those of ``argos_sim.envs.camera``: the arm's base, z up, and the camera's own as in ROS, x right, y down, z
+forward. Pixel (0, 0) is the middle of the upper left one. What a policy sees is the picture's central square.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+INVERSE_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Pinhole:
+    """Brown's model with one coefficient, as ``argos_sim.randomization.lens``: the ideal radius r is seen at
+    R = r (1 + k₁ r²), here with r = 1 at half the side of the central square."""
+
+    position: np.ndarray
+    """(3,) of the camera in the base's frame [m]."""
+    rotation: np.ndarray
+    """(3, 3) from the camera's frame to the base's."""
+    focal: float
+    """Focal length [pixels]."""
+    height: int
+    width: int
+    distortion: float = 0.0
+    """k₁."""
+    offset: tuple[float, float] = (0.0, 0.0)
+    """Of the principal point from the picture's middle, to the right and down [pixels]."""
+
+    @property
+    def half(self) -> float:
+        """Half the side of the central square [pixels]."""
+        return 0.5 * min(self.height, self.width)
+
+    @property
+    def middle(self) -> np.ndarray:
+        """(2,) the principal point [pixels]."""
+        return np.array([0.5 * (self.width - 1), 0.5 * (self.height - 1)]) + self.offset
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Pixels (…, 2), column and row, of points (…, 3) [m] in the base's frame."""
+        seen = (points - self.position) @ self.rotation
+        ideal = seen[..., :2] / np.maximum(seen[..., 2:], 1e-6) * (self.focal / self.half)
+        return self.middle + self.half * ideal * (1 + self.distortion * (ideal**2).sum(-1, keepdims=True))
+
+    def rays(self) -> np.ndarray:
+        """Unit directions (H · W, 3) in the base's frame along which the pixels look, row after row."""
+        return self.directions(self.pixels()) @ self.rotation.T
+
+    def pixels(self) -> np.ndarray:
+        """(H · W, 2) column and row of each pixel, row after row."""
+        column, row = np.meshgrid(np.arange(self.width), np.arange(self.height))
+        return np.stack([column.ravel(), row.ravel()], -1).astype(float)
+
+    def directions(self, pixels: np.ndarray) -> np.ndarray:
+        """Unit directions (…, 3) in the camera's frame of pixels (…, 2): the inverse of ``project`` by fixed-point
+        steps."""
+        seen = (pixels - self.middle) / self.half
+        ideal = seen
+        for _ in range(INVERSE_STEPS if self.distortion else 0):
+            ideal = seen / (1 + self.distortion * (ideal**2).sum(-1, keepdims=True))
+        flat = ideal * (self.half / self.focal)
+        rays = np.concatenate([flat, np.ones_like(flat[..., :1])], -1)
+        return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+
+
+def turned(vector: np.ndarray) -> np.ndarray:
+    """Rotation matrix (3, 3) of a rotation vector (3,) [rad], after Rodrigues."""
+    angle = float(np.linalg.norm(vector))
+    x, y, z = vector / max(angle, 1e-12)
+    across = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * across + (1 - np.cos(angle)) * across @ across
+
+
+def turn_of(rotation: np.ndarray) -> np.ndarray:
+    """Rotation vector (3,) [rad] of a matrix (3, 3) that turns by less than half a turn."""
+    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    sine, cosine = 0.5 * float(np.linalg.norm(axis)), 0.5 * (float(np.trace(rotation)) - 1)
+    angle = np.arctan2(sine, cosine)
+    return 0.5 * axis * (angle / sine if sine > 1e-9 else 1.0)
+
+
+def matrix(quaternion: tuple[float, float, float, float]) -> np.ndarray:
+    """Rotation matrix (3, 3) of a unit quaternion x, y, z, w."""
+    vector = np.array(quaternion[:3])
+    sine = float(np.linalg.norm(vector))
+    return turned(vector * (2 * np.arctan2(sine, quaternion[3]) / max(sine, 1e-12)))

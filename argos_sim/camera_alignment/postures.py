@@ -1,0 +1,74 @@
+"""Postures in which an arm shows itself: within the picture, above the table, unlike each other."""
+
+# mujoco is a compiled module without type stubs
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from argos_sim.camera_alignment.pinhole import Pinhole
+from argos_sim.camera_alignment.silhouette import MOVING, ArmModel
+
+TRIED = 600
+WANDER = 0.3
+"""Postures are so far from the ready one at most, as a share of the joints' ranges."""
+CLEARANCE = 0.05
+"""Least height of the fingertip and of the links beyond the shoulder, and distance of links [m]."""
+MARGIN = 0.2
+"""From the ends of the joints' ranges [rad]."""
+SIZE = 32
+"""Pixels of the pictures that are compared."""
+SEEN = 0.8
+"""Share of the arm that the picture shows, at least."""
+
+
+def chosen_postures(arm: ArmModel, trained: Pinhole, count: int, seed: int = 0) -> np.ndarray:
+    """Joints (count, J) [rad], in an order in which each is near the one before.
+
+    Raises:
+        ValueError: so many cannot be found.
+    """
+    rng, world = np.random.default_rng(seed), arm.world
+    low, high = np.array(world.joint_limits).T
+    small = Pinhole(trained.position, trained.rotation, trained.focal * SIZE / (2 * trained.half), SIZE, SIZE)
+    wide = Pinhole(trained.position, trained.rotation, small.focal, 3 * SIZE, 3 * SIZE)
+    postures, masks = [], []
+    for _ in range(TRIED):
+        spread = WANDER * (high - low)
+        q = (np.array(world.ready) + rng.uniform(-spread, spread)).clip(low + MARGIN, high - MARGIN)
+        if not _clear(arm, q):
+            continue
+        mask, all_of_it = (arm.look(camera, q) == MOVING for camera in (small, wide))
+        if mask.sum() >= SEEN * all_of_it.sum():
+            postures.append(q)
+            masks.append(mask.ravel())
+    if len(postures) < count:
+        raise ValueError(f"Only {len(postures)} of {count} postures were found in which the camera sees the arm.")
+    return _in_order(np.array(postures), np.array(masks), count)
+
+
+def _clear(arm: ArmModel, joints: np.ndarray) -> bool:
+    """Whether fingertip and outer links are well above the table, and links away from others than their neighbours."""
+    arm.put(joints)
+    world, data = arm.world, arm.data
+    body = mujoco.mj_name2id(arm.model, mujoco.mjtObj.mjOBJ_BODY, world.tip_body)
+    tip = data.xpos[body] + data.xmat[body].reshape(3, 3) @ np.array(world.tip_offset)
+    links = np.vstack([data.xpos[1:], tip])
+    gaps = np.linalg.norm(links[:, None] - links[None], axis=-1)[np.triu_indices(len(links), 3)]
+    return min(float(tip[2]), float(links[3:, 2].min()), float(gaps.min())) > CLEARANCE
+
+
+def _in_order(postures: np.ndarray, masks: np.ndarray, count: int) -> np.ndarray:
+    """Those whose silhouettes differ most, one after the other, from near to near."""
+    chosen = [0]
+    gaps = (masks ^ masks[0]).sum(1)
+    while len(chosen) < count:
+        chosen.append(int(gaps.argmax()))
+        gaps = np.minimum(gaps, (masks ^ masks[chosen[-1]]).sum(1))
+    left, order = list(postures[chosen]), []
+    while left:
+        here = order[-1] if order else left[0]
+        order.append(left.pop(int(np.argmin([np.abs(q - here).max() for q in left]))))
+    return np.array(order)

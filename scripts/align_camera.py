@@ -1,0 +1,123 @@
+"""Find where the camera stands and what to move, from the arm in the picture or a printed board.
+
+    align_camera.py                                    the simulated arm, whose camera stands a little off
+    align_camera.py --robot so100 --calibration …      you move the limp arm to 14 postures
+    align_camera.py --print board.pdf                  a ChArUco board; then --way board
+    align_camera.py --data FOLDER                      pictures and joints.json that were taken before
+
+Writes camera.yaml and overlay.png to --out. Postures: still room and camera, even light, nothing but the arm moves.
+"""
+
+import argparse
+import dataclasses
+import math
+import signal
+import sys
+from pathlib import Path
+
+from argos_sim.camera_alignment.align import Asked, align, policy_world
+from argos_sim.camera_alignment.board import Board
+from argos_sim.camera_alignment.capture import by_hand, driven
+from argos_sim.camera_alignment.found import trained_camera
+from argos_sim.camera_alignment.postures import chosen_postures
+from argos_sim.camera_alignment.recording import Recording, read_recording, write_recording
+from argos_sim.camera_alignment.silhouette import ArmModel
+from argos_sim.camera_alignment.trials import TrialSettings, summary
+from argos_sim.deploy.lerobot_arm import LeRobotArm, opened_camera
+from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
+from argos_sim.deploy.simulated import SimulatedRobot, SimulatedRobotSettings
+from argos_sim.mujoco_c.world import World
+
+stopped: list[int] = []
+"""Signals that were heard."""
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--print", type=Path, metavar="FILE", help="only print a board, as .pdf or .png at true scale")
+    parser.add_argument("--way", choices=("arm", "board"), default="arm", help="what the camera is found from")
+    parser.add_argument("--robot", choices=("sim", "so100"), default="sim")
+    parser.add_argument("--policy", type=Path, default=Path("runs/shipped/export"), help="folder that export.py made")
+    parser.add_argument("--data", type=Path, help="no robot: a folder with pictures and joints.json")
+    parser.add_argument("--out", type=Path, default=Path("runs/camera"), help="where the result is written")
+    parser.add_argument("--pictures", type=int, default=14, help="how many are taken")
+    parser.add_argument(
+        "--board-at", type=float, nargs=3, metavar=("X", "Y", "YAW"),
+        help="board: corner A in the base's frame [mm] and how far AB is turned from x [degrees], by a ruler",
+    )  # fmt: skip
+    parser.add_argument("--focal-px", type=float, help="board: focal length, where it is known [pixels]")
+    parser.add_argument("--trials", type=int, help="only measure: so many hidden cameras of a simulated arm or board")
+    parser.add_argument("--joint-bias", type=float, default=0.0, help="trials: largest error of a joint [degrees]")
+    parser.add_argument("--seed", type=int, default=0, help="sim: where its camera stands")
+    parser.add_argument("--port", default="/dev/ttyACM0", help="so100: of the servos' bus")
+    parser.add_argument("--calibration", type=Path, help="so100: lerobot's file of this arm")
+    parser.add_argument("--camera", default="0", help="so100: number or path of the camera, as OpenCV has it")
+    parser.add_argument("--inverted", nargs="*", default=[], help="so100: joints whose ticks fall as their angle grows")
+    return parser.parse_args()
+
+
+def record(options: argparse.Namespace, manifest: PolicyManifest, world: World) -> Recording:
+    """Pictures of the robot that the options name."""
+    if options.robot == "sim":
+        if options.way == "board":
+            raise ValueError("The simulated arm has no board before it; use --way arm, --data or --trials.")
+        off = {"camera_shift": (0.02, -0.03, 0.015), "camera_turn": (0.03, 0.02, -0.03), "camera_focal_scale": 1.03}
+        settings = SimulatedRobotSettings(image_size=(240, 320), seed=options.seed, **off)
+        arm = ArmModel(world)
+        postures = chosen_postures(arm, trained_camera(world, 240, 320), options.pictures, options.seed)
+        robot = SimulatedRobot(options.policy, manifest, settings)
+        try:
+            return driven(robot, manifest, postures, lambda: bool(stopped), print)
+        finally:
+            robot.close()
+    if options.calibration is None:
+        raise DeployError("Say with --calibration where lerobot's file of this arm is; lerobot-calibrate makes one.")
+    name = manifest.spec.get("cameras", ("front",))[0]
+    camera = opened_camera(options.camera, manifest.rates["camera_hz"])
+    signs = dict.fromkeys(options.inverted, -1)
+    robot = LeRobotArm(options.port, options.calibration, {name: camera}, manifest, signs)
+    try:
+        corners = tuple(Board().corners) if options.way == "board" and options.board_at is None else ()
+        return by_hand(robot, manifest, options.pictures, input, corners)
+    finally:
+        robot.close()
+
+
+def measure(options: argparse.Namespace, manifest: PolicyManifest, world: World) -> None:
+    """Print how well hidden cameras are found."""
+    cfg = dataclasses.replace(TrialSettings(), joint_bias=math.radians(options.joint_bias))
+    found = summary(world, manifest, options.way, cfg, options.trials, lambda line: print(line, flush=True))
+    for name, value in found.items():
+        print(f"  {name}: {value:.3g}")
+
+
+def main() -> None:
+    """Run; a mistake is one sentence, and ends with 2."""
+    options = parse()
+    try:
+        if options.print is not None:
+            Board().write(options.print)
+            print(f"{options.print}: print it at 100 %, and check its line of 100 mm with a ruler.")
+            return
+        manifest, world = read_manifest(options.policy), policy_world(options.policy)
+        if options.trials is not None:
+            measure(options, manifest, world)
+            return
+        at = options.board_at
+        placed = None if at is None else (at[0] / 1e3, at[1] / 1e3, math.radians(at[2]))
+        if options.data is None:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, lambda heard, _: stopped.append(heard))
+            recording = record(options, manifest, world)
+            write_recording(options.out / "recording", recording)
+        else:
+            recording = read_recording(options.data, manifest.joint_names)
+        print(align(recording, world, manifest, Asked(options.way, placed, options.focal_px), options.out))
+    except (DeployError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -21,6 +21,7 @@ from argos_sim.camera_alignment.found import FoundCamera
 from argos_sim.camera_alignment.pinhole import Pinhole, turned
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.silhouette import MOVING, STILL, ArmModel, Rim
+from argos_sim.randomization.ranges import BOUNDS
 
 POSTURES = 5
 """At least."""
@@ -79,7 +80,7 @@ class State:
             rotation=turned(step[0:3]) @ old.rotation,
             position=old.position + step[3:6],
             focal=old.focal * float(np.exp(np.clip(step[FOCAL], -0.3, 0.3))),
-            distortion=float(np.clip(old.distortion + step[DISTORTION], -0.07, 0.15)),
+            distortion=float(np.clip(old.distortion + step[DISTORTION], *BOUNDS["distortion"])),
         )
         return State(camera, self.bias + step[JOINTS:])
 
@@ -202,8 +203,8 @@ def match(recording: Recording, arm: ArmModel, trained: Pinhole, cfg: MatchingSe
     begin = State(trained, np.zeros(recording.joints.shape[1]))
     state = _coarse(arm, seen, recording.joints, begin, cfg)
     fine = Matching(arm, seen, Edges(recording.pictures), recording.joints, trained, cfg)
-    state = fine.improved(state, np.geomspace(12.0, 4.0, 5), fine.unknowns)
-    state = fine.improved(state, np.geomspace(4.0, LAST_REACH, 6), fine.unknowns, fine=True)
+    state = fine.improved(state, np.geomspace(12.0, 6.0, 2), fine.unknowns)
+    state = fine.improved(state, np.geomspace(4.0, LAST_REACH, 5), fine.unknowns, fine=True)
     drawn = fine.drawn(state)
     overlap = fine.overlap(drawn)
     errors = np.array([part.error for part in fine.normals(state, drawn, LAST_REACH, True)[:-1]])

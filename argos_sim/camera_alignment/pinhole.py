@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-INVERSE_STEPS = 12
+INVERSE_STEPS, LEAST = 24, 0.5
+"""How the lens is inverted; a barrel lens folds where it would show radii in less than 2/3, and no ray leads there."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Pinhole:
         seen = (pixels - self.middle) / self.half
         ideal = seen
         for _ in range(INVERSE_STEPS if self.distortion else 0):
-            ideal = seen / (1 + self.distortion * (ideal**2).sum(-1, keepdims=True))
+            ideal = seen / np.maximum(1 + self.distortion * (ideal**2).sum(-1, keepdims=True), LEAST)
         flat = ideal * (self.half / self.focal)
         rays = np.concatenate([flat, np.ones_like(flat[..., :1])], -1)
         return rays / np.linalg.norm(rays, axis=-1, keepdims=True)

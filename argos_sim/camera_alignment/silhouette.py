@@ -99,15 +99,17 @@ class ArmModel:
             shows: what ``look`` returned for the same arguments.
             of: ``MOVING`` or ``STILL``.
         """
-        what = self.look(camera, joints) if shows is None else shows
+        whole = self.look(camera, joints) if shows is None else shows
         self.put(joints)
+        left, top, right, bottom = self._box(camera)
+        what, known = (each[top:bottom, left:right] for each in (whole, known))
         moving, other = what == of, what == (STILL if of == MOVING else MOVING)
         beside_nothing = ndimage.binary_dilation(what == NOTHING)
         row, column = np.nonzero(moving & beside_nothing & ~ndimage.binary_dilation(other, iterations=2) & known)
         soft = ndimage.gaussian_filter(moving.astype(float), 1.0)
         slope = -np.stack([ndimage.sobel(soft, 1)[row, column], ndimage.sobel(soft, 0)[row, column]], -1)
         normals = slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9)
-        pixels, points, geom = self._edge(camera, np.stack([column, row], -1).astype(float), normals, of)
+        pixels, points, geom = self._edge(camera, np.stack([column + left, row + top], -1).astype(float), normals, of)
         return Rim(points, pixels, normals, self._by_joint(points, geom))
 
     def _edge(self, camera: Pinhole, pixels: np.ndarray, normals: np.ndarray, of: int) -> tuple[np.ndarray, ...]:
@@ -138,6 +140,5 @@ def signed_distance(mask: np.ndarray) -> np.ndarray:
     """Distance (H, W) [pixels] from the edge of ``mask`` (H, W), negative inside; where there is none, large."""
     if not mask.any():
         return np.full(mask.shape, float(max(mask.shape)))
-    outside = ndimage.distance_transform_edt(~mask)
-    inside = ndimage.distance_transform_edt(mask)
-    return np.asarray(np.where(mask, 0.5 - inside, outside - 0.5))
+    outside, inside = (np.asarray(ndimage.distance_transform_edt(part)) for part in (~mask, mask))
+    return np.where(mask, 0.5 - inside, outside - 0.5)

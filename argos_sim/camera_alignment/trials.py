@@ -90,8 +90,8 @@ class Sitter:
         self.arm.put(joints)
         mujoco.mj_forward(self.arm.model, self.arm.data)
         rgb, classes = self._ray.render_from(self.arm.data, self.hidden)
-        parts = (torch.from_numpy(x)[None] for x in (rgb, classes > 0))
-        return composite(*parts, self._background[None])[0].permute(1, 2, 0).numpy()
+        seen, arm = torch.from_numpy(rgb)[None], torch.from_numpy(classes > 0)[None]
+        return composite(seen, arm, self._background[None])[0].permute(1, 2, 0).numpy()
 
 
 def arm_recording(world: World, cfg: TrialSettings, seed: int) -> tuple[Recording, Pinhole]:
@@ -171,7 +171,8 @@ def _laid(camera: Pinhole, board: Board, rng: np.random.Generator, tries: int = 
     for _ in range(tries):
         yaw, centre = rng.uniform(-0.3, 0.3), np.array([rng.uniform(-0.05, 0.05), rng.uniform(-0.28, -0.18)])
         turn = np.array([[math.cos(yaw), -math.sin(yaw)], [math.sin(yaw), math.cos(yaw)]])
-        laid = Placing(*(centre - turn @ middle), yaw, np.zeros((3, 3)))
+        x, y = centre - turn @ middle
+        laid = Placing(float(x), float(y), yaw, np.zeros((3, 3)))
         pixels = camera.project(laid.points(corners))
         room = min(pixels.min(), (np.array([camera.width, camera.height]) - 1 - pixels).min())
         if room > most:

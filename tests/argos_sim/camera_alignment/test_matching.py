@@ -1,0 +1,136 @@
+"""Laws of matching the arm: outlines move as is computed, a hidden camera is found, and what cannot be is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from argos_sim.camera_alignment.edges import Edges, Field, derivatives
+from argos_sim.camera_alignment.foreground import foreground
+from argos_sim.camera_alignment.found import apart, trained_camera
+from argos_sim.camera_alignment.matching import MatchingSettings, State, match
+from argos_sim.camera_alignment.pinhole import Pinhole
+from argos_sim.camera_alignment.postures import CLEARANCE, chosen_postures
+from argos_sim.camera_alignment.recording import Recording
+from argos_sim.camera_alignment.silhouette import MOVING, ArmModel, signed_distance
+from argos_sim.mujoco_c.world import World
+
+QUICK = MatchingSettings(starts=1)
+
+
+@pytest.fixture(scope="module")
+def arm(world: World) -> ArmModel:
+    return ArmModel(world)
+
+
+def test_a_hidden_camera_is_found(seen: tuple[Recording, Pinhole], arm: ArmModel, world: World) -> None:
+    recording, hidden = seen
+    trained = trained_camera(world, 240, 320)
+    found = match(recording, arm, trained)
+    far, angle = apart(found.camera, hidden)
+    before, _ = apart(trained, hidden)
+    assert before > 0.02 and far < 0.012 and np.degrees(angle) < 1.0
+    assert abs(found.camera.focal / hidden.focal - 1) < 0.02
+    assert found.error["overlap"] > 0.8 and found.error["outline_px"] < 0.5
+    assert 0 < found.position_interval.max() < 0.03
+
+
+def test_outlines_move_with_every_unknown_as_is_computed(arm: ArmModel, world: World) -> None:
+    camera, q = replace(trained_camera(world, 120, 160), distortion=0.02), np.array(world.ready)
+    everywhere = np.ones((120, 160), dtype=bool)
+    rim = arm.rim(camera, q, everywhere)
+    jacobian, state = derivatives(camera, rim), State(camera, np.zeros(6))
+    there = camera.project(rim.points)
+    np.testing.assert_allclose(there, rim.pixels, atol=0.1)
+    for i in range(8):
+        step = np.zeros(14)
+        step[i] = 1e-4
+        moved = state.moved(step).camera.project(rim.points)
+        np.testing.assert_allclose((moved - there) / 1e-4, jacobian[:, :, i], rtol=0.05, atol=0.5)
+    field = Field(arm.look(camera, q + 0.02 * np.eye(6)[0]) == MOVING)
+    normals, off = field.offsets(rim.pixels)
+    predicted = -0.02 * np.einsum("mi,mi->m", normals, jacobian[:, :, 8])
+    assert np.nanmedian(np.abs(off - predicted)) < 0.4 < np.nanmedian(np.abs(off)) * 2
+
+
+def test_what_moves_stands_out_from_any_background() -> None:
+    rng = np.random.default_rng(0)
+    still = rng.integers(0, 256, (60, 80, 3))
+    pictures, truth = np.repeat(still[None], 5, 0), np.zeros((5, 60, 80), dtype=bool)
+    for i in range(5):
+        truth[i, 10:40, 12 * i + 5 : 12 * i + 15] = True
+        pictures[i][truth[i]] = (250, 240, 20)
+    noisy = (pictures + rng.normal(0, 3, pictures.shape)).clip(0, 255).astype(np.uint8)
+    found = foreground(noisy)
+    assert (found & truth).sum() / (found | truth).sum() > 0.8
+    assert not foreground(np.repeat(noisy[:1], 5, 0)).any()
+
+
+@pytest.mark.parametrize("place", [20.0, 20.3, 20.75])
+def test_an_edge_is_measured_to_a_fraction_of_a_pixel(place: float) -> None:
+    """Blur and a patterned background move it by no more than a tenth."""
+    column = np.arange(40.0)
+    cover = np.clip(place + 0.5 - column, 0, 1)  # what lies left of ``place``
+    behind = np.tile(np.where(np.arange(40) // 3 % 2, 30.0, 90.0)[:, None, None], (1, 40, 3))
+    mixed = cover[None, :, None] * 220 + (1 - cover)[None, :, None] * behind
+    pictures = np.stack([mixed, behind, behind])
+    edges = Edges(np.stack([ndimage.gaussian_filter(p, (0.7, 0.7, 0)) for p in pictures]))
+    pixels = np.stack([np.full(20, 19.0), np.arange(10.0, 30.0)], -1)
+    offset = edges.offsets(0, pixels, np.tile([1.0, 0.0], (20, 1)))
+    np.testing.assert_allclose(pixels[:, 0] + offset, place, atol=0.1)
+    assert np.isnan(edges.offsets(1, pixels, np.tile([1.0, 0.0], (20, 1)))).all(), "there is no edge"
+
+
+def test_distance_changes_its_sign_at_the_edge() -> None:
+    mask = np.zeros((9, 9), dtype=bool)
+    mask[:, :4] = True
+    np.testing.assert_allclose(signed_distance(mask)[4], [-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5, 4.5])
+
+
+def test_postures_are_seen_clear_and_unlike(arm: ArmModel, world: World) -> None:
+    camera = trained_camera(world, 60, 80)
+    postures = chosen_postures(arm, camera, 8)
+    low, high = np.array(world.joint_limits).T
+    assert ((postures > low) & (postures < high)).all()
+    masks = [arm.look(camera, q) == MOVING for q in postures]
+    assert min(mask.mean() for mask in masks) > 0.01
+    for q in postures:
+        arm.put(q)
+        assert arm.data.xpos[3:, 2].min() > CLEARANCE
+    different = [(a ^ b).sum() / (a | b).sum() for i, a in enumerate(masks) for b in masks[:i]]
+    assert min(different) > 0.15
+    with pytest.raises(ValueError, match="Only .* of 500 postures"):
+        chosen_postures(arm, camera, 500)
+
+
+def test_what_cannot_be_matched_is_a_sentence(seen: tuple[Recording, Pinhole], arm: ArmModel, world: World) -> None:
+    recording, trained = seen[0], trained_camera(world, 240, 320)
+    names, files, pictures, joints = recording.joint_names, recording.files, recording.pictures, recording.joints
+    for broken, message in (
+        (Recording(names, files[:4], pictures[:4], joints[:4]), "4 pictures are too few"),
+        (Recording(names, files, pictures, np.repeat(joints[:1], 10, 0)), "The arm never moved"),
+        (Recording(names, files, np.repeat(pictures[:1], 10, 0), joints), "Nothing moves in the pictures"),
+        (Recording(names, files, pictures, np.where(np.arange(10)[:, None] == 3, np.nan, joints)), "joints at 03.png"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            match(broken, arm, trained, QUICK)
+
+
+def test_a_camera_that_was_moved_in_between_is_named(
+    seen: tuple[Recording, Pinhole], arm: ArmModel, world: World
+) -> None:
+    recording = seen[0]
+    pictures = recording.pictures.copy()
+    pictures[4] = np.roll(pictures[4], (7, 9), (0, 1))
+    with pytest.raises(ValueError, match=r"04\.png .*camera moved"):
+        match(replace(recording, pictures=pictures), arm, trained_camera(world, 240, 320))
+
+
+def test_joints_with_a_wrong_sign_match_nothing(seen: tuple[Recording, Pinhole], arm: ArmModel, world: World) -> None:
+    recording = seen[0]
+    mirrored = replace(recording, joints=recording.joints * np.array([-1, 1, 1, 1, 1, 1]))
+    with pytest.raises(ValueError, match="signs and zeros|does not fit the others"):
+        match(mirrored, arm, trained_camera(world, 240, 320), QUICK)

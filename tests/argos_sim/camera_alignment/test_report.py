@@ -1,0 +1,121 @@
+"""Laws of what is told: the instruction undoes the offset, the homography is exact, files last."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from argos_sim.camera_alignment.found import FoundCamera, trained_camera
+from argos_sim.camera_alignment.pinhole import Pinhole, turned
+from argos_sim.camera_alignment.recording import FILE, Recording, read_recording, write_recording
+from argos_sim.camera_alignment.report import compared, homography, said, write_camera
+from argos_sim.mujoco_c.world import World
+from argos_sim.randomization.ranges import get_ranges
+
+NAMES = ("pan", "lift")
+
+
+def found(camera: Pinhole) -> FoundCamera:
+    return FoundCamera(camera, np.full(3, 1e-4), np.full(3, 1e-4), 1e-3, 1e-3, {"outline_px": 0.2}, {"way": "arm"})
+
+
+def test_the_instruction_says_what_undoes_the_offset(world: World) -> None:
+    trained = trained_camera(world, 240, 320)
+    own = trained.rotation @ turned(np.radians([2.0, 0, 0]))  # about the camera's own x: it looks up
+    moved = replace(
+        trained, position=trained.position + np.array([0.012, 0, -0.02]), rotation=own, focal=1.05 * trained.focal
+    )
+    text = compared(found(moved), trained, get_ranges("train")).instruction
+    assert text.startswith("Move it -12 mm along x; move it +20 mm along z; tilt it down by 2.0 degrees;")
+    assert "along y" not in text and "turn it" not in text and "+5 % larger" in text
+    assert moved.rotation[2, 2] > trained.rotation[2, 2], "it does look higher"
+    right = replace(trained, rotation=trained.rotation @ turned(np.radians([0, 3.0, 0])))
+    assert right.rotation[:, 2] @ trained.rotation[:, 0] > 0, "it looks to its right"
+    assert "urn it left by 3.0" in compared(found(right), trained, get_ranges("train")).instruction
+    assert compared(found(trained), trained, get_ranges("train")).instruction == "Leave it where it is."
+
+
+def test_what_training_drew_is_told_from_what_it_did_not(world: World) -> None:
+    trained, ranges = trained_camera(world, 240, 320), get_ranges("train")
+    near = replace(trained, position=trained.position + 0.009)
+    assert all(compared(found(near), trained, ranges).inside.values())
+    far = replace(trained, position=trained.position + np.array([0, 0.02, 0]), focal=1.2 * trained.focal)
+    told = compared(found(far), trained, ranges)
+    assert told.inside == {"position": False, "turn": True, "focal_length": False, "distortion": True}
+    assert "outside in position, focal length" in said(found(far), told)
+
+
+def test_the_homography_is_exact_for_turn_and_focal_length(world: World) -> None:
+    trained = trained_camera(world, 240, 320)
+    other = replace(trained, rotation=turned(np.array([0.05, -0.08, 0.1])) @ trained.rotation, focal=300.0)
+    points = trained.position + np.random.default_rng(0).uniform(0.5, 2.0, (50, 1)) * trained.rays()[::1536]
+    there = np.c_[trained.project(points), np.ones(len(points))] @ homography(other, trained).T
+    np.testing.assert_allclose(there[:, :2] / there[:, 2:], other.project(points), atol=1e-6)
+
+
+def test_the_file_holds_the_camera(world: World, tmp_path: Path) -> None:
+    trained = trained_camera(world, 240, 320)
+    camera = replace(trained, position=trained.position + 0.01)
+    write_camera(
+        tmp_path / "camera.yaml", found(camera), trained, compared(found(camera), trained, get_ranges("train"))
+    )
+    data = yaml.safe_load((tmp_path / "camera.yaml").read_text())
+    np.testing.assert_allclose(data["position_m"], camera.position, atol=1e-6)
+    np.testing.assert_allclose(data["rotation"], camera.rotation, atol=1e-6)
+    assert data["from_training"]["position_mm"] == [10.0, 10.0, 10.0] and list(tmp_path.iterdir()) == [
+        tmp_path / "camera.yaml"
+    ]
+
+
+def recording() -> Recording:
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), dtype=np.uint8)
+    joints = np.array([[0.1, 0.2], [np.nan, np.nan]])
+    return Recording(NAMES, ("00.png", "01.png"), pictures, joints, {"A": np.array([0.3, 0.4])}, "01.png")
+
+
+def test_a_recording_is_the_same_after_a_file(tmp_path: Path) -> None:
+    write_recording(tmp_path, recording())
+    again = read_recording(tmp_path, NAMES)
+    np.testing.assert_array_equal(again.pictures, recording().pictures)
+    np.testing.assert_array_equal(again.joints, recording().joints)
+    assert again.placed == "01.png" and again.touches["A"].tolist() == [0.3, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pictures": []}, "lists no pictures"),
+        ({"pictures": [{"file": "none.png"}]}, "none.png cannot be read"),
+        ({"pictures": [{"file": "00.png", "joints": [1]}]}, "joints of 00.png should be 2 finite numbers"),
+        ({"pictures": [{"file": "00.png"}, {"file": "large.png"}]}, "large.png has another size than 00.png"),
+        ({"pictures": [{"file": "00.png"}, {"file": "text.png"}]}, "text.png cannot be read"),
+        ({"pictures": ["00.png"]}, "names no file"),
+        ({"joint_names": ["a", "b"]}, "is of the joints a, b, the policy's: pan, lift"),
+        ({"placed": "07.png"}, "'07.png', which is no picture"),
+    ],
+)
+def test_a_recording_that_cannot_be_is_a_sentence(tmp_path: Path, changes: dict, message: str) -> None:
+    write_recording(tmp_path, recording())
+    large = replace(recording(), files=("large.png", "x.png"), pictures=np.zeros((2, 9, 9, 3), np.uint8))
+    write_recording(tmp_path / "other", large)
+    (tmp_path / "other" / "large.png").rename(tmp_path / "large.png")
+    (tmp_path / "text.png").write_text("no picture")
+    data = json.loads((tmp_path / FILE).read_text())
+    (tmp_path / FILE).write_text(json.dumps(data | {"placed": None} | changes))
+    with pytest.raises(ValueError, match=message):
+        read_recording(tmp_path, NAMES)
+
+
+def test_the_script_prints_a_board_and_says_what_is_missing(tmp_path: Path) -> None:
+    script = [sys.executable, "scripts/align_camera.py"]
+    done = subprocess.run([*script, "--print", str(tmp_path / "b.pdf")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and (tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
+    done = subprocess.run([*script, "--policy", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("error: There is no exported policy at")

@@ -49,7 +49,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--focal-px", type=float, help="board: focal length, where it is known [pixels]")
     parser.add_argument("--trials", type=int, help="only measure: so many hidden cameras of a simulated arm or board")
     parser.add_argument("--joint-bias", type=float, default=0.0, help="trials: largest error of a joint [degrees]")
-    parser.add_argument("--seed", type=int, default=0, help="sim: where its camera stands")
+    parser.add_argument("--seed", type=int, default=0, help="sim: of background and noise")
     parser.add_argument("--port", default="/dev/ttyACM0", help="so100: of the servos' bus")
     parser.add_argument("--calibration", type=Path, help="so100: lerobot's file of this arm")
     parser.add_argument("--camera", default="0", help="so100: number or path of the camera, as OpenCV has it")
@@ -66,6 +66,8 @@ def record(options: argparse.Namespace, manifest: PolicyManifest, world: World) 
         settings = SimulatedRobotSettings(image_size=(240, 320), seed=options.seed, **off)
         arm = ArmModel(world)
         postures = chosen_postures(arm, trained_camera(world, 240, 320), options.pictures, options.seed)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda heard, _: stopped.append(heard))
         robot = SimulatedRobot(options.policy, manifest, settings)
         try:
             return driven(robot, manifest, postures, lambda: bool(stopped), print)
@@ -73,6 +75,9 @@ def record(options: argparse.Namespace, manifest: PolicyManifest, world: World) 
             robot.close()
     if options.calibration is None:
         raise DeployError("Say with --calibration where lerobot's file of this arm is; lerobot-calibrate makes one.")
+    unknown = sorted(set(options.inverted) - set(manifest.joint_names))
+    if unknown:
+        raise DeployError(f"There is no joint {unknown[0]!r}; the policy has {', '.join(manifest.joint_names)}.")
     name = manifest.spec.get("cameras", ("front",))[0]
     camera = opened_camera(options.camera, manifest.rates["camera_hz"])
     signs = dict.fromkeys(options.inverted, -1)
@@ -107,8 +112,6 @@ def main() -> None:
         at = options.board_at
         placed = None if at is None else (at[0] / 1e3, at[1] / 1e3, math.radians(at[2]))
         if options.data is None:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, lambda heard, _: stopped.append(heard))
             recording = record(options, manifest, world)
             write_recording(options.out / "recording", recording)
         else:
@@ -116,6 +119,9 @@ def main() -> None:
         print(align(recording, world, manifest, Asked(options.way, placed, options.focal_px), options.out))
     except (DeployError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, EOFError):
+        print("error: Stopped by hand; nothing was written.", file=sys.stderr)
         sys.exit(2)
 
 

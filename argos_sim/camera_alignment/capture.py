@@ -57,7 +57,10 @@ def by_hand(
     """
     taken = []
     for number in range(count):
-        ask(f"Picture {number + 1} of {count}: arm or board elsewhere, hands out of the picture, then Enter. ")
+        where = "arm elsewhere" if not corners else "board elsewhere, tilted"
+        if corners and number == count - 1:
+            where = "board flat on the table, its corners within the arm's reach and the arm aside"
+        ask(f"Picture {number + 1} of {count}: {where}, hands out of the picture, then Enter. ")
         taken.append((_picture(robot, time.monotonic()), _mean_joints(robot)))
     touches = {}
     for corner in corners:

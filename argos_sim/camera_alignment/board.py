@@ -65,14 +65,21 @@ class Board:
         size = 5 * DOTS_MM
         for name, place in self.corners.items():
             x, y = left + 1e3 * place[0] * DOTS_MM, top + 1e3 * place[1] * DOTS_MM
-            aside = -7 * DOTS_MM if name in "AD" else 4 * DOTS_MM
+            out, away = (-1 if name in "AD" else 1), (-1 if name in "AB" else 1)
+            for end in ((x + out * size, y), (x, y + away * size)):  # B and D are corners of white squares
+                draw.line((x, y, *end), fill=0, width=3)
+            aside = -11 * DOTS_MM if name in "AD" else 7 * DOTS_MM
             draw.text((x + aside, y - size // 2), name, fill=0, font_size=size)
-        below = top + pattern.height + 4 * DOTS_MM
+        below = top + pattern.height + 8 * DOTS_MM
         draw.line((left, below, left + 100 * DOTS_MM, below), fill=0, width=3)
         sizes = f"line: 100 mm   squares: {1e3 * self.square:g} mm   markers: {1e3 * self.marker:g} mm   print at 100 %"
         draw.text((left + 104 * DOTS_MM, below - size // 3), sizes, fill=0, font_size=4 * DOTS_MM)
         part = path.with_name(f"{path.name}.part")
-        page.save(part, format=kind[1:].upper(), **{"resolution" if kind == ".pdf" else "dpi": _resolution(kind)})
+        inch = 25.4 * DOTS_MM
+        if kind == ".pdf":
+            page.save(part, format="PDF", resolution=inch)
+        else:
+            page.save(part, format="PNG", dpi=(inch, inch))
         os.replace(part, path)
 
     def find(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,10 +89,6 @@ class Board:
         pixels, numbers, _, _ = detector.detectBoard(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
         if numbers is None or len(numbers) < LEAST:
             return np.zeros((0, 3)), np.zeros((0, 2))
-        places = np.asarray(self.pattern.getChessboardCorners(), dtype=float)[numbers.ravel()]
+        every: np.ndarray = np.array(self.pattern.getChessboardCorners(), dtype=float)
+        places = every[np.array(numbers, dtype=int).ravel()]
         return places, pixels.reshape(-1, 2).astype(float)
-
-
-def _resolution(kind: str) -> float | tuple[float, float]:
-    """Dots an inch, as Pillow has it for a PDF and for a PNG."""
-    return 25.4 * DOTS_MM if kind == ".pdf" else (25.4 * DOTS_MM, 25.4 * DOTS_MM)

@@ -36,8 +36,9 @@ def foreground(pictures: np.ndarray) -> np.ndarray:
 def _cleaned(mask: np.ndarray) -> np.ndarray:
     """Without specks and ragged edges."""
     mask = ndimage.median_filter(mask, 3)
-    parts, count = ndimage.label(mask)  # pyright: ignore[reportGeneralTypeIssues]
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    parts = np.zeros(mask.shape, dtype=np.int32)
+    ndimage.label(mask, output=parts)
+    sizes = np.bincount(parts.ravel())
     keep = sizes >= SPECK * mask.size
     keep[0] = False
     return keep[parts]

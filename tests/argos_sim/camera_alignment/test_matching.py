@@ -126,7 +126,7 @@ def test_a_camera_that_was_moved_in_between_is_named(
     pictures = recording.pictures.copy()
     pictures[4] = np.roll(pictures[4], (7, 9), (0, 1))
     with pytest.raises(ValueError, match=r"04\.png .*camera moved"):
-        match(replace(recording, pictures=pictures), arm, trained_camera(world, 240, 320))
+        match(replace(recording, pictures=pictures), arm, trained_camera(world, 240, 320), QUICK)
 
 
 def test_joints_with_a_wrong_sign_match_nothing(seen: tuple[Recording, Pinhole], arm: ArmModel, world: World) -> None:

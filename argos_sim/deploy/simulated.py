@@ -72,6 +72,12 @@ class SimulatedRobotSettings:
     watchdog_s: float = 0.1
     """The motors let go where no command came for so long [s]."""
 
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """Height, width and colours of a picture."""
+        size = self.image_size
+        return (size, size, 3) if isinstance(size, int) else (*size, 3)
+
 
 class SimulatedRobot:
     """See ``robots.Robot``; ``begin`` and ``success`` are what only a simulation can do."""
@@ -90,13 +96,12 @@ class SimulatedRobot:
         self.joint_names, self.settings = manifest.joint_names, settings
         self.episode: int | None = None
         """The one that was begun last."""
-        context, joints, size = multiprocessing.get_context("spawn"), len(self.joint_names), settings.image_size
-        height, width = (size, size) if isinstance(size, int) else size
+        context, joints = multiprocessing.get_context("spawn"), len(self.joint_names)
         self._command = Latest(context, {"torque": ("f8", (joints,)), "time": ("f8", ())})
         self._joints = Latest(
             context, {"position": ("f8", (joints,)), "velocity": ("f8", (joints,)), "time": ("f8", ())}
         )
-        self._frame = Latest(context, {"picture": ("u1", (height, width, 3)), "time": ("f8", ())})
+        self._frame = Latest(context, {"picture": ("u1", settings.picture_shape), "time": ("f8", ())})
         self._questions, theirs = context.Pipe()
         self._process = context.Process(
             target=_serve,

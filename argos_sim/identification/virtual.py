@@ -21,11 +21,11 @@ class VirtualRobot:
     """
 
     def __init__(self, world: World, settings: SimulatedRobotSettings, offset: float = 0.0) -> None:
-        context, joints, size = multiprocessing.get_context("spawn"), len(world.joint_names), settings.image_size
+        context, joints = multiprocessing.get_context("spawn"), len(world.joint_names)
         each = ("f8", (joints,))
         self._command = Latest(context, {"torque": each, "time": ("f8", ())})
         self._joints = Latest(context, {"position": each, "velocity": each, "time": ("f8", ())})
-        frame = Latest(context, {"picture": ("u1", (size, size, 3)), "time": ("f8", ())})
+        frame = Latest(context, {"picture": ("u1", settings.picture_shape), "time": ("f8", ())})
         self._arm = LiveArm(world, settings, self._command, self._joints, frame)
         self.joint_names, self._dt, self._steps = world.joint_names, world.rates.physics_dt, 0
         self._now = offset

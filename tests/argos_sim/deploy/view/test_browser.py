@@ -333,7 +333,7 @@ def test_an_export_without_decoder_says_so_and_shows_the_rest(policy: Path, tmp_
 def test_a_run_is_asked_for_something_else_and_stopped_in_the_browser(policy: Path) -> None:
     robot, answers = StandIn(), []
     with Watched(policy, lambda _: robot, view=ViewSettings(port=0)) as watched:
-        assert watched.pilot is not None and watched._view is not None
+        assert isinstance(watched.pilot, Pilot) and watched._view is not None
         seen = Seen(watched._view, watched.pilot, robot)
 
         def viewer() -> None:

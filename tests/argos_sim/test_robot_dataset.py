@@ -41,9 +41,10 @@ def world() -> World:
 
 @pytest.fixture(scope="module")
 def recording(world: World, tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    """Episodes 0 to 2, of which the second was not kept."""
+    """Episodes 0 to 2, of which the second was not kept; more torque was wanted than the guard let through."""
     folder = tmp_path_factory.mktemp("recorded")
-    return load_recording(record(folder, world, episodes=(0, 1, 2), steps=62, kept=lambda episode: episode != 1))
+    made = load_recording(record(folder, world, episodes=(0, 1, 2), steps=62, kept=lambda episode: episode != 1))
+    return spoilt(made, wanted=lambda torque: np.add(torque, 0.4, out=torque))
 
 
 @pytest.fixture(scope="module")

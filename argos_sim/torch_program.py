@@ -29,6 +29,7 @@ def write_program(traced: Traced, path: Path) -> str:
     example, shapes = traced.example()
     with torch.no_grad():
         program = torch.export.export(traced.module, (), kwargs=dict(example), dynamic_shapes=shapes)
+    program.example_inputs = None  # recorded data: nobody's business, and far larger than most networks
     torch.export.save(program, path)
     loaded = replace(traced, module=torch.export.load(path).module())
     apart = difference(traced, TorchNetwork(loaded))

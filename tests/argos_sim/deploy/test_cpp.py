@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
+from argos_sim.deploy.export import export_controller
 from argos_sim.deploy.manifest import read_manifest
 from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.paths import ROOT
+from tests.argos_sim.deploy.test_runtime import MANIFEST, StandIn
 
 PLACES = (os.environ.get("ONNXRUNTIME_INCLUDE", ""), "/usr/include/onnxruntime", "/usr/local/include/onnxruntime")
 HEADERS = [place for place in PLACES if place and (Path(place) / "onnxruntime_cxx_api.h").is_file()]
@@ -40,6 +43,15 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "replay"
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A controller with random weights everywhere, so that its last action matters, too."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("export") / "policy"
+    export_controller(StandIn(), MANIFEST, folder)
+    return folder
+
+
 def replay(program: Path, policy: Path, steps: list[list[np.ndarray]], folder: Path) -> np.ndarray:
     """(T, 1 + J): whether each step was taken, and its torque."""
     manifest = read_manifest(policy)
@@ -54,15 +66,15 @@ def replay(program: Path, policy: Path, steps: list[list[np.ndarray]], folder: P
     return np.fromfile(found, np.float32).reshape(len(steps), -1)
 
 
-def test_it_does_what_the_runtime_does(program: Path, policy: Path, tmp_path: Path) -> None:
-    runtime, rng = ControllerRuntime(policy), np.random.default_rng(0)
+def test_it_does_what_the_runtime_does(program: Path, exported: Path, tmp_path: Path) -> None:
+    runtime, rng = ControllerRuntime(exported), np.random.default_rng(0)
     shapes = runtime.manifest.inputs
     kinds = [shapes["vision"], shapes["target_proprio"], shapes["vision"], shapes["target_proprio"], ()]
     steps = [[rng.standard_normal(shape, dtype=np.float32) for shape in kinds] for _ in range(20)]
     steps[5][1] = steps[5][1].copy()
     steps[5][1][2] = np.nan
     steps[9][4] = np.float32(np.inf)
-    found, before = replay(program, policy, steps, tmp_path), np.zeros(3)
+    found, before = replay(program, exported, steps, tmp_path), np.zeros(6)
     for number, (step, row) in enumerate(zip(steps, found, strict=True)):
         vision, proprio, target_vision, target_proprio, to_go = step
         if number in (5, 9):

@@ -30,7 +30,7 @@ ODD_TEXTS = (
     "المس المكعب الأحمر",
     "🤖👍🏽 → 3½ €",
     "\u200b\u00a0\ufeff",
-    "<|endoftext|> [SEP] </s> <pad> [MASK]",
+    "<pad> [MASK] </s> [SEP] <|endoftext|>",
     "don't; isn't -- 1,000.5 x_y/z",
 )
 """Asked of every tokenizer beside the task's own phrasings: nothing, too much, and what tokenizers disagree about."""

@@ -326,11 +326,11 @@ def test_the_runtime_imports_nothing_that_trains_and_runs_without_warnings(expor
     code = """
 import sys
 import numpy as np
-from argos_sim.deploy import encoders, planner, robots, runtime, safety
+from argos_sim.deploy import encoders, live, planner, robots, runtime, safety
 controller = runtime.ControllerRuntime(sys.argv[1])
 zeros = np.zeros
 print(controller.step(zeros((16, 16)), zeros(16), zeros((16, 16)), zeros(16), 0.8).shape)
-heavy = {"torch", "isaaclab", "transformers", "lerobot", "argos_wm"} & set(sys.modules)
+heavy = {"torch", "isaaclab", "transformers", "lerobot", "mujoco", "argos_wm"} & set(sys.modules)
 assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code, str(exported)], capture_output=True, text=True, check=False)

@@ -97,8 +97,11 @@ class ControlLoop(ABC):
             self._frame_check = FrameCheck(self._settings.senses, self.manifest.spec.get("cameras", ("front",)))
             self._forget()
         self.fallback.forget()
-        if self.recorder is not None:
-            self.recorder.tell("begin", text=text, episode=getattr(self.robot, "episode", None))
+        self._tell_begin()
+
+    def ask(self, text: str) -> None:
+        """Do ``text`` next, without a pause where the loop can."""
+        self.begin(text)
 
     def start(self) -> None:
         """Begin to move."""
@@ -195,6 +198,10 @@ class ControlLoop(ABC):
                 due = time.monotonic()
 
     # -- parts of a control step --------------------------------------------------------------------------------------
+
+    def _tell_begin(self) -> None:
+        if self.recorder is not None:
+            self.recorder.tell("begin", text=self.text, episode=getattr(self.robot, "episode", None))
 
     def _obey_file(self) -> None:
         """Stop where the file for stops is there."""

@@ -74,11 +74,8 @@ class Watched:
         settings = SimulatedRobotSettings(image_size=manifest.image_size, seed=self.seed)
         return SimulatedRobot(self.folder, manifest, settings)
 
-    def _pilot(self, manifest: PolicyManifest, robot: Robot, recorder: Recorder | None) -> Pilot:
-        telemetry = Telemetry(manifest, pictures=self._view_settings is not None)
-        self._digest = Digest(telemetry, manifest)
-        settings = PilotSettings(stop_file=self.stop_file, seed=self.seed)
-        return Pilot(self.folder, robot, settings, recorder, telemetry)
+    def _pilot(self, _: PolicyManifest, robot: Robot, recorder: Recorder | None) -> Pilot:
+        return Pilot(self.folder, robot, PilotSettings(stop_file=self.stop_file, seed=self.seed), recorder)
 
     def __enter__(self) -> Watched:
         manifest = read_manifest(self.folder)
@@ -97,14 +94,16 @@ class Watched:
                 recorder.close()
             raise
         if self._view_settings is not None and isinstance(self.pilot, Pilot):
+            telemetry, targets = Telemetry(manifest, pictures=True), self.pilot.planning.targets
+            self.pilot.telemetry = telemetry
             try:
-                telemetry, targets = self.pilot.telemetry, self.pilot.planning.targets
-                assert telemetry is not None, "which the view settings ask for"
                 self._view = BrowserView(self.folder, manifest, telemetry, targets, self._view_settings, self._obey)
             except BaseException:
                 self.pilot.close()
                 raise
             self.address = self._view.address
+        if isinstance(self.pilot, Pilot):
+            self._digest = Digest(self.pilot.telemetry, manifest)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -187,7 +186,9 @@ class Watched:
         encoded_text(text)
         if isinstance(self.robot, SimulatedRobot):
             self.robot.begin(0, text)
-        self.pilot.begin(text)
+            self.pilot.begin(text)
+        else:
+            self.pilot.ask(text)
 
     def summarise(self) -> None:
         """Print all figures."""

@@ -63,17 +63,12 @@ class Pilot(ControlLoop):
     timed = ("late", "took", "encoded", "planned")
 
     def __init__(
-        self,
-        folder: Path | str,
-        robot: Robot,
-        settings: PilotSettings | None = None,
-        recorder: Recorder | None = None,
-        telemetry: Telemetry | None = None,
+        self, folder: Path | str, robot: Robot, settings: PilotSettings | None = None, recorder: Recorder | None = None
     ) -> None:
         """Load everything; ``DeployError`` in one sentence if the policy or the robot does not fit."""
-        self.settings, self.telemetry = settings or PilotSettings(), telemetry
-        self.folder = Path(folder)
+        self.settings, self.folder = settings or PilotSettings(), Path(folder)
         super().__init__(read_manifest(folder), robot, self.settings, recorder)
+        self.telemetry = Telemetry(self.manifest)
         self.controller = ControllerRuntime(folder)
         self.encoders = EncoderRuntime(folder, self.manifest)
         self.planning = PlanningProcess(folder, self.manifest, self.settings.seed)
@@ -89,6 +84,16 @@ class Pilot(ControlLoop):
         """See ``ControlLoop``; a text that is too long is a ``ValueError``."""
         encoded_text(text)
         super().begin(text)
+
+    def ask(self, text: str) -> None:
+        """Do ``text`` from the next picture on; until its first target is there, what was asked before goes on."""
+        if not text or self._target is None:
+            self.begin(text)
+            return
+        encoded_text(text)
+        with self._lock:
+            self.text, self._next_plan = text, time.monotonic()
+        self._tell_begin()
 
     def _forget(self) -> None:
         self._refusing_since: float | None = None
@@ -109,8 +114,7 @@ class Pilot(ControlLoop):
         frame = self.robot.frame()
         if frame is None or frame.time == last:
             return last
-        if self.telemetry is not None:
-            self.telemetry.saw(frame)
+        self.telemetry.saw(frame)
         begin = time.perf_counter()
         recent = [reading for reading in list(self._recent) if reading.time >= self._begun]
         if frame.time < self._begun or not recent:
@@ -186,8 +190,7 @@ class Pilot(ControlLoop):
             time_to_go=0.0 if target is None else target.due - now,
             plan=0 if target is None else target.number,
         )
-        if self.telemetry is not None:
-            self.telemetry.step(self, now, (late, took), ages, reading, (wanted, sent), target)
+        self.telemetry.step(self, now, (late, took), ages, reading, (wanted, sent), target)
 
     def _take_target(self, now: float) -> None:
         newest = self.planning.target()

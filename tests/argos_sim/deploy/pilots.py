@@ -70,7 +70,8 @@ def flying(
     **settings,
 ) -> Iterator[tuple[Pilot, StandIn]]:
     robot = StandIn(position) if robot is None else robot
-    pilot = Pilot(policy, robot, PilotSettings(fallback=FALLBACK, **settings), recorder, telemetry)
+    pilot = Pilot(policy, robot, PilotSettings(fallback=FALLBACK, **settings), recorder)
+    pilot.telemetry = telemetry or pilot.telemetry
     try:
         pilot.begin(text)
         pilot.start()

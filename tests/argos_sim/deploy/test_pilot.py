@@ -48,6 +48,27 @@ def test_without_a_text_no_target_is_asked_for(policy: Path) -> None:
         until(lambda: pilot.counts["targets"] >= 1, "a target")
 
 
+def test_something_else_is_asked_for_without_a_pause(policy: Path) -> None:
+    with flying(policy) as (pilot, _):
+        until(lambda: pilot.counts["targets"] >= 1, "a target")
+        begun, remembered = pilot._begun, len(pilot._memory)
+        with pytest.raises(ValueError, match="An instruction"):
+            pilot.ask("x" * 513)
+        assert pilot.text == "touch the red block"
+        pilot.ask("touch the blue block")
+        assert pilot._target is not None and pilot._begun == begun and len(pilot._memory) >= remembered
+
+        def asked() -> bool:
+            newest = pilot.planning._requests.read()
+            return newest is not None and bytes(newest[1]["text"]).startswith(b"touch the blue block")
+
+        until(asked, "asking the planner for it")
+        pilot.ask("")
+        assert pilot._target is None and pilot._begun > begun, "nothing is asked for: the arm is held"
+        pilot.ask("touch the red block")
+        until(lambda: pilot._target is not None, "a target from a new beginning")
+
+
 @pytest.mark.parametrize("speed", [-3.0, 3.0])
 def test_no_torque_is_made_from_joints_that_are_stuck_in_motion(policy: Path, speed: float) -> None:
     with flying(policy) as (pilot, robot):

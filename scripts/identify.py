@@ -101,6 +101,9 @@ def main() -> None:
         for sentence in report.not_identifiable(found[0]):
             print(f"Not identifiable: {sentence}")
         print(f"Written to {options.out}: {report.FOUND}, {report.RANGES}, {report.PICTURE}")
+    except ModuleNotFoundError as error:
+        print(f"error: {error}. A recording can be fitted on another machine, with --data.", file=sys.stderr)
+        sys.exit(2)
     except (DeployError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -15,7 +15,7 @@ import yaml
 
 from argos_sim.identification.fit import COARSE, Fit, candidates
 from argos_sim.identification.shooting import Shooter
-from argos_sim.identification.windows import Recording, Windows
+from argos_sim.identification.windows import WINDOW_S, Recording, Windows
 from argos_sim.mujoco_c.world import World
 
 FOUND, RANGES, PICTURE = "identified.yaml", "ranges.yaml", "identified.png"
@@ -52,6 +52,7 @@ def described(found: Fit, recording: Recording, world: World) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "seconds": _round(recording.seconds),
         "intervals": "95 %",
+        "windows": {"value": len(found.start), "of": int(recording.seconds / WINDOW_S)},
         "windows_that_count": _round(float(found.weight.mean())),
         "joints": joints,
         "delay": _entry(found.delay(), "s, from a command to what it does, as read"),

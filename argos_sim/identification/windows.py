@@ -22,6 +22,9 @@ LEAST_TORQUE = 0.05
 """N·m; a joint that is told less was not excited."""
 LEAST_SHARE = 0.6
 """Of a window's control steps that must have a read-out of their own."""
+LATE_S = 0.015
+"""By which a read-out may be older than the recording's young ones [s]. Where it is, bus or machine stood still, and when
+a command acted is not known."""
 
 
 @dataclass(frozen=True)
@@ -138,21 +141,29 @@ class Windows:
 
 
 def cut(recording: Recording, physics_dt: float) -> Windows:
-    """The windows of what is fitted, end to end; those with many read-outs missing are left out."""
+    """The windows of what is fitted, end to end; those with many read-outs missing, or a late one, are left out."""
     count = round(WINDOW_S * recording.rate)
     found = []
+    oldest = np.percentile(recording.age, 10) + LATE_S
     fresh = np.r_[True, np.diff(recording.read_at) > 0.2 / recording.rate]
     for first in range(0, len(recording.sent_at) - count + 1, count):
         at = np.arange(first, first + count)
         whole = recording.sent_at[at[-1]] - recording.sent_at[at[0]] < 1.2 * WINDOW_S
         new = np.flatnonzero(fresh[at]) + first
-        if not recording.moving[at].all() or not whole or len(new) < max(LEAST_SHARE * count, 6):
+        if (
+            recording.age[at].max() > oldest
+            or not recording.moving[at].all()
+            or not whole
+            or len(new) < max(LEAST_SHARE * count, 6)
+        ):
             continue
         offset, position, known = np.zeros(count), np.zeros((count, recording.position.shape[1])), np.zeros(count, bool)
         offset[: len(new)] = recording.read_at[new] - recording.read_at[new[0]]
         position[: len(new)], known[: len(new)] = recording.position[new], True
         found.append((recording.read_at[new[0]], offset, position, known))
     if len(found) * WINDOW_S < LEAST_S / 2:
-        raise DeployError("Too many read-outs are missing: hardly a half second of the recording is whole.")
+        raise DeployError(
+            "Too many read-outs are missing or late: hardly a half second of the recording is whole. Is the machine busy?"
+        )
     begin, offset, position, known = (np.array(x) for x in zip(*found, strict=True))
     return Windows(begin, offset, position, known, int(np.ceil(offset.max() / physics_dt - 1e-6)) + 1)

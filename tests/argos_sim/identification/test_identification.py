@@ -146,6 +146,15 @@ def test_read_outs_that_were_missed_are_no_news(arm: Arm, recording: Recording) 
     assert whole.known.sum() - windows.known.sum() >= 3 + whole.known[2].sum()
 
 
+def test_windows_in_which_the_machine_stood_still_are_left_out(recording: Recording) -> None:
+    whole, age = cut(recording, 0.005), recording.age.copy()
+    first = int(np.flatnonzero(recording.moving)[0]) // 25 * 25 + 25
+    age[first + 10] += 0.03
+    assert len(cut(broken(recording, age=age), 0.005)) == len(whole) - 1
+    with pytest.raises(DeployError, match="missing or late"):
+        cut(broken(recording, age=np.where(np.arange(len(age)) % 8, age, age + 0.03)), 0.005)
+
+
 def test_arms_keep_within_their_box_and_bounds(arm: Arm) -> None:
     steps = read_steps(arm.folder)
     assert np.abs(steps["sent"]).max() <= 0.6 * 2.94 + 1e-6

@@ -23,8 +23,8 @@ LEAST_TORQUE = 0.05
 LEAST_SHARE = 0.6
 """Of a window's control steps that must have a read-out of their own."""
 LATE_S = 0.015
-"""By which a read-out may be older than the recording's young ones [s]. Where it is, bus or machine stood still, and when
-a command acted is not known."""
+"""By which a read-out may be older than the recording's young ones [s]. Where it is, bus or machine stood still, and
+when a command acted is not known."""
 
 
 @dataclass(frozen=True)

@@ -150,12 +150,8 @@ def cut(recording: Recording, physics_dt: float) -> Windows:
         at = np.arange(first, first + count)
         whole = recording.sent_at[at[-1]] - recording.sent_at[at[0]] < 1.2 * WINDOW_S
         new = np.flatnonzero(fresh[at]) + first
-        if (
-            recording.age[at].max() > oldest
-            or not recording.moving[at].all()
-            or not whole
-            or len(new) < max(LEAST_SHARE * count, 6)
-        ):
+        late = recording.age[at].max() > oldest
+        if late or not whole or not recording.moving[at].all() or len(new) < max(LEAST_SHARE * count, 6):
             continue
         offset, position, known = np.zeros(count), np.zeros((count, recording.position.shape[1])), np.zeros(count, bool)
         offset[: len(new)] = recording.read_at[new] - recording.read_at[new[0]]
@@ -163,7 +159,8 @@ def cut(recording: Recording, physics_dt: float) -> Windows:
         found.append((recording.read_at[new[0]], offset, position, known))
     if len(found) * WINDOW_S < LEAST_S / 2:
         raise DeployError(
-            "Too many read-outs are missing or late: hardly a half second of the recording is whole. Is the machine busy?"
+            f"Too many read-outs are missing or late: less than {LEAST_S / 2:g} s of the recording are whole. Is the "
+            "machine busy?"
         )
     begin, offset, position, known = (np.array(x) for x in zip(*found, strict=True))
     return Windows(begin, offset, position, known, int(np.ceil(offset.max() / physics_dt - 1e-6)) + 1)

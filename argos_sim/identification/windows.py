@@ -16,6 +16,8 @@ WINDOW_S = 0.5
 """Long enough that forces show in positions, short enough that what is not modelled does not add up [s]."""
 LEAST_S = 4.0
 """Of what is fitted [s]."""
+LEAST_WHOLE_S = 3.0
+"""Of windows that are whole [s]; fewer of them say nothing of how sure they are."""
 LEAST_TRAVEL = 0.05
 """rad; a joint that moves less tells nothing of friction and speed."""
 LEAST_TORQUE = 0.05
@@ -157,9 +159,9 @@ def cut(recording: Recording, physics_dt: float) -> Windows:
         offset[: len(new)] = recording.read_at[new] - recording.read_at[new[0]]
         position[: len(new)], known[: len(new)] = recording.position[new], True
         found.append((recording.read_at[new[0]], offset, position, known))
-    if len(found) * WINDOW_S < LEAST_S / 2:
+    if len(found) * WINDOW_S < LEAST_WHOLE_S:
         raise DeployError(
-            f"Too many read-outs are missing or late: less than {LEAST_S / 2:g} s of the recording are whole. Is the "
+            f"Too many read-outs are missing or late: less than {LEAST_WHOLE_S:g} s of the recording are whole. Is the "
             "machine busy?"
         )
     begin, offset, position, known = (np.array(x) for x in zip(*found, strict=True))

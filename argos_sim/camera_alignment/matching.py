@@ -271,7 +271,7 @@ def _check_masks(recording: Recording, seen: np.ndarray) -> None:
     shares = seen.mean((1, 2))
     if np.median(shares) < 1e-3:
         raise ValueError("Nothing moves in the pictures though the joints do: is the camera frozen, or elsewhere?")
-    if np.median(shares) > 0.5 or shares.max() > 0.7:
+    if np.median(shares) > 0.5 or shares.max() > 2 * np.median(shares) + 0.1:
         name = recording.files[int(shares.argmax())]
         raise ValueError(f"Most of {name} differs from the other pictures: the camera moved, or the light changed.")
 

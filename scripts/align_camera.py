@@ -11,7 +11,6 @@ Writes camera.yaml and overlay.png to --out. Postures: still room and camera, ev
 import argparse
 import dataclasses
 import math
-import signal
 import sys
 from pathlib import Path
 
@@ -23,13 +22,15 @@ from argos_sim.camera_alignment.postures import chosen_postures
 from argos_sim.camera_alignment.recording import Recording, read_recording, write_recording
 from argos_sim.camera_alignment.silhouette import ArmModel
 from argos_sim.camera_alignment.trials import TrialSettings, summary
-from argos_sim.deploy.lerobot_arm import LeRobotArm, opened_camera
+from argos_sim.deploy import opening
+from argos_sim.deploy.lerobot_arm import opened_camera
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
+from argos_sim.deploy.signals import stop_on_signals
 from argos_sim.deploy.simulated import SimulatedRobot, SimulatedRobotSettings
 from argos_sim.mujoco_c.world import World
 
-stopped: list[int] = []
-"""Signals that were heard."""
+stopped: list[str] = []
+"""Why nothing shall move any more."""
 
 
 def parse() -> argparse.Namespace:
@@ -50,10 +51,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--trials", type=int, help="only measure: so many hidden cameras of a simulated arm or board")
     parser.add_argument("--joint-bias", type=float, default=0.0, help="trials: largest error of a joint [degrees]")
     parser.add_argument("--seed", type=int, default=0, help="sim: of background and noise")
-    parser.add_argument("--port", default="/dev/ttyACM0", help="so100: of the servos' bus")
-    parser.add_argument("--calibration", type=Path, help="so100: lerobot's file of this arm")
+    opening.add_so100(parser)
     parser.add_argument("--camera", default="0", help="so100: number or path of the camera, as OpenCV has it")
-    parser.add_argument("--inverted", nargs="*", default=[], help="so100: joints whose ticks fall as their angle grows")
     return parser.parse_args()
 
 
@@ -66,22 +65,14 @@ def record(options: argparse.Namespace, manifest: PolicyManifest, world: World) 
         settings = SimulatedRobotSettings(image_size=(240, 320), seed=options.seed, **off)
         arm = ArmModel(world)
         postures = chosen_postures(arm, trained_camera(world, 240, 320), options.pictures, options.seed)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda heard, _: stopped.append(heard))
+        stop_on_signals(stopped.append)
         robot = SimulatedRobot(options.policy, manifest, settings)
         try:
             return driven(robot, manifest, postures, lambda: bool(stopped), print)
         finally:
             robot.close()
-    if options.calibration is None:
-        raise DeployError("Say with --calibration where lerobot's file of this arm is; lerobot-calibrate makes one.")
-    unknown = sorted(set(options.inverted) - set(manifest.joint_names))
-    if unknown:
-        raise DeployError(f"There is no joint {unknown[0]!r}; the policy has {', '.join(manifest.joint_names)}.")
-    name = manifest.spec.get("cameras", ("front",))[0]
-    camera = opened_camera(options.camera, manifest.rates["camera_hz"])
-    signs = dict.fromkeys(options.inverted, -1)
-    robot = LeRobotArm(options.port, options.calibration, {name: camera}, manifest, signs)
+    name, hz = manifest.spec.get("cameras", ("front",))[0], manifest.rates["camera_hz"]
+    robot = opening.so100(options, manifest, lambda: {name: opened_camera(options.camera, hz)})
     try:
         corners = tuple(Board().corners) if options.way == "board" and options.board_at is None else ()
         return by_hand(robot, manifest, options.pictures, input, corners)

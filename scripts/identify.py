@@ -9,7 +9,6 @@ the power switch at hand, and begin with a few seconds: any key, Ctrl-C, SIGTERM
 import argparse
 import dataclasses
 import json
-import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from argos_sim.deploy import opening
 from argos_sim.deploy.keys import stop_on_key
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.robots import Robot
+from argos_sim.deploy.signals import hear_signals_as_usual, stop_on_signals
 from argos_sim.deploy.simulated import WORLD_FILE, SimulatedRobot, SimulatedRobotSettings
 from argos_sim.identification.excitation import Excitation, ExcitationSettings
 from argos_sim.identification.playing import play
@@ -37,9 +37,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--trials", type=int, help="only measure, on so many hidden arms from --seed on")
     parser.add_argument("--live", action="store_true", help="trials: in real time, each in a process of its own")
     parser.add_argument("--bodies", default="nominal", help="trials: preset that links are drawn from")
-    parser.add_argument("--port", default="/dev/ttyACM0", help="so100: of the servos' bus")
-    parser.add_argument("--calibration", type=Path, help="so100: lerobot's file of this arm")
-    parser.add_argument("--inverted", nargs="*", default=[], help="so100: joints whose ticks fall as their angle grows")
+    opening.add_so100(parser)
     return parser.parse_args()
 
 
@@ -47,17 +45,14 @@ def opened(options: argparse.Namespace, manifest: PolicyManifest) -> Robot:
     """The robot, without its cameras."""
     if options.robot == "so100":
         blind = dataclasses.replace(manifest, spec=manifest.spec | {"cameras": []})
-        return opening.so100(options, blind, {})
+        return opening.so100(options, blind, dict)
     return SimulatedRobot(options.policy, manifest, SimulatedRobotSettings(image_size=16, seed=options.seed))
 
 
 def move(options: argparse.Namespace, manifest: PolicyManifest) -> None:
     """Excite and record."""
     reasons: list[str] = []
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
-        signal.signal(number, lambda *_: reasons.append("stopped by hand"))
-    for number in (signal.SIGTTOU, signal.SIGTTIN):
-        signal.signal(number, signal.SIG_IGN)
+    stop_on_signals(reasons.append)
     excitation = Excitation(manifest, ExcitationSettings(seconds=options.seconds, seed=options.seed))
     robot = opened(options, manifest)
     try:
@@ -68,8 +63,7 @@ def move(options: argparse.Namespace, manifest: PolicyManifest) -> None:
             play(robot, manifest, excitation, options.out / RECORDING, options.robot, stopped)
     finally:
         robot.close()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
-        signal.signal(number, signal.SIG_DFL)  # nothing moves any more
+    hear_signals_as_usual()  # nothing moves any more
 
 
 def main() -> None:

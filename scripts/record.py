@@ -9,8 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from run_robot import so100
-
+from argos_sim.deploy import opening
 from argos_sim.deploy.demonstrating import Source
 from argos_sim.deploy.live import Watched
 from argos_sim.deploy.manifest import read_manifest
@@ -34,17 +33,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--leader-port", default="/dev/ttyACM1", help="leader: of its servos' bus")
     parser.add_argument("--leader-calibration", type=Path, help="leader: lerobot's file of it")
     parser.add_argument("--leader-inverted", nargs="*", default=[], help="leader: joints that count the other way")
-    parser.add_argument("--port", default="/dev/ttyACM0", help="so100: see run_robot.py, also for the next three")
-    parser.add_argument("--calibration", type=Path)
-    parser.add_argument("--camera", default="0")
-    parser.add_argument("--inverted", nargs="*", default=[])
+    opening.add_so100(parser)
+    opening.add_cameras(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     """Record; a mistake is one sentence, and ends with 2."""
     options = parse()
-    real = None if options.robot == "sim" else lambda manifest: so100(options, manifest)
+    real = None if options.robot == "sim" else lambda manifest: opening.so100(options, manifest)
     try:
         manifest = read_manifest(options.policy)
         source = Source(options.source, options.leader_port, options.leader_calibration, options.leader_inverted)

@@ -12,8 +12,7 @@ from pathlib import Path
 from argos_sim.deploy import opening
 from argos_sim.deploy.keys import stop_on_key
 from argos_sim.deploy.live import Watched, run_episodes, run_text, show_joints
-from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
-from argos_sim.deploy.robots import Robot
+from argos_sim.deploy.manifest import DeployError, read_manifest
 from argos_sim.deploy.signals import stop_on_signals
 from argos_sim.deploy.view.access import PORT, TOKEN_VARIABLE, ViewSettings, read_token
 
@@ -32,24 +31,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--no-pictures", action="store_true", help="keep no pictures in that recording")
     parser.add_argument("--stop-file", type=Path, help="the arm stops as soon as this file exists")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--port", default="/dev/ttyACM0", help="so100: of the servos' bus")
-    parser.add_argument("--calibration", type=Path, help="so100: lerobot's file of this arm")
-    cameras = "so100: number or path of the camera, as OpenCV has it; of several, front=0 wrist=/dev/video2"
-    parser.add_argument("--camera", nargs="+", default=["0"], help=cameras)
-    parser.add_argument("--inverted", nargs="*", default=[], help="so100: joints whose ticks fall as their angle grows")
+    opening.add_so100(parser)
+    opening.add_cameras(parser)
     parser.add_argument("--view", type=int, nargs="?", const=PORT, metavar="PORT", help="show a browser what happens")
     parser.add_argument("--view-host", default="127.0.0.1", help="others than this machine need a token to look")
     parser.add_argument("--view-token-file", type=Path, help=f"holds the token; or else {TOKEN_VARIABLE} does")
     parser.add_argument("--limp", action="store_true", help="no torque: only print the joints, to be moved by hand")
     return parser.parse_args()
-
-
-def so100(options: argparse.Namespace, manifest: PolicyManifest) -> Robot:
-    """The arm and camera that the options name."""
-    from argos_sim.deploy.lerobot_arm import opened_cameras
-
-    opening.check_so100(options, manifest)
-    return opening.so100(options, manifest, opened_cameras(options.camera, manifest))
 
 
 def view_settings(options: argparse.Namespace) -> ViewSettings | None:
@@ -62,7 +50,7 @@ def view_settings(options: argparse.Namespace) -> ViewSettings | None:
 def main() -> None:
     """Run; a mistake is one sentence, and ends with 2."""
     options = parse()
-    real = None if options.robot == "sim" else lambda manifest: so100(options, manifest)
+    real = None if options.robot == "sim" else lambda manifest: opening.so100(options, manifest)
     pictures = not options.no_pictures
     try:
         view = view_settings(options)

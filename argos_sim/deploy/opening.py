@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import Robot
 
 
-def so100(options: argparse.Namespace, manifest: PolicyManifest, cameras: Mapping[str, Any]) -> Robot:
-    """The arm at ``options.port`` with ``options.calibration`` and ``options.inverted`` joints.
+def add_so100(parser: argparse.ArgumentParser) -> None:
+    """Options that name an arm."""
+    parser.add_argument("--port", default="/dev/ttyACM0", help="so100: of the servos' bus")
+    parser.add_argument("--calibration", type=Path, help="so100: lerobot's file of this arm")
+    inverted = "so100: joints whose ticks fall as their angle grows"
+    parser.add_argument("--inverted", nargs="*", default=[], help=inverted)
+
+
+def add_cameras(parser: argparse.ArgumentParser) -> None:
+    """The option that names the policy's cameras."""
+    cameras = "so100: number or path of the camera, as OpenCV has it; of several, name=place of each: front=0 wrist=2"
+    parser.add_argument("--camera", nargs="+", default=["0"], help=cameras)
+
+
+def so100(
+    options: argparse.Namespace, manifest: PolicyManifest, cameras: Callable[[], Mapping[str, Any]] | None = None
+) -> Robot:
+    """The arm that ``add_so100`` names, with ``cameras``, by default those that ``add_cameras`` names.
 
     Raises:
-        DeployError: one of them is missing or cannot be.
+        DeployError: one of them is missing or cannot be; no camera is opened where the arm is not named.
     """
-    from argos_sim.deploy.lerobot_arm import LeRobotArm
+    from argos_sim.deploy.lerobot_arm import LeRobotArm, opened_cameras
 
-    check_so100(options, manifest)
-    signs = dict.fromkeys(options.inverted, -1)
-    return LeRobotArm(options.port, options.calibration, cameras, manifest, signs)
-
-
-def check_so100(options: argparse.Namespace, manifest: PolicyManifest) -> None:
-    """Raise ``DeployError`` where the options name no arm; before a camera is opened."""
     if options.calibration is None:
         raise DeployError("Say with --calibration where lerobot's file of this arm is; lerobot-calibrate makes one.")
     unknown = set(options.inverted) - set(manifest.joint_names)
@@ -32,3 +42,5 @@ def check_so100(options: argparse.Namespace, manifest: PolicyManifest) -> None:
         raise DeployError(
             f"There is no joint {sorted(unknown)[0]!r}; the policy has {', '.join(manifest.joint_names)}."
         )
+    seen = opened_cameras(options.camera, manifest) if cameras is None else cameras()
+    return LeRobotArm(options.port, options.calibration, seen, manifest, dict.fromkeys(options.inverted, -1))

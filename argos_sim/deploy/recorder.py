@@ -107,7 +107,7 @@ class Recorder:
                         self._events.write(json.dumps(block).encode() + b"\n")
                     else:
                         self._file.write(block)
-                except OSError as error:
+                except (OSError, ValueError) as error:  # a ValueError where it was closed meanwhile
                     self.problem = str(error)
 
 

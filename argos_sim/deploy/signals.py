@@ -22,6 +22,12 @@ def stop_on_signals(stop: Callable[[str], None]) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def hear_signals_as_usual() -> None:
+    """A signal ends this process again: nothing moves any more."""
+    for number in (*FROM_TERMINALS, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def leave_to_parent() -> None:
     """In a process that was started: the parent decides when it ends, by SIGTERM."""
     for number in FROM_TERMINALS:

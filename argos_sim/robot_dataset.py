@@ -56,7 +56,8 @@ def episode_of(recording: Recording, segment: Segment, image_size: int) -> tuple
     rates = recording.about["rates"]
     period, per_frame = 1 / rates["control_hz"], round(rates["control_hz"] / rates["camera_hz"])
     steps = recording.steps[recording.within(segment)]
-    steps = steps[int(np.argmax(np.isfinite(steps["position"]).all(1))) :]  # from the first read-out on
+    led = np.isfinite(steps["position"]).all(1) & np.isfinite(steps["target"]).all(1)
+    steps = steps[int(np.argmax(led)) :]  # until there is a target the arm is held
     what = f"The episode {segment.text!r} of {recording.folder}"
     if not np.isfinite(steps["position"]).all():
         raise DatasetError(f"{what} lacks joints that were not read. Record it again.")
@@ -153,11 +154,11 @@ def _require_alike(recordings: list[Recording]) -> Recording:
         raise DatasetError("There is no recording to make a dataset of.")
     first = recordings[0]
     for recording in recordings:
-        for name in ("joints", "rates", "cameras", "robot"):
-            if recording.about[name] != first.about[name]:
+        for name in ("joints", "rates", "cameras", "robot", "joint_limits", "torque_limits", "identity"):
+            mine, its = recording.about.get(name), first.about.get(name)
+            if mine != its:
                 raise DatasetError(
-                    f"{recording.folder} has the {name} {recording.about[name]} and {first.folder} "
-                    f"{first.about[name]}: they cannot be in one dataset."
+                    f"{recording.folder} has the {name} {mine} and {first.folder} {its}: they cannot be in one dataset."
                 )
     if len(first.about["cameras"]) > 1:
         raise DatasetError(f"A dataset is written of one camera, and these are {', '.join(first.about['cameras'])}.")

@@ -133,9 +133,11 @@ class ControlLoop(ABC):
             self.watchdog.let_go()
             self.robot.close()  # the motors first, whatever becomes of the rest
         finally:
-            self._release()
-            if self.recorder is not None:
-                self.recorder.close()
+            try:
+                self._release()
+            finally:
+                if self.recorder is not None:
+                    self.recorder.close()
 
     def figures(self) -> dict[str, float]:
         """Counts, and medians and 99th percentiles of times [ms]: ``late`` after a deadline, ``took`` from the begin

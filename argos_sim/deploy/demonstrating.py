@@ -44,6 +44,10 @@ class Source:
         if self.what == LEADER:
             if self.leader_calibration is None:
                 raise DeployError("Say with --leader-calibration where lerobot's file of the leader is.")
+            unknown = sorted(set(self.leader_inverted) - set(manifest.joint_names))
+            if unknown:
+                names = ", ".join(manifest.joint_names)
+                raise DeployError(f"There is no joint {unknown[0]!r}; the policy has {names}.")
             device = connected_leader(self.leader_port, self.leader_calibration)
             source: MotionSource = Leader(device, manifest, dict.fromkeys(self.leader_inverted, -1))
         else:

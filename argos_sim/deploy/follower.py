@@ -36,6 +36,8 @@ class FollowerSettings(LoopSettings):
     """... up to so much [N·m]."""
     catch_up: float = 1.0
     """Fastest that what is followed moves [rad/s] where the source is elsewhere, such as when a leader is taken up."""
+    most_ahead: float = 0.3
+    """What is followed is never farther than this from where the arm is [rad]: what is held is not pressed on."""
     near: float = 0.15
     """A source that is no farther than this from what is followed is followed as it is [rad]."""
 
@@ -57,6 +59,9 @@ class Follower(ControlLoop):
         self._followed: np.ndarray | None = None
         """Where the arm is to be now (J,) [rad]; None until its joints were read."""
         self._speed, self._held = np.zeros(self._joints), np.zeros(self._joints)
+        self._fastest = np.asarray(manifest.velocity_limits, dtype=float)
+        self._led = False
+        """Whether the source knows where the arm began."""
         self.begin("")
 
     def resume(self) -> None:
@@ -74,10 +79,10 @@ class Follower(ControlLoop):
 
     def _look(self, last: float) -> float:
         """Hand on the newest picture if there is one after the time ``last``; returns its time."""
-        frame, position = self.robot.frame(), self._followed
-        if frame is None or frame.time == last or frame.time < self._begun or position is None:
+        frame, recent = self.robot.frame(), list(self._recent)
+        if frame is None or frame.time == last or frame.time < self._begun or not recent:
             return last
-        why = self._frame_check.refuses(frame, position, time.monotonic())
+        why = self._frame_check.refuses(frame, recent[-1].position, time.monotonic())
         if why:
             self._refuse(why)
             return frame.time
@@ -92,12 +97,13 @@ class Follower(ControlLoop):
     def _step(self, now: float, late: float) -> None:
         with self._lock:
             text, begun, fresh, self._fresh = self.text, self._begun, self._fresh, False
-        reading, mode = self._believed(now), self.fallback.mode
+        reading = self._believed(now)
         self._obey_file()
         if fresh:
-            self._followed = None
-        if self._followed is None and reading is not None:
-            self._take_up(reading, now)
+            self._followed, self._led = None, False
+        if not self._led and reading is not None:
+            self._led = True
+            self.source.begin(reading.position, now)
         wanted = self.source.wanted(now) if text else None
         known_at = begun if wanted is None else max(wanted.time, begun)
         ages = {
@@ -107,9 +113,10 @@ class Follower(ControlLoop):
             "plan": now - known_at if text else 0.0,
         }
         decided = self.fallback.decide(**ages)
-        if decided == Mode.RUN and mode != Mode.RUN and reading is not None:
-            self._held = np.zeros(self._joints)
-            self._take_up(reading, now)
+        if decided != Mode.RUN:
+            self._followed = None
+        elif self._followed is None and reading is not None:
+            self._take_up(reading)
         asked = self._torque(decided, reading, wanted)
         sent = self._sent(now, asked, reading, led=decided == Mode.RUN and reading is not None)
         if sent is None:
@@ -117,31 +124,33 @@ class Follower(ControlLoop):
         target = np.nan if self._followed is None else self._followed
         self._note(now, late, reading, ages, wanted=asked, sent=sent, target=target)
 
-    def _take_up(self, reading: JointReading, now: float) -> None:
-        """Follow from where the arm is."""
-        self._followed, self._speed = reading.position.copy(), np.zeros(self._joints)
+    def _take_up(self, reading: JointReading) -> None:
+        """Follow from where the arm is; what the source says meanwhile is caught up with."""
+        self._followed = reading.position.copy()
+        self._speed, self._held = np.zeros(self._joints), np.zeros(self._joints)
         self.guard.reset()
-        self.source.begin(reading.position, now)
 
     def _torque(self, mode: Mode, reading: JointReading | None, wanted: Wanted | None) -> np.ndarray:
         """The torque of this step, before it is guarded."""
         if mode != Mode.RUN or reading is None or self._followed is None:
             return self._fallen_back(mode, reading)
         cfg = self.settings
-        self._approach(wanted)
+        self._approach(wanted, reading.position)
         off = self._followed - reading.position
         self._held = np.clip(self._held + cfg.integral * self.control_dt * off, -cfg.most_integral, cfg.most_integral)
         spring = cfg.stiffness * off + cfg.damping * (self._speed - reading.velocity)
         return spring + cfg.feedforward * self._speed + self._held
 
-    def _approach(self, wanted: Wanted | None) -> None:
-        """Move what is followed to where the source is: at once where it is near, else no faster than ``catch_up``."""
+    def _approach(self, wanted: Wanted | None, position: np.ndarray) -> None:
+        """Move what is followed to where the source is: no faster than the joints may where it is near, else than
+        ``catch_up``; and not away from ``position``, where the arm is."""
         assert self._followed is not None
         if wanted is None:
             self._speed = np.zeros(self._joints)
             return
         gap, most = wanted.position - self._followed, self.settings.catch_up * self.control_dt
-        near = np.abs(gap) <= self.settings.near
-        step = np.where(near, gap, np.clip(gap, -most, most))
-        self._followed = self._followed + step
-        self._speed = np.where(near, wanted.velocity, step / self.control_dt)
+        near, ahead = np.abs(gap) <= self.settings.near, self.settings.most_ahead
+        most = np.where(near, self._fastest * self.control_dt, most)
+        step = np.clip(gap, -most, most)
+        self._followed = np.clip(self._followed + step, position - ahead, position + ahead)
+        self._speed = np.where(near, np.clip(wanted.velocity, -self._fastest, self._fastest), step / self.control_dt)

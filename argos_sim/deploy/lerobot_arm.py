@@ -10,6 +10,8 @@ came in time. Speeds are differences of positions: what the servos say of them h
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import math
 import threading
@@ -94,6 +96,7 @@ class LeRobotArm:
 
     Attributes:
         problem: what the bus last failed with; empty while it answers.
+        identity: what angles mean on this arm, for recordings.
     """
 
     def __init__(
@@ -122,6 +125,9 @@ class LeRobotArm:
             raise DeployError(f"The policy has the cameras {', '.join(wanted)}, and {', '.join(cameras)} were given.")
         self._cameras = CameraSet([cameras[name] for name in wanted])
         known = _read_calibration(calibration)
+        inverted = sorted(name for name, sign in (signs or {}).items() if sign < 0)
+        digest = hashlib.sha256(calibration.read_bytes()).hexdigest()
+        self.identity = {"inverted": inverted, "calibration_sha256": digest}
         self._units = list(units_of(known, manifest, signs).values())
         self._bus = _connected(port, known, self.joint_names)
         self.problem = ""
@@ -151,13 +157,19 @@ class LeRobotArm:
         """Motors first: no duty, no torque, back to lerobot's own mode; then the bus and the cameras."""
         self._ended.set()
         self._thread.join(2.0)
+        failing = (ConnectionError, OSError, RuntimeError)
+        for work in (lambda: self._command(np.zeros(len(self.joint_names))), lambda: self._set_mode(POSITION_MODE)):
+            try:
+                work()
+            except failing as error:
+                self.problem = str(error)
         try:
-            self._command(np.zeros(len(self.joint_names)))
-            self._set_mode(POSITION_MODE)
-        except (ConnectionError, OSError, RuntimeError) as error:
+            self._bus.disconnect(disable_torque=True)  # which tries again where the bus did not answer
+        except failing as error:
             self.problem = str(error)
+            with contextlib.suppress(*failing):
+                self._bus.disconnect(disable_torque=False)
         finally:
-            self._bus.disconnect(disable_torque=not self.problem)
             self._cameras.close()
 
     def _serve(self) -> None:

@@ -20,6 +20,8 @@ from argos_sim.deploy.motion import Wanted
 
 RATE_HZ = 100.0
 """How often the leader is read, at most."""
+JUMP, IMPOSSIBLE = 0.05, 3.0
+"""A joint that moved by more than this many times its largest speed, and ``JUMP`` [rad], was not read rightly."""
 SPEED_TIME_S = 0.03
 """Time constant of the low-pass on its speeds [s]."""
 GRIPPER = "gripper"
@@ -40,6 +42,7 @@ class Leader:
         if missing:
             raise DeployError(f"The leader has no joint {missing[0]!r}; it has {', '.join(sorted(known))}.")
         self._low, self._high = np.asarray(manifest.joint_limits, float).T
+        self._fastest = np.asarray(manifest.velocity_limits, float)
         self._signs = np.array([(signs or {}).get(name, 1) for name in self._names], float)
         self._grips = np.array([name == GRIPPER for name in self._names])
         self._newest: Wanted | None = None
@@ -83,8 +86,11 @@ class Leader:
         last, speed = self._newest, np.zeros(len(position))
         if last is not None and now > last.time:
             passed = now - last.time
+            if (np.abs(position - last.position) > IMPOSSIBLE * self._fastest * passed + JUMP).any():
+                raise ValueError("a joint of the leader jumped")
             share = passed / (passed + SPEED_TIME_S)
             speed = last.velocity + share * ((position - last.position) / passed - last.velocity)
+            speed = np.clip(speed, -self._fastest, self._fastest)
         self._newest = Wanted(position, speed, now)
 
 

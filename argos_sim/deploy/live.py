@@ -14,7 +14,7 @@ from argos_sim.deploy.follower import Follower
 from argos_sim.deploy.manifest import PolicyManifest, read_manifest
 from argos_sim.deploy.pilot import Pilot, PilotSettings
 from argos_sim.deploy.planning import encoded_text
-from argos_sim.deploy.recorder import Recorder
+from argos_sim.deploy.recorder import Recorder, require_new
 from argos_sim.deploy.recording import describe
 from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.simulated import SimulatedRobot, SimulatedRobotSettings
@@ -68,7 +68,7 @@ class Watched:
         self._digest: Digest | None = None
         self._screen = Screen()
         self._view: BrowserView | None = None
-        self._asked: queue.Queue[tuple[str, queue.Queue[str]]] = queue.Queue()
+        self._asked: queue.Queue[tuple[str, queue.Queue[str], float]] = queue.Queue()
 
     def _simulated(self, manifest: PolicyManifest) -> Robot:
         settings = SimulatedRobotSettings(image_size=manifest.image_size, seed=self.seed)
@@ -81,6 +81,8 @@ class Watched:
         manifest = read_manifest(self.folder)
         if self._view_settings is not None:
             require_free(self._view_settings)
+        if self.log is not None:
+            require_new(self.log)
         self.robot = self.make_robot(manifest)
         recorder = None
         try:
@@ -88,6 +90,8 @@ class Watched:
                 about = describe(self.folder, manifest, self.robot) | {"seed": self.seed}
                 recorder = Recorder(self.log, len(manifest.joint_names), about, self.pictures)
             self.pilot = self.make_pilot(manifest, self.robot, recorder)
+            if self.stopped is not None:  # while it was made
+                self.pilot.stop(self.stopped)
         except BaseException:
             self.robot.close()
             if recorder is not None:
@@ -156,7 +160,7 @@ class Watched:
             self.stop("stopped in the browser")
             return ""
         answer: queue.Queue[str] = queue.Queue()
-        self._asked.put((text, answer))
+        self._asked.put((text, answer, time.monotonic() + ASKING_S))
         try:
             return answer.get(timeout=ASKING_S)
         except queue.Empty:
@@ -165,8 +169,10 @@ class Watched:
     def _listen(self, seconds: float, judged: bool) -> None:
         """Wait for somebody to ask for something else, and do it."""
         try:
-            text, answer = self._asked.get(timeout=seconds)
+            text, answer, until = self._asked.get(timeout=seconds)
         except queue.Empty:
+            return
+        if time.monotonic() > until:  # who asked was told that nobody answers
             return
         try:
             if judged:
@@ -215,6 +221,7 @@ def run_text(watched: Watched, text: str, seconds: float) -> None:
     watched.wait(seconds, show=True)
     done = robot.success() if isinstance(robot, SimulatedRobot) else None
     watched.tell_end(done)
+    pilot.stop("the time is over")  # before anything is printed, which may wait for a terminal
     if done is not None:
         print("Done." if done else "Not done.")
 

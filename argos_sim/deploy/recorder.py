@@ -36,6 +36,7 @@ class Recorder:
 
     def __init__(self, folder: Path, joints: int, about: dict[str, Any], pictures: bool = True) -> None:
         """Begin a file in ``folder``; ``about`` is kept beside it, and what cameras see unless ``pictures`` is off."""
+        require_new(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.kind = step_kind(joints)
         header = {"kind": [[name, *map(_plain, rest)] for name, *rest in self.kind.descr]} | about
@@ -113,6 +114,12 @@ class Recorder:
 
 def _event(name: str, **what: Any) -> dict[str, Any]:
     return {"time": time.monotonic(), "event": name} | what
+
+
+def require_new(folder: Path) -> None:
+    """Raise ``ValueError`` where a recording is there: it is not written over."""
+    if (folder / KIND).exists():
+        raise ValueError(f"There is a recording in {folder} already. Choose another folder.")
 
 
 def step_kind(joints: int) -> np.dtype:

@@ -75,6 +75,11 @@ def _copy_demos(settings: Settings, dataset: Path) -> dict[str, Any]:
             f"{dataset} has {found.control_per_frame if found.has_control else 0} control steps a frame and the task "
             f"{cfg.rates.control_per_frame}: nothing in it can be imitated."
         )
+    if not found.environment_dim and settings.controller.demonstration_share > 0:
+        raise DatasetError(
+            f"{dataset} does not tell where blocks lay, and an episode of PPO cannot begin as one of its "
+            "demonstrations: give controller.demonstration_share=0."
+        )
     files = sorted(path for path in dataset.rglob("*") if path.is_file())
     digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
 

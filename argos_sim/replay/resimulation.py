@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from argos_sim.deploy.recording import Recording, Segment
-from argos_sim.deploy.simulated import WORLD_FILE
+from argos_sim.deploy.simulated import WORLD_FILE, JointDynamics
 from argos_sim.mujoco_c.arms import Arms
 from argos_sim.mujoco_c.world import World
 from argos_sim.randomization.ranges import get_ranges
@@ -108,6 +108,8 @@ class Resimulation:
         if self.simulated and segment.episode is not None:
             rng = np.random.default_rng((settings["seed"], segment.episode))
             self.arms.reset(get_ranges(settings["ranges"]), rng)
+            if settings.get("dynamics"):
+                self.arms.give(JointDynamics(**settings["dynamics"]))
             return
         self.arms.reset(get_ranges("nominal"), np.random.default_rng(0))
         for number, name in enumerate(self.world.objects):

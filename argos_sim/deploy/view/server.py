@@ -7,6 +7,7 @@ an address may hold the token.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import os
@@ -33,6 +34,8 @@ SILENCE_S = 10.0
 """A viewer that is silent for so long in the middle of a request is hung up on."""
 VIEWERS = 32
 """Connections at a time; more are hung up on."""
+VIEWERS_OF_ONE = 16
+"""Those from one address, so that one machine cannot keep others from stopping the arm."""
 LARGEST_REQUEST = 8192
 """Bytes of what is posted."""
 COMMANDS = ("stop", "ask")
@@ -62,7 +65,8 @@ class Server(ThreadingHTTPServer):
         self.access, self.board = access, board
         self.page = PAGE.read_text()
         self._commands = {kind: (pipe, threading.Lock()) for kind, pipe in commands.items()}
-        self._free = threading.BoundedSemaphore(VIEWERS)
+        self._open: collections.Counter[str] = collections.Counter()
+        self._counting = threading.Lock()
         super().__init__((host, port), Handler)
 
     def command(self, kind: str, text: str = "") -> str:
@@ -81,17 +85,22 @@ class Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """In a thread, if one is left."""
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        where = client_address[0]
+        with self._counting:
+            full = self._open.total() >= VIEWERS or self._open[where] >= VIEWERS_OF_ONE
+            self._open[where] += not full
+        if full:
             self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """One viewer's requests."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            with self._counting:
+                self._open[client_address[0]] -= 1
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A viewer that is gone or sends rubbish is nobody's concern."""
@@ -135,6 +144,10 @@ class Handler(BaseHTTPRequestHandler):
         """``/stop``, and ``/ask`` with ``{"text": …}``; with the token in the header Authorization."""
         if not self._is_let_in(self._given(), changes=True):
             return
+        if self.path == "/stop":  # whatever else the request says or does not
+            self.close_connection = True
+            self._tell(self.server.command("stop"))
+            return
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdecimal() and len(length) < 10):
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "A request says how long it is.")
@@ -144,21 +157,20 @@ class Handler(BaseHTTPRequestHandler):
             self._obey(self.rfile.read(int(length)))
 
     def _obey(self, body: bytes) -> None:
-        if self.path == "/stop":
-            problem = self.server.command("stop")
-        elif self.path == "/ask":
-            try:
-                asked = json.loads(body)
-                text = asked["text"] if isinstance(asked, dict) else None
-            except (ValueError, KeyError, RecursionError):
-                text = None
-            if not isinstance(text, str):
-                self._refuse(HTTPStatus.BAD_REQUEST, 'What is asked is given as {"text": …}.')
-                return
-            problem = self.server.command("ask", text)
-        else:
+        if self.path != "/ask":
             self._refuse(HTTPStatus.NOT_FOUND, "There is no such page.")
             return
+        try:
+            asked = json.loads(body)
+            text = asked["text"] if isinstance(asked, dict) else None
+        except (ValueError, KeyError, RecursionError):
+            text = None
+        if isinstance(text, str):
+            self._tell(self.server.command("ask", text))
+        else:
+            self._refuse(HTTPStatus.BAD_REQUEST, 'What is asked is given as {"text": …}.')
+
+    def _tell(self, problem: str) -> None:
         if problem:
             self._refuse(HTTPStatus.CONFLICT, problem)
         else:

@@ -97,6 +97,45 @@ def test_the_arm_goes_where_its_source_is_and_not_faster_than_it_may(policy: Pat
         follower.close()
 
 
+def test_a_source_that_leaps_is_followed_no_faster_than_joints_may_and_never_far_from_the_arm(policy: Path) -> None:
+    follower = make(policy, Told(np.array([0.9, -0.2, 0.3])), StandIn(), near=10.0)  # an arm that is held
+    try:
+        follower.begin("x")
+        steps(follower, 1)
+        fastest = 4.0 * follower.control_dt
+        assert follower._followed is not None and np.isclose(follower._followed[0], 0.1 + fastest)
+        steps(follower, 30)
+        assert np.allclose(follower._followed, [0.4, -0.2, 0.3])
+    finally:
+        follower.close()
+
+
+def test_after_a_pause_the_arm_is_led_on_from_where_it_is_then(policy: Path) -> None:
+    source = Told(np.array([0.1, -0.2, 0.3]))
+    follower = make(policy, source)
+    try:
+        robot = follower.robot
+        assert isinstance(robot, StandIn)
+        follower.begin("x")
+        steps(follower, 20)
+        follower._held[:] = 1.0
+        now = time.monotonic()
+        follower.watchdog.in_time_at, follower._seen_at = now, now - 5.5
+        follower._step(now, 0.0)
+        assert follower.fallback.mode == Mode.HOLD
+        robot.position, robot.velocity = np.array([0.5, -0.2, 0.3]), np.zeros(3)
+        robot.bent_joints = lambda _: None
+        steps(follower, 1)
+        assert follower._followed is None, "nobody knows where it is"
+        robot.mend()
+        until(lambda: follower._joint_check.refuses(robot.joints(), time.monotonic()) == "", "joints to be believed")
+        steps(follower, 1)
+        assert follower._followed is not None and abs(follower._followed[0] - 0.5) < 0.1
+        assert abs(robot.sent[-1][0]) < 0.5 and source.begun == 1
+    finally:
+        follower.close()
+
+
 def test_a_constant_load_is_learnt(policy: Path) -> None:
     follower = make(policy, Told(np.array([0.1, -0.2, 0.3])))
     try:

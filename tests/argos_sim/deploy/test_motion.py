@@ -137,6 +137,20 @@ def test_a_leaders_degrees_become_the_policys_radians() -> None:
     assert hand.disconnected
 
 
+def test_a_leader_that_jumps_is_not_followed() -> None:
+    hand = Hand()
+    leader = Leader(hand, manifest())
+    try:
+        newest(leader)
+        hand.said["shoulder_pan.pos"] = 90.0
+        until(lambda: leader.problem == "a joint of the leader jumped", "a word about it")
+        hand.said["shoulder_pan.pos"] = 0.0
+        until(lambda: leader.problem == "", "its being believed again")
+        assert np.abs(newest(leader).velocity).max() < 0.1 and abs(newest(leader).position[0]) < 0.1
+    finally:
+        leader.close()
+
+
 def test_a_leader_that_is_not_heard_grows_old_and_comes_back() -> None:
     hand = Hand()
     leader = Leader(hand, manifest())

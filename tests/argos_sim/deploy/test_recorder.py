@@ -51,6 +51,15 @@ def test_a_disk_that_takes_nothing_is_told_and_stops_nobody(tmp_path: Path) -> N
     assert recorder.problem is not None and "No space left" in recorder.problem
 
 
+def test_a_recording_is_not_written_over(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, 3, {})
+    recorder.add(time=1.0)
+    recorder.close()
+    with pytest.raises(ValueError, match="There is a recording in .* already"):
+        Recorder(tmp_path, 3, {})
+    assert len(read_steps(tmp_path)) == 1
+
+
 def test_no_recording_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="There is no recording in"):
         read_steps(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import queue
 import re
 import shutil
 import signal
@@ -235,6 +236,31 @@ def raw(seen: Seen, data: bytes) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", urlsplit(seen.view.address).port or 0), 20)
     connection.sendall(data)
     return connection
+
+
+def test_a_stop_needs_no_body(policy: Path) -> None:
+    with viewed(policy, ViewSettings(port=0)) as seen:
+        token = page_token(seen)
+        request = f"POST /stop HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+        raw(seen, request.encode())
+        until(lambda: seen.pilot.fallback.mode == Mode.STOP, "a stop")
+
+
+def test_an_ask_that_nobody_answered_in_time_is_not_done_later(policy: Path) -> None:
+    with Watched(policy, lambda _: StandIn(), view=ViewSettings(port=0)) as watched:
+        answer: queue.Queue[str] = queue.Queue()
+        watched._asked.put(("go left", answer, time.monotonic() - 0.1))
+        watched._listen(0.1, judged=False)
+        assert watched.pilot is not None and watched.pilot.text == "" and answer.empty()
+
+
+def test_a_stop_before_the_pilot_is_there_stops_it(policy: Path) -> None:
+    watched = Watched(policy, lambda _: StandIn())
+    watched.stop("stopped by hand")
+    with watched:
+        assert watched.pilot is not None
+        watched.pilot.start()
+        until(lambda: watched.pilot is not None and watched.pilot.fallback.mode == Mode.STOP, "a stop")
 
 
 def test_viewers_that_hang_or_send_rubbish_disturb_neither_the_arm_nor_each_other(here: Seen) -> None:

@@ -49,7 +49,7 @@ def difference(traced: Traced, network: Computes, scale: np.ndarray | float = 1.
     sums, count, largest = 0.0, 0, 0.0
     for inputs in batches(traced):
         for mine, theirs in zip(network(inputs), TorchNetwork(traced)(inputs), strict=True):
-            if not np.isfinite(mine).all():
+            if not (np.isfinite(mine).all() and np.isfinite(theirs).all()):
                 return Difference(float("nan"), float("nan"))
             apart = np.abs(mine - theirs) / scale
             sums += float(np.square(apart, dtype=np.float64).sum())

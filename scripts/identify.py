@@ -44,6 +44,8 @@ def parse() -> argparse.Namespace:
 def opened(options: argparse.Namespace, manifest: PolicyManifest) -> Robot:
     """The robot, without its cameras."""
     if options.robot == "so100":
+        if manifest.body is None:
+            raise DeployError("The policy does not know the arm's body, so that no guard keeps it off the table.")
         blind = dataclasses.replace(manifest, spec=manifest.spec | {"cameras": []})
         return opening.so100(options, blind, dict)
     return SimulatedRobot(options.policy, manifest, SimulatedRobotSettings(image_size=16, seed=options.seed))

@@ -70,12 +70,13 @@ def touched_placing(touches: dict[str, np.ndarray], board: Board, chain: Chain) 
     yaw = float(np.arctan2((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum(), (a * b).sum()))
     turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
     x, y = centre - turn @ middle
-    missed = np.linalg.norm(b - a @ turn.T, axis=1)
+    missed = np.linalg.norm(np.c_[b - a @ turn.T, tips[:, 2]], axis=1)  # the board lies as high as the foot
     if missed.max() > MISSED:
         name = list(touches)[int(missed.argmax())]
         raise ValueError(
             f"The touch of corner {name} is {1e3 * missed.max():.0f} mm from where the others have it: the wrong "
-            "corner, a print that was scaled, or joints whose signs or zeros are wrong."
+            "corner, a print that was scaled, a board that lies higher or lower than the arm's foot, or joints whose "
+            "signs or zeros are wrong."
         )
     sigma = np.sqrt((missed**2).sum() / max(1, 2 * len(tips) - 3))
     rows = np.concatenate([np.array([[1, 0, -p[1]], [0, 1, p[0]]]) for p in flat @ turn.T])

@@ -40,18 +40,20 @@ def compared(found: FoundCamera, trained: Pinhole, ranges: RandomizationRanges) 
     shift, turn = camera.position - trained.position, turn_of(camera.rotation @ trained.rotation.T)
     scale = camera.focal / trained.focal * trained.half / camera.half
     inside = {
-        "position": _within(shift, ranges.camera_position, found.position_interval + SMALL_MM / 1e3),
-        "turn": _within(turn, ranges.camera_rotation, found.turn_interval + math.radians(SMALL_DEGREES)),
-        "focal_length": _within(scale, ranges.focal_length, found.focal_interval + SMALL_LENS),
-        "distortion": _within(camera.distortion, ranges.distortion, found.distortion_interval + SMALL_LENS),
+        "position": _within(shift, ranges.camera_position, found.position_interval, SMALL_MM / 1e3),
+        "turn": _within(turn, ranges.camera_rotation, found.turn_interval, math.radians(SMALL_DEGREES)),
+        "focal_length": _within(scale, ranges.focal_length, found.focal_interval, SMALL_LENS),
+        "distortion": _within(camera.distortion, ranges.distortion, found.distortion_interval, SMALL_LENS),
     }
     return Comparison(shift, turn, scale, inside, instruction(camera, trained, scale))
 
 
-def _within(value: Any, limits: tuple[float, float], interval: Any) -> bool:
-    """Whether all of a value may lie within ``limits``, given its interval."""
+def _within(value: Any, limits: tuple[float, float], interval: Any, small: float) -> bool:
+    """Whether all of a value may lie within ``limits``, given its interval, which counts no more than half of what lies
+    between them: nobody is inside for being unsure."""
     low, high = limits
-    return bool(np.all((value + interval >= low) & (value - interval <= high)))
+    slack = np.minimum(interval, 0.5 * (high - low)) + small
+    return bool(np.all((value + slack >= low) & (value - slack <= high)))
 
 
 def instruction(camera: Pinhole, trained: Pinhole, focal_scale: float) -> str:

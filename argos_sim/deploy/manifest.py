@@ -33,6 +33,8 @@ PRECISIONS = ("fp32", "fp16", "int8")
 SPEC_FIELDS = ("encoder", "encoder_hash", "rows", "cols", "channels", "proprio_dim", "joint_names", "stats_hash")
 RATE_FIELDS = ("physics_hz", "control_hz", "camera_hz", "planner_period_s")
 AGAIN = "Export the policy again."
+MOST_STEPS, MOST_TEXT = 1000, 8192
+"""Of a sampler, and of a text encoder's sizes; more is a mistake, or meant to keep a robot busy."""
 
 
 class DeployError(ValueError):
@@ -174,11 +176,21 @@ class PolicyManifest:
     @staticmethod
     def _problems_of_planner(planner: PlannerSettings) -> list[str]:
         problems = []
+        if not isinstance(planner.text, dict) or not isinstance(planner.text.get("kind"), str):
+            problems.append(f"planner.text {planner.text} does not say its kind")
+        else:
+            sizes = {name: planner.text[name] for name in ("dim", "max_words") if name in planner.text}
+            wrong = [name for name, size in sizes.items() if not isinstance(size, int) or not 1 <= size <= MOST_TEXT]
+            problems += [
+                f"planner.text.{name} {sizes[name]} should be a number from 1 to {MOST_TEXT}" for name in wrong
+            ]
         offsets, (low, high) = planner.history, planner.guidance_interval
         if not _finite(offsets) or not offsets or offsets[-1] != 0 or list(offsets) != sorted(set(offsets)):
             problems.append(f"planner.history {offsets} should rise and end in 0")
-        if planner.solver not in ("euler", "heun") or not isinstance(planner.steps, int) or planner.steps < 1:
+        if planner.solver not in ("euler", "heun") or not isinstance(planner.steps, int):
             problems.append(f"planner.solver {planner.solver} of {planner.steps} steps should be euler or heun of one")
+        elif not 1 <= planner.steps <= MOST_STEPS:
+            problems.append(f"planner.steps {planner.steps} should be from 1 to {MOST_STEPS}")
         if not _finite((planner.guidance_scale, low, high)) or not _positive((planner.shift, planner.temperature)):
             problems.append("planner.guidance_scale, guidance_interval, temperature and shift should be finite numbers")
         return problems

@@ -53,7 +53,8 @@ class Fit:
         first_start: the same for one window in ``COARSE``, with the first guess of the parameters, ``first``.
         weight: (W, J) how much each window counts.
         before, after: root mean square residual of each joint (J,) [rad], with the first guess of the parameters and
-            with those found, the windows' states found for either.
+            with those found, the windows' states found for either; ``before`` of one window in ``COARSE``.
+        settled: whether the search ended where it could go no farther.
     """
 
     joint_names: tuple[str, ...]
@@ -65,6 +66,7 @@ class Fit:
     before: np.ndarray
     after: np.ndarray
     first: np.ndarray
+    settled: bool = True
 
     def value(self, name: str, joint: int) -> tuple[float, float, float]:
         """Of one of ``PER_JOINT``: what was found, and the ends of its 95 % interval."""
@@ -173,7 +175,8 @@ class _Search:
         )
 
     def step(self) -> float:
-        """One step that makes it better; how far the parameters went, in their deviations."""
+        """One step that makes it better; how far the parameters went, in their deviations, or would have to go where
+        no step makes it better."""
         self.linearize()
         hessian, gradient = self.hessian(), self.gradient()
         before = self.cost(self.residual, self.vector)
@@ -184,7 +187,7 @@ class _Search:
                 self.damping = max(self.damping / 10, 1e-9)
                 return float(np.abs(change / np.sqrt(np.diag(np.linalg.inv(hessian)))).max())
             self.damping *= 30
-        return 0.0
+        return float(np.abs(np.linalg.solve(hessian, gradient) / np.sqrt(np.diag(np.linalg.inv(hessian)))).max())
 
     def settle(self) -> None:
         """The windows' states alone, for the parameters as they are."""
@@ -245,6 +248,7 @@ def fit(
     nominal.settle()
     search = _Search(shooter, windows, coarse.vector)
     search.believed = first
+    moved = np.inf
     for number in range(TIMES):
         moved = search.step()
         tell(f"all windows, step {number + 1}: moved by {moved:.3f} deviations, off by {search.rms().mean():.5f} rad")
@@ -261,5 +265,6 @@ def fit(
         before=nominal.rms(),
         after=search.rms(),
         first=first,
+        settled=moved < SETTLED,
     )
     return found, windows, shooter

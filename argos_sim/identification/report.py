@@ -17,6 +17,7 @@ from argos_sim.identification.fit import COARSE, Fit, candidates
 from argos_sim.identification.shooting import Shooter
 from argos_sim.identification.windows import WINDOW_S, Recording, Windows
 from argos_sim.mujoco_c.world import World
+from argos_sim.randomization.ranges import get_ranges
 
 FOUND, RANGES, PICTURE = "identified.yaml", "ranges.yaml", "identified.png"
 UNITS = {"friction": "N·m", "armature": "kg·m²", "back_emf": "N·m·s/rad", "strength": "1"}
@@ -51,7 +52,8 @@ def described(found: Fit, recording: Recording, world: World) -> dict[str, Any]:
         "robot": recording.robot,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "seconds": _round(recording.seconds),
-        "intervals": "95 %",
+        "intervals": "95 %, of noise alone: a model that is wrong elsewhere, such as in its masses, is in none of them",
+        "settled": bool(found.settled),
         "windows": {"value": len(found.start), "of": int(recording.seconds / WINDOW_S)},
         "windows_that_count": _round(float(found.weight.mean())),
         "joints": joints,
@@ -70,10 +72,12 @@ def not_identifiable(found: Fit) -> list[str]:
         "Masses are taken as modelled; where links are heavier by a share, so is everything of their joints.",
     ]
     weak = [name for j, name in enumerate(found.joint_names) if not found.strength_known(j)]
+    if not found.settled:
+        out.append("The search did not come to rest: believe nothing, and record again or longer.")
     if weak:
         out.append(
             f"strength of {', '.join(weak)}: the joint carries too little to tell it; what is known is friction, "
-            "armature and back_emf per strength (per_strength), and ranges.yaml takes its strength as 1."
+            "armature and back_emf per strength (per_strength), and ranges.yaml leaves its strength to train's range."
         )
     return out
 
@@ -90,6 +94,9 @@ def ranges(found: Fit, recording: Recording, world: World) -> dict[str, list[Any
                 of.append(found.value(parameter, j)[1:] if known else (1.0, 1.0))
     low = {name: (1 - MARGIN) * min(pair[0] for pair in of) for name, of in ends.items()}
     high = {name: (1 + MARGIN) * max(pair[1] for pair in of) for name, of in ends.items()}
+    if not all(found.strength_known(j) for j in range(len(found.joint_names))):
+        least, most = get_ranges("train").motor_strength
+        low["strength"], high["strength"] = min(low["strength"], least), max(high["strength"], most)
     unit, dt = {"back_emf": world.back_emf}, world.rates.physics_dt
     named = {
         "joint_friction": "friction", "joint_armature": "armature",

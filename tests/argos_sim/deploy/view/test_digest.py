@@ -42,8 +42,8 @@ class Loop:
         self.digest = Digest(self.telemetry, manifest)
         self.now = 100.0
         self.pilot = SimpleNamespace(
-            encoded=[0.003],
-            planned=[0.04],
+            encoded=SimpleNamespace(newest=0.003),
+            planned=SimpleNamespace(newest=0.04),
             fallback=SimpleNamespace(mode=Mode.RUN, reason=""),
             guard=SimpleNamespace(acted=np.zeros((len(RULES), 3), bool)),
             text="touch the red block",

@@ -133,7 +133,8 @@ def test_after_a_pause_the_arm_is_led_on_from_where_it_is_then(policy: Path) -> 
         robot.mend()
         steps(follower, 1)
         assert follower._followed is not None and abs(follower._followed[0] - 0.5) < 0.1
-        assert abs(robot.sent[-1][0]) < 0.5 and source.begun == 1
+        assert -1.5 < robot.sent[-1][0] < -0.5, "as for a leader that is taken up, and with nothing of what was learnt"
+        assert source.begun == 1
     finally:
         follower.close()
 

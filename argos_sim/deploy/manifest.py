@@ -187,10 +187,10 @@ class PolicyManifest:
         offsets, (low, high) = planner.history, planner.guidance_interval
         if not _finite(offsets) or not offsets or offsets[-1] != 0 or list(offsets) != sorted(set(offsets)):
             problems.append(f"planner.history {offsets} should rise and end in 0")
-        if planner.solver not in ("euler", "heun") or not isinstance(planner.steps, int):
+        if planner.solver not in ("euler", "heun") or not isinstance(planner.steps, int) or planner.steps < 1:
             problems.append(f"planner.solver {planner.solver} of {planner.steps} steps should be euler or heun of one")
-        elif not 1 <= planner.steps <= MOST_STEPS:
-            problems.append(f"planner.steps {planner.steps} should be from 1 to {MOST_STEPS}")
+        elif planner.steps > MOST_STEPS:
+            problems.append(f"planner.steps {planner.steps} should be {MOST_STEPS} at most")
         if not _finite((planner.guidance_scale, low, high)) or not _positive((planner.shift, planner.temperature)):
             problems.append("planner.guidance_scale, guidance_interval, temperature and shift should be finite numbers")
         return problems

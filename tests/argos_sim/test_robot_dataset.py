@@ -20,7 +20,7 @@ from argos_sim.deploy.recording import Recording, load_recording
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.collect import collect_demos
 from argos_sim.pipeline.environment import environment_cfg
-from argos_sim.pipeline.settings import DemosSettings, Settings
+from argos_sim.pipeline.settings import ControllerSettings, DemosSettings, Settings
 from argos_sim.robot_dataset import episode_of, write_dataset
 from argos_wm.data.episodes import check_dataset, read_episodes
 from argos_wm.data.files import DatasetError
@@ -110,9 +110,12 @@ def test_latents_and_imitation_take_it_as_they_take_a_simulations(
 
 
 def test_a_run_takes_it_instead_of_recording(dataset: Path, recording: Recording, tmp_path: Path) -> None:
-    def settings(path: Path) -> Settings:
-        return Settings(run_dir=str(tmp_path / "run"), demos=DemosSettings(dataset=str(path)))
+    def settings(path: Path, share: float = 0.0) -> Settings:
+        controller = ControllerSettings(demonstration_share=share)
+        return Settings(run_dir=str(tmp_path / "run"), demos=DemosSettings(dataset=str(path)), controller=controller)
 
+    with pytest.raises(DatasetError, match="give controller.demonstration_share=0"):
+        collect_demos(settings(dataset, share=0.1))
     record = collect_demos(settings(dataset))
     assert record["figures"] == {"recorded": 2}
     mine, copied = (list(read_episodes(root)) for root in (dataset, tmp_path / "run" / "demos" / "dataset"))

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <locale>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
@@ -105,7 +106,8 @@ class Controller {
     const auto rate = numbers(network_.stated("argos.control_hz"));
     const auto joints = joint_names_.size();
     if (joints == 0 || torque_limits_.size() != joints || action_scale_.size() != joints || rate.size() != 1 ||
-        network_.output("torque").size() != joints)
+        network_.output("torque").size() != joints || !positive(torque_limits_) || !positive(action_scale_) ||
+        !positive(rate))
       throw std::runtime_error(path + " does not state its joints, limits and rate. Export the policy again.");
     control_hz_ = rate[0];
     dim_ = network_.input("target_proprio").size();
@@ -126,7 +128,8 @@ class Controller {
   ///
   /// vision and target_vision are (P, C) row-major, proprio and target_proprio (D), all standardised; time_to_go is
   /// until the target is due [s]. False, and the history and `torque` as before, where a size is wrong or a number is
-  /// not finite: then command what the arm does without a policy.
+  /// not finite: then command what the arm does without a policy. Throws Ort::Exception where the network fails; the
+  /// history is as before then, too.
   bool step(const std::vector<float>& vision, const std::vector<float>& proprio,
             const std::vector<float>& target_vision, const std::vector<float>& target_proprio, float time_to_go,
             std::vector<float>& torque) {
@@ -147,7 +150,12 @@ class Controller {
     std::copy(target_vision.begin(), target_vision.end(), network_.input("target_vision").begin());
     std::copy(target_proprio.begin(), target_proprio.end(), network_.input("target_proprio").begin());
     network_.input("time_to_go")[0] = time_to_go;
-    network_.run();
+    try {
+      network_.run();
+    } catch (...) {
+      std::copy(before_.begin(), before_.end(), history.begin());
+      throw;
+    }
     const auto& found = network_.output("torque");
     if (!finite(found)) {
       std::copy(before_.begin(), before_.end(), history.begin());
@@ -167,8 +175,13 @@ class Controller {
     return std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
   }
 
+  static bool positive(const std::vector<float>& values) {
+    return finite(values) && std::all_of(values.begin(), values.end(), [](float x) { return x > 0.0F; });
+  }
+
   static std::vector<float> numbers(const std::string& text) {
     std::istringstream stream(text);
+    stream.imbue(std::locale::classic());  // a program's own locale may read 2.94 as 2
     std::vector<float> found;
     for (float x; stream >> x;) found.push_back(x);
     return found;

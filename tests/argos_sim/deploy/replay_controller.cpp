@@ -4,11 +4,18 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <locale>
 
 #include "argos_controller.hpp"
 
+// A program's own locale, as a German one: it must not change how the file's numbers are read.
+struct Comma : std::numpunct<char> {
+  char do_decimal_point() const override { return ','; }
+};
+
 int main(int count, char** arguments) {
   if (count != 6) return 2;
+  std::locale::global(std::locale(std::locale(), new Comma));
   Ort::Env env(ORT_LOGGING_LEVEL_ERROR, "argos");
   try {
     argos::Controller controller(env, arguments[1]);

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -92,5 +93,19 @@ def test_an_export_that_states_nothing_is_refused(program: Path) -> None:
     earlier = Path(__file__).with_name("format_2") / "controller.onnx"
     done = subprocess.run(
         [str(program), str(earlier), "/dev/null", "/dev/null", "64", "8"], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "does not state its joints" in done.stderr
+
+
+@pytest.mark.parametrize("limit", ["0", "-2.94", "nan"])
+def test_limits_that_are_none_are_refused(program: Path, exported: Path, tmp_path: Path, limit: str) -> None:
+    model = onnx.load(exported / "controller.onnx")
+    stated = next(entry for entry in model.metadata_props if entry.key == "argos.torque_limits")
+    stated.value = " ".join([limit, *stated.value.split()[1:]])
+    onnx.save(model, tmp_path / "controller.onnx")
+    done = subprocess.run(
+        [str(program), str(tmp_path / "controller.onnx"), "/dev/null", "/dev/null", "64", "8"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1 and "does not state its joints" in done.stderr

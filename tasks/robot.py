@@ -124,6 +124,11 @@ class Robot:
     """See ``LatentTrackingEnvCfg``."""
     push_scale: float = 1.0
     """See ``LatentTrackingEnvCfg``."""
+    motor_signs: dict[str, int] = field(default_factory=dict)
+    """−1 for joints whose motors, as they are mounted, count down while the angle grows; others count as the joint."""
+    motor_middles: dict[str, float] = field(default_factory=dict)
+    """Angle in the middle of the range that calibrating the real arm records, where that is not the limits' middle
+    [rad; m where one slides]."""
 
     def __post_init__(self) -> None:
         names, ready = tuple(self.joint_limits), tuple(self.articulation.init_state.joint_pos)
@@ -133,6 +138,10 @@ class Robot:
                     f"The robot {self.name} has limits for the joints {', '.join(names)}, and {what} for "
                     f"{', '.join(given)}; both need the same, in the order of state and action."
                 )
+        for what, given in (("motor_signs", self.motor_signs), ("motor_middles", self.motor_middles)):
+            unknown = sorted(set(given) - set(names))
+            if unknown:
+                raise ValueError(f"The robot {self.name} has no joint {unknown[0]!r}, which its {what} name.")
         rows = {len(values) for values in (self.gripper.closed, self.gripper.turned, self.gripper.opened)}
         if len(rows) > 1:
             raise ValueError(

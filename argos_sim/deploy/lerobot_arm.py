@@ -32,35 +32,39 @@ TICKS = 4096
 FULL_DUTY, SIGN_BIT = 1000, 10
 POSITION_MODE, PWM_MODE = 0, 2
 CALIBRATE = "Make one with lerobot-calibrate."
-STALL_TORQUE = 2.94
-"""Of an STS3215 at full duty, 12 V version [N·m]."""
 
 
 @dataclass(frozen=True)
 class ServoUnits:
-    """From ticks to a joint's angle: ``sign · (ticks − zero) · 2π / 4096``."""
+    """An angle is ``sign · (ticks − zero) · 2π / 4096``, a share of the duty ``sign · torque / full``."""
 
     sign: int
     """1 or −1: whether ticks grow with the joint's angle in the policy's model of the arm."""
     zero: float
     """Ticks at angle zero."""
+    full: float
+    """Torque at full duty [N·m]."""
 
     def angle(self, ticks: float) -> float:
         """[rad]."""
         return self.sign * (ticks - self.zero) * 2 * math.pi / TICKS
 
+    def share(self, torque: float) -> float:
+        """Of the full duty, for a torque [N·m]."""
+        return self.sign * torque / self.full
+
 
 def units_of(
     calibration: Mapping[str, Mapping[str, Any]], manifest: PolicyManifest, signs: Mapping[str, int] | None = None
 ) -> dict[str, ServoUnits]:
-    """Each joint's units from lerobot's calibration: the middle of the range that was recorded is the middle of the
-    policy's. ``signs`` are 1 where they are not given.
+    """Each joint's units from lerobot's calibration: the middle of the range that was recorded is where ``policy.yaml``
+    says. ``signs`` are −1 for joints that count otherwise than it says, and 1 where they are not given.
 
     Raises:
         DeployError: the calibration lacks a joint, or a range is none.
     """
-    units = {}
-    for name, (low, high) in zip(manifest.joint_names, manifest.joint_limits, strict=True):
+    units, motors = {}, manifest.motor_units
+    for j, name in enumerate(manifest.joint_names):
         known = calibration.get(name)
         if known is None or not {"id", "range_min", "range_max", "homing_offset"} <= set(known):
             raise DeployError(
@@ -69,10 +73,14 @@ def units_of(
         sign, middle = (signs or {}).get(name, 1), 0.5 * (known["range_min"] + known["range_max"])
         if sign not in (1, -1) or known["range_min"] >= known["range_max"]:
             raise DeployError(f"The calibration of {name} has the sign {sign} and the range {dict(known)}.")
-        units[name] = ServoUnits(sign, middle - sign * 0.5 * (low + high) * TICKS / (2 * math.pi))
+        sign *= motors.signs[j]
+        units[name] = ServoUnits(sign, middle - sign * motors.middles[j] * TICKS / (2 * math.pi), motors.full[j])
     return units
 
 
+LOST, HANDSHAKES = (ConnectionError, OSError, RuntimeError, IndexError), 3
+"""What lerobot and the servos' SDK raise where an answer got lost (the last where it was cut off), and how often the
+motors are asked at most whether they are there."""
 IMPOSSIBLE, JUMP = 3.0, 0.05
 """A step between two read-outs of more than so many times the largest speed, and so many radians, is none."""
 
@@ -157,17 +165,16 @@ class LeRobotArm:
         """Motors first: no duty, no torque, back to lerobot's own mode; then the bus and the cameras."""
         self._ended.set()
         self._thread.join(2.0)
-        failing = (ConnectionError, OSError, RuntimeError)
         for work in (lambda: self._command(np.zeros(len(self.joint_names))), lambda: self._set_mode(POSITION_MODE)):
             try:
                 work()
-            except failing as error:
+            except LOST as error:
                 self.problem = str(error)
         try:
             self._bus.disconnect(disable_torque=True)  # which tries again where the bus did not answer
-        except failing as error:
+        except LOST as error:
             self.problem = str(error)
-            with contextlib.suppress(*failing):
+            with contextlib.suppress(*LOST):
                 self._bus.disconnect(disable_torque=False)
         finally:
             self._cameras.close()
@@ -218,7 +225,7 @@ class LeRobotArm:
 
     def _command(self, torque: np.ndarray) -> None:
         duties = {
-            name: encoded_duty(unit.sign * float(value) / STALL_TORQUE)
+            name: encoded_duty(unit.share(float(value)))
             for name, unit, value in zip(self.joint_names, self._units, torque, strict=True)
         }
         self._bus.sync_write("Goal_Time", duties, normalize=False)
@@ -295,7 +302,7 @@ def _connected(port: str, known: dict[str, dict[str, Any]], names: tuple[str, ..
     try:
         calibration = {name: MotorCalibration(**known[name]) for name in names}
         bus = FeetechMotorsBus(port, motors, calibration)
-        bus.connect()
+        shake_hands(bus)
         if not bus.is_calibrated:
             bus.disconnect()
             raise DeployError(
@@ -303,6 +310,18 @@ def _connected(port: str, known: dict[str, dict[str, Any]], names: tuple[str, ..
                 "the file that they hold."
             )
         bus.disable_torque()
-    except (ConnectionError, OSError, RuntimeError, ImportError, TypeError) as error:
+    except (*LOST, ImportError, TypeError) as error:
         raise DeployError(f"The arm on {port} cannot be reached ({' '.join(str(error).split())}).") from None
     return bus
+
+
+def shake_hands(bus: Any) -> None:
+    """Connect, trying again where an answer got lost."""
+    for left in reversed(range(HANDSHAKES)):
+        try:
+            return bus.connect()
+        except LOST:
+            if bus.is_connected:
+                bus.disconnect(disable_torque=False)
+            if not left:
+                raise

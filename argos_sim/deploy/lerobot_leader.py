@@ -1,8 +1,8 @@
 """Whoever moves a leader arm by hand moves the robot: an SO-100 or SO-101 leader by lerobot's own teleoperator class.
 
 lerobot says degrees from the middle of each joint's calibrated range, and for the gripper a share of its range. As in
-``lerobot_arm``, the middle of the leader's range is the middle of the policy's; the gripper's share is a share of the
-policy's range.
+``lerobot_arm``, the middle of the leader's range is the angle that ``policy.yaml`` states; the gripper's share is
+one of the policy's range.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from argos_sim.deploy.lerobot_arm import IMPOSSIBLE, JUMP, LOST, shake_hands
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.motion import Wanted
 
 RATE_HZ = 100.0
 """How often the leader is read, at most."""
-JUMP, IMPOSSIBLE = 0.05, 3.0
-"""A joint that moved by more than this many times its largest speed, and ``JUMP`` [rad], was not read rightly."""
 SPEED_TIME_S = 0.03
 """Time constant of the low-pass on its speeds [s]."""
 GRIPPER = "gripper"
@@ -35,7 +34,7 @@ class Leader:
     """
 
     def __init__(self, teleoperator: Any, manifest: PolicyManifest, signs: Mapping[str, int] | None = None) -> None:
-        """``teleoperator`` is lerobot's, connected; ``signs`` is −1 for joints that count the other way."""
+        """``teleoperator`` is lerobot's, connected; ``signs`` is −1 for joints that count otherwise than stated."""
         self._device, self._names = teleoperator, manifest.joint_names
         known = set(teleoperator.action_features)
         missing = [name for name in self._names if f"{name}.pos" not in known]
@@ -43,7 +42,9 @@ class Leader:
             raise DeployError(f"The leader has no joint {missing[0]!r}; it has {', '.join(sorted(known))}.")
         self._low, self._high = np.asarray(manifest.joint_limits, float).T
         self._fastest = np.asarray(manifest.velocity_limits, float)
-        self._signs = np.array([(signs or {}).get(name, 1) for name in self._names], float)
+        motors = manifest.motor_units
+        self._middles = np.asarray(motors.middles, float)
+        self._signs = np.array([(signs or {}).get(name, 1) for name in self._names], float) * motors.signs
         self._grips = np.array([name == GRIPPER for name in self._names])
         self._newest: Wanted | None = None
         self.problem = ""
@@ -80,9 +81,9 @@ class Leader:
         said = np.array([float(action[f"{name}.pos"]) for name in self._names])
         if not np.isfinite(said).all():
             raise ValueError("the leader said something that is no number")
-        middle, half = 0.5 * (self._low + self._high), 0.5 * (self._high - self._low)
+        half = 0.5 * (self._high - self._low)
         turned = np.where(self._grips, half * (said / 50.0 - 1.0), np.radians(said))
-        position = np.clip(middle + self._signs * turned, self._low, self._high)
+        position = np.clip(self._middles + self._signs * turned, self._low, self._high)
         last, speed = self._newest, np.zeros(len(position))
         if last is not None and now > last.time:
             passed = now - last.time
@@ -108,11 +109,11 @@ def connected_leader(port: str, calibration: Path) -> Any:
         raise DeployError(f"lerobot's leader is not installed ({error}): pip install -e '.[robot]'.") from None
     try:
         leader = SO100Leader(SO100LeaderConfig(port=port, id=calibration.stem, calibration_dir=calibration.parent))
-        leader.bus.connect()
+        shake_hands(leader.bus)
         if not leader.is_calibrated:
             leader.disconnect()
             raise DeployError(f"The leader on {port} holds another calibration than {calibration}.")
         leader.configure()
-    except (ConnectionError, OSError, RuntimeError, ImportError, TypeError) as error:
+    except (*LOST, ImportError, TypeError) as error:
         raise DeployError(f"The leader on {port} cannot be reached ({' '.join(str(error).split())}).") from None
     return leader

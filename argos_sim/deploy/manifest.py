@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 
 from argos_sim.deploy.body import Body
+from argos_sim.deploy.motor_units import MotorUnits
 
-FORMAT_VERSION, READ_VERSIONS = 3, (2, 3)
-"""1 was ``controller.json`` beside the controller alone; 2 had neither precisions nor tokenizers."""
+FORMAT_VERSION, READ_VERSIONS = 4, (2, 3, 4)
+"""1 was ``controller.json`` beside the controller alone; 2 had neither precisions nor tokenizers, 3 no motors."""
 MANIFEST_FILE, EARLIER_FILE, TOKENIZER_FILE = "policy.yaml", "controller.json", "tokenizer.json"
 OUTPUT = "torque"
 CONTROLLER, VISION, PROPRIO, JOINTS = "controller", "vision", "proprio", "joints"
@@ -106,6 +107,8 @@ class PolicyManifest:
     """None where the planner was not exported."""
     body: Body | None = None
     """The arm's, for the guard's braking and walls; None where it is not known."""
+    motors: MotorUnits | None = None
+    """What angles and torques are in the motors' units; None in exports before format 4, see ``motor_units``."""
     networks: dict[str, NetworkFile] = field(default_factory=dict)
     """By their names in ``NETWORKS``; each is the file ``<name>.onnx``. Filled in by the export."""
     licences: dict[str, str] = field(default_factory=dict)
@@ -128,6 +131,11 @@ class PolicyManifest:
             "last_action": (joints,),
             "time_to_go": (1,),
         }
+
+    @property
+    def motor_units(self) -> MotorUnits:
+        """Those stated, or of servos that count as the joints do, for which earlier exports were made."""
+        return MotorUnits.of_servos(self.joint_limits) if self.motors is None else self.motors
 
     def to_yaml(self) -> str:
         """What is stored."""
@@ -171,6 +179,7 @@ class PolicyManifest:
         if other:
             problems.append(f"there is no precision {other[0]!r}; known are {', '.join(PRECISIONS)}")
         problems += [] if self.body is None else self.body.problems(len(self.joint_names))
+        problems += [] if self.motors is None else self.motors.problems(self.joint_limits)
         return problems + ([] if self.planner is None else self._problems_of_planner(self.planner))
 
     @staticmethod
@@ -229,7 +238,7 @@ def read_manifest(folder: Path | str) -> PolicyManifest:
         raise DeployError(f"{path} is not valid YAML ({reason}); it may be cut off. {AGAIN}") from None
     version = data.get("format_version") if isinstance(data, dict) else None
     if not isinstance(data, dict) or version not in READ_VERSIONS:
-        known = " and ".join(map(str, READ_VERSIONS))
+        known = f"{', '.join(map(str, READ_VERSIONS[:-1]))} and {READ_VERSIONS[-1]}"
         newer = "Export the policy again, or use the newer ARGOS that wrote it." if _newer(version) else AGAIN
         raise DeployError(f"{path} has the format {version} and {known} are read. {newer}")
     try:
@@ -274,7 +283,7 @@ def _made(kind: type, data: Any, source: Any) -> Any:
         raise DeployError(f"{source} {what}. {AGAIN}")
     values: dict[str, Any] = {name: v if isinstance(v, dict) else _tuples(v) for name, v in data.items()}
     if kind is PolicyManifest:
-        for name, kind_of in (("planner", PlannerSettings), ("body", Body)):
+        for name, kind_of in (("planner", PlannerSettings), ("body", Body), ("motors", MotorUnits)):
             if values.get(name) is not None:
                 values[name] = _made(kind_of, values[name], f"{source}: {name}")
         networks = values.get("networks", {})

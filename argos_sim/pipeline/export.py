@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from argos_sim.controller.network import Controller, load_controller
 from argos_sim.deploy.body import Body
 from argos_sim.deploy.export import export_controller, export_policy, time_inference
 from argos_sim.deploy.manifest import CONTROLLER, FORMAT_VERSION, PlannerSettings, PolicyManifest
+from argos_sim.deploy.motor_units import MotorUnits
 from argos_sim.deploy.planner import PlannerRuntime
 from argos_sim.deploy.simulated import WORLD_FILE
 from argos_sim.deploy.text import HASHED
@@ -162,7 +163,15 @@ def manifest_of(settings: Settings, encoder: StateEncoder, controller: Controlle
         history=controller.cfg.history,
         action_scale=tuple(controller.torque_limit.tolist()),
         body=body_of(cfg.robot.arm("cpu")),
+        motors=motors_of(cfg.robot, per_joint(motors.stall_torque, cfg.joint_names)),
     )
+
+
+def motors_of(robot: Any, full: Sequence[float]) -> MotorUnits:
+    """What a robot's file says of its motors (``tasks.robot.Robot``), and their torque at full duty."""
+    middles = {name: 0.5 * (low + high) for name, (low, high) in robot.joint_limits.items()} | robot.motor_middles
+    signs = dict.fromkeys(robot.joint_limits, 1) | robot.motor_signs
+    return MotorUnits(tuple(signs.values()), tuple(map(float, middles.values())), tuple(full))
 
 
 def body_of(arm: Arm, postures: int = 2000) -> Body:

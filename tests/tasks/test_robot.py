@@ -18,10 +18,12 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from argos_sim.actuators import DRY_FRICTION, NO_LOAD_SPEED, STALL_TORQUE
+from argos_sim.deploy.motor_units import MotorUnits
 from argos_sim.mujoco_c.arms import Arms
 from argos_sim.mujoco_c.world import World
 from argos_sim.paths import ASSETS
 from argos_sim.pipeline.environment import environment_cfg
+from argos_sim.pipeline.export import motors_of
 from argos_sim.pipeline.settings import Settings
 from argos_sim.randomization.ranges import get_ranges
 from argos_sim.rates import Rates
@@ -77,6 +79,15 @@ def test_a_robot_whose_parts_name_other_joints_is_refused() -> None:
         replace(SO100, torque_limits=short)
     with pytest.raises(ValueError, match=r"gripper of the robot so100 .* of \[2, 3\] values"):
         replace(SO100, gripper=replace(SO100.gripper, closed=(0.0, 0.0)))
+    with pytest.raises(ValueError, match=r"so100 has no joint 'tail', which its motor_signs name"):
+        replace(SO100, motor_signs={"tail": -1})
+
+
+def test_an_export_says_what_the_robots_file_does_of_its_motors() -> None:
+    stated = motors_of(replace(SO100, motor_signs={"elbow_flex": -1}, motor_middles={"gripper": 0.7}), [2.94] * 6)
+    assert stated.signs == (1, 1, -1, 1, 1, 1) and stated.full == (2.94,) * 6
+    assert stated.middles == pytest.approx([0.0, -1.47, 1.57, -0.1, 0.0, 0.7])
+    assert motors_of(SO100, [STALL_TORQUE] * 6) == MotorUnits.of_servos(tuple(JOINT_LIMITS.values()))
 
 
 @pytest.mark.parametrize("robot", sorted(path.parent.name for path in (ASSETS / "robots").glob("*/usd")))

@@ -22,6 +22,7 @@ class Servos:
         speed: {id: rad/s}.
         silent: whether nobody answers.
         garbled: whether every answer has a wrong checksum.
+        lost, cut: how many of the next answers do not come, and how many are cut off.
     """
 
     def __init__(self, count: int = 6) -> None:
@@ -35,6 +36,7 @@ class Servos:
             memory[0:2], memory[3:5], memory[5] = bytes([3, 10]), (777).to_bytes(2, "little"), i
             memory[TEMPERATURE], memory[TORQUE] = 30 + i, 1  # they wake up stiff
         self.silent = self.garbled = False
+        self.lost = self.cut = 0
         self.packets = 0
         self._then, self._lock = time.monotonic(), threading.Lock()
         self._ended = threading.Event()
@@ -107,7 +109,12 @@ class Servos:
             return
         body = bytes([motor, len(values) + 2, 0]) + values
         check = ~sum(body) & 0xFF
-        os.write(self._master, b"\xff\xff" + body + bytes([check ^ (1 if self.garbled else 0)]))
+        if self.lost:
+            self.lost -= 1
+            return
+        packet = b"\xff\xff" + body + bytes([check ^ (1 if self.garbled else 0)])
+        os.write(self._master, packet[: 3 if self.cut else None])
+        self.cut = max(0, self.cut - 1)
 
     def _move(self) -> None:
         """Let the time pass that has passed."""

@@ -15,6 +15,7 @@ import pytest
 
 from argos_sim.deploy.lerobot_arm import LeRobotArm, LeRobotArmSettings, encoded_duty, units_of
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
+from argos_sim.deploy.motor_units import MotorUnits
 from tasks.so100.robot import JOINT_LIMITS, JOINT_NAMES
 from tests.argos_sim.deploy.pilots import until
 from tests.argos_sim.deploy.servos import BACK_EMF, MODE, TORQUE, Servos
@@ -118,6 +119,25 @@ def test_angles_are_those_of_the_calibration(servos: Servos, tmp_path: Path) -> 
         arm.close()
 
 
+def test_units_are_those_that_the_policy_states(servos: Servos, tmp_path: Path) -> None:
+    signs, middles, full = (1, -1, 1, 1, -1, 1), (0.1, -1.2, 1.0, 0.0, 0.0, 0.9), (2.94, 2.94, 1.47, 2.94, 2.94, 2.94)
+    manifest = replace(MANIFEST, motors=MotorUnits(signs, middles, full))
+    units = units_of(calibration(), manifest, {"wrist_roll": -1, "gripper": -1})
+    counted = {"shoulder_lift": -1, "gripper": -1}  # the wrist's roll counts otherwise than stated: up again
+    for name, middle in zip(JOINT_NAMES, middles, strict=True):
+        known = calibration()[name]
+        assert units[name].angle(0.5 * (known["range_min"] + known["range_max"])) == pytest.approx(middle)
+        assert units[name].angle(2049) - units[name].angle(2048) == pytest.approx(
+            counted.get(name, 1) * 2 * math.pi / 4096
+        )
+    arm = connect(servos, tmp_path, manifest=manifest)
+    try:
+        wanted = [0.25, -0.25, 0.5, 0.25, -0.25, 0.25]
+        until(lambda: (arm.send(np.full(6, 0.735)), [servos.duty(i + 1) for i in range(6)])[1] == wanted, "the duties")
+    finally:
+        arm.close()
+
+
 def test_it_agrees_with_lerobots_own_robot(servos: Servos, tmp_path: Path) -> None:
     """In degrees from the middle of the calibrated range, with an offset that the motors hold."""
     from lerobot.robots.so_follower import SO100Follower, SO100FollowerConfig
@@ -155,13 +175,23 @@ def test_the_arm_is_limp_until_the_first_torque_and_then_driven_by_it(servos: Se
     until(driven, "torque")
     assert all(memory[MODE] == 2 for memory in servos.memory.values())
     assert [servos.duty(i) for i in range(1, 7)] == pytest.approx([0.5, -0.1, 0, 1, -1, 0.204], abs=1e-3)
-    end = time.monotonic() + 0.6
+    speeds, end = [], time.monotonic() + 1.0
     while time.monotonic() < end:
         arm.send(torque)
-        time.sleep(0.01)
-    speed = reading(arm).velocity
+        speeds.append(reading(arm).velocity)
+    speed = np.median(speeds[len(speeds) // 2 :], axis=0)  # a busy machine reads one or another at an odd time
     assert speed[0] == pytest.approx(1.47 / BACK_EMF, rel=0.1), "the torque-speed line of the motor model"
     assert speed[1] == pytest.approx(-0.294 / BACK_EMF, rel=0.25) and abs(speed[2]) < 0.05
+
+
+@pytest.mark.parametrize("fault", ["lost", "cut"])
+def test_an_answer_that_gets_lost_does_not_turn_the_arm_away(servos: Servos, tmp_path: Path, fault: str) -> None:
+    setattr(servos, fault, 1)
+    arm = connect(servos, tmp_path)
+    try:
+        assert getattr(servos, fault) == 0 and reading(arm).position.shape == (6,)
+    finally:
+        arm.close()
 
 
 def test_a_joint_that_counts_the_other_way_is_driven_the_other_way(servos: Servos, tmp_path: Path) -> None:

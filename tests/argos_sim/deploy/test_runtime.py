@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from argos_sim.compared import difference
 from argos_sim.deploy.export import export_controller, export_policy, time_inference
 from argos_sim.deploy.manifest import CONTROLLER, DeployError, PolicyManifest, read_manifest
+from argos_sim.deploy.motor_units import MotorUnits
 from argos_sim.deploy.network import Network
 from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.traced import traced_controller
@@ -241,6 +242,7 @@ def test_a_network_of_other_sizes_is_refused(copy: Path) -> None:
 
 
 NETWORK = {"sha256": "", "inputs": {}, "outputs": {}, "difference": 0.0, "compared": 1}
+MOTORS = {"signs": [1] * 6, "middles": [0.0] * 6, "full": [2.94] * 6}
 PLANNER = {
     "history": [-0.8, 0.0],
     "text": {"kind": "hashed-ngram", "dim": 64, "max_words": 16},
@@ -257,8 +259,8 @@ PLANNER = {
     ("changes", "message"),
     [
         (
-            {"format_version": 4},
-            r"has the format 4 and 2 and 3 are read\. Export the policy again, or use the newer ARGOS",
+            {"format_version": 5},
+            r"has the format 5 and 2, 3 and 4 are read\. Export the policy again, or use the newer ARGOS",
         ),
         ({"torque_limits": [2.94] * 5}, "torque_limits has 5 entries for 6 joints"),
         ({"torque_limits": [2.94] * 5 + [-1]}, "torque_limits .* above zero"),
@@ -267,6 +269,12 @@ PLANNER = {
         ({"spec": {}}, "spec lacks encoder"),
         ({"joint_limits": 3}, "wrong kind"),
         ({"colour": "red"}, "has unknown fields colour"),
+        ({"motors": MOTORS | {"signs": [1] * 5 + [0]}}, "motors.signs .* should each be 1 or -1"),
+        ({"motors": MOTORS | {"signs": [1] * 5}}, "motors.signs has 5 entries for 6 joints"),
+        ({"motors": MOTORS | {"middles": [1.6] + [0.0] * 5}}, "motors.middles .* within the joints' limits"),
+        ({"motors": MOTORS | {"middles": [float("nan")] * 6}}, "motors.middles .* within the joints' limits"),
+        ({"motors": MOTORS | {"full": [0.0] * 6}}, "motors.full .* above zero"),
+        ({"motors": {"signs": [1] * 6}}, "motors lacks middles, full"),
         ({"networks": {"arm": {"sha256": "", "inputs": {}, "outputs": {}, "difference": 0, "compared": 0}}}, "'arm'"),
         ({"networks": {"controller": {}}}, "controller lacks sha256, inputs"),
         ({"networks": {"controller": NETWORK | {"precision": "fp8"}}}, "no precision 'fp8'; known are fp32, fp16"),
@@ -295,6 +303,13 @@ def test_an_export_of_the_format_before_still_moves_the_arm() -> None:
 
     torque = runtime.step(ramp(16, 4), ramp(8), -ramp(16, 4), -ramp(8), 0.4)
     np.testing.assert_allclose(torque, [-0.04107144, -0.04684539, 0.219522], atol=1e-5)  # what it said when it was new
+
+
+def test_an_export_of_format_3_has_the_units_of_servos(copy: Path) -> None:
+    edit(copy, format_version=3, motors=None)
+    manifest = ControllerRuntime(copy).manifest
+    assert manifest.motors is None and manifest.motor_units == MotorUnits.of_servos(manifest.joint_limits)
+    assert manifest.motor_units.middles[0] == pytest.approx(np.mean(manifest.joint_limits[0]))
 
 
 def test_a_missing_cut_off_or_earlier_manifest_is_one_sentence(copy: Path, tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from argos_sim.camera_alignment.board_pose import Placing, board_camera, measure
 from argos_sim.camera_alignment.found import FoundCamera, trained_camera
 from argos_sim.camera_alignment.matching import match
 from argos_sim.camera_alignment.overlay import arm_overlay, with_axes, write_picture
-from argos_sim.camera_alignment.pinhole import Pinhole
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.report import compared, said, training_ranges, write_camera
 from argos_sim.camera_alignment.silhouette import ArmModel
 from argos_sim.deploy.body import Chain
 from argos_sim.deploy.manifest import PolicyManifest
+from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.simulated import WORLD_FILE
 from argos_sim.mujoco_c.world import World
 

@@ -16,9 +16,10 @@ from scipy.optimize import least_squares
 
 from argos_sim.camera_alignment.board import Board
 from argos_sim.camera_alignment.found import FoundCamera
-from argos_sim.camera_alignment.pinhole import Pinhole, turn_of, turned
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.deploy.body import Chain
+from argos_sim.deploy.pinhole import Pinhole
+from argos_sim.deploy.rotations import turn_of, turned
 
 SEVERAL = 5
 """Pictures of the board from which on the lens is found, too."""

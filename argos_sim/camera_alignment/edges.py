@@ -8,8 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from argos_sim.camera_alignment.foreground import background
-from argos_sim.camera_alignment.pinhole import Pinhole
 from argos_sim.camera_alignment.silhouette import Rim, signed_distance
+from argos_sim.deploy.pinhole import Pinhole
 
 INSIDE = (-2.5, -2.0, -1.5)
 """Where the arm's own colour is looked for, from the edge outward [pixels]."""

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from argos_sim.camera_alignment.pinhole import Pinhole, matrix, turn_of
+from argos_sim.deploy.pinhole import Pinhole
+from argos_sim.deploy.rotations import turn_of
+from argos_sim.mujoco_c.camera import posed
 from argos_sim.mujoco_c.world import World
 
 
@@ -31,9 +33,7 @@ class FoundCamera:
 
 def trained_camera(world: World, height: int, width: int) -> Pinhole:
     """The camera of a policy's training, as if it took pictures of this size."""
-    focal = world.camera.focal_length / world.aperture * min(height, width)
-    position = np.array(world.camera.position, dtype=float)
-    return Pinhole(position, matrix(world.camera.quaternion), focal, height, width)
+    return posed(world.camera, world.aperture, height, width)
 
 
 def apart(one: Pinhole, other: Pinhole) -> tuple[float, float]:

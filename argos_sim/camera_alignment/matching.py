@@ -18,9 +18,10 @@ from scipy import ndimage
 from argos_sim.camera_alignment.edges import Edges, Field, derivatives
 from argos_sim.camera_alignment.foreground import foreground
 from argos_sim.camera_alignment.found import FoundCamera
-from argos_sim.camera_alignment.pinhole import Pinhole, turned
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.silhouette import MOVING, STILL, ArmModel, Rim
+from argos_sim.deploy.pinhole import Pinhole
+from argos_sim.deploy.rotations import turned
 from argos_sim.randomization.ranges import BOUNDS
 
 POSTURES = 5

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from argos_sim.camera_alignment.pinhole import Pinhole
 from argos_sim.camera_alignment.silhouette import NOTHING, ArmModel
+from argos_sim.deploy.pinhole import Pinhole
 
 BEFORE, AFTER = (255, 140, 0), (0, 230, 60)
 AXES = ((255, 60, 60), (60, 220, 60), (80, 120, 255))

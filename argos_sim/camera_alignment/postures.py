@@ -8,8 +8,8 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from argos_sim.camera_alignment.pinhole import Pinhole
 from argos_sim.camera_alignment.silhouette import MOVING, ArmModel
+from argos_sim.deploy.pinhole import Pinhole
 
 TRIED = 600
 WANDER = 0.3

@@ -13,7 +13,8 @@ import numpy as np
 import yaml
 
 from argos_sim.camera_alignment.found import FoundCamera
-from argos_sim.camera_alignment.pinhole import Pinhole, turn_of
+from argos_sim.deploy.pinhole import Pinhole
+from argos_sim.deploy.rotations import turn_of
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 
 SMALL_MM, SMALL_DEGREES, SMALL_LENS = 1.0, 0.1, 0.01

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 from scipy import ndimage
 
-from argos_sim.camera_alignment.pinhole import Pinhole
+from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.mujoco_c import scene
 from argos_sim.mujoco_c.camera import FAR, cast, wide
 from argos_sim.mujoco_c.world import World

@@ -18,12 +18,13 @@ from argos_sim.camera_alignment.board import Board
 from argos_sim.camera_alignment.board_pose import Placing, board_camera, touched_placing
 from argos_sim.camera_alignment.found import FoundCamera, apart, trained_camera
 from argos_sim.camera_alignment.matching import match
-from argos_sim.camera_alignment.pinhole import Pinhole, turned
 from argos_sim.camera_alignment.postures import chosen_postures
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.silhouette import ArmModel
 from argos_sim.deploy.body import Chain
 from argos_sim.deploy.manifest import PolicyManifest
+from argos_sim.deploy.pinhole import Pinhole
+from argos_sim.deploy.rotations import turned
 from argos_sim.mujoco_c.camera import RayCamera
 from argos_sim.mujoco_c.world import World
 from argos_sim.randomization.backgrounds import composite, make_background_bank

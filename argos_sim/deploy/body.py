@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from argos_sim.deploy.rotations import matrix
+
 
 @dataclass(frozen=True)
 class Body:
@@ -63,7 +65,7 @@ class Chain:
         # A link in its parent, (4, 4), is still + sin q · turn + (1 − cos q) · back + q · slide (Rodrigues).
         self._still, self._turn, self._back, self._slide = np.zeros((4, len(self._path), 4, 4))
         for n, (i, (x, y, z)) in enumerate(zip(self._path, self._axes, strict=True)):
-            rotation = _matrix(np.array(body.quaternions[i], dtype=float))
+            rotation = matrix(body.quaternions[i])
             across = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
             self._still[n, :3, :3], self._still[n, :3, 3], self._still[n, 3, 3] = rotation, body.positions[i], 1
             if self._slides[n]:
@@ -90,15 +92,3 @@ class Chain:
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """As ``np.cross`` for (…, 3), which takes three times as long for few."""
     return a[..., [1, 2, 0]] * b[..., [2, 0, 1]] - a[..., [2, 0, 1]] * b[..., [1, 2, 0]]
-
-
-def _matrix(quaternion: np.ndarray) -> np.ndarray:
-    """Rotation matrix of a unit quaternion x, y, z, w."""
-    x, y, z, w = quaternion / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )

@@ -55,7 +55,7 @@ class SimulatedRobotSettings:
     camera_focal_scale: float = 1.0
     """... a factor on its focal length, ..."""
     camera_distortion: float = 0.0
-    """... and k₁ of its lens, see ``argos_sim.camera_alignment.pinhole``."""
+    """... and k₁ of its lens, see ``argos_sim.deploy.pinhole``."""
     seed: int = 0
     ranges: str = "train"
     """Preset from which each episode's bodies, motors and surfaces are drawn."""

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mujoco
 import numpy as np
 
-from argos_sim.camera_alignment.pinhole import Pinhole
+from argos_sim.deploy.pinhole import Pinhole
+from argos_sim.deploy.rotations import matrix
 from argos_sim.envs.camera import CameraPose
 
 SKY, GROUND = np.array([0.4, 0.4, 0.45]), np.array([0.1, 0.1, 0.12])
@@ -56,6 +57,13 @@ def unseen_light(rng: np.random.Generator) -> Light:
     return Light(tuple(place - (0.0, 0.2, 0.0)), True, tuple(colour), rng.uniform(0.25, 1.0))  # pyright: ignore
 
 
+def posed(pose: CameraPose, aperture: float, height: int, width: int) -> Pinhole:
+    """A camera at ``pose`` whose central square is what a sensor of width ``aperture`` sees, in the units of the pose's
+    focal length."""
+    focal = pose.focal_length / aperture * min(height, width)
+    return Pinhole(np.array(pose.position, dtype=float), matrix(pose.quaternion), focal, height, width)
+
+
 class RayCamera:
     """Pictures of any state of ``model``, or of another that looks the same.
 
@@ -78,10 +86,10 @@ class RayCamera:
         focal_scale: float = 1.0,
         distortion: float = 0.0,
     ) -> None:
-        self.size, self.pose, self.model = (size, size) if isinstance(size, int) else size, pose, wide(model)
-        focal = focal_scale * pose.focal_length / aperture * min(self.size)
-        lens = Pinhole(np.zeros(3), np.eye(3), focal, *self.size, distortion)
-        self._rays = lens.directions(lens.pixels())
+        self.size, self.model = (size, size) if isinstance(size, int) else size, wide(model)
+        nominal = posed(pose, aperture, *self.size)
+        self.lens = replace(nominal, focal=focal_scale * nominal.focal, distortion=distortion)
+        self._rays = self.lens.directions(self.lens.pixels())
         material = model.geom_matid
         # Colours of an MJCF's materials are sRGB, those of a task's objects are linear.
         painted = _linear(model.mat_rgba[material][:, :3].astype(float))
@@ -104,10 +112,8 @@ class RayCamera:
         Args:
             shift, turn: (3,) offset of the camera along [m] and small rotation about [rad] each axis.
         """
-        rotation = _matrix(self.pose.quaternion)
-        if turn is not None:
-            rotation = _matrix(_small(turn)) @ rotation
-        eye = np.array(self.pose.position) + (0.0 if shift is None else shift)
+        rotation = self.lens.rotation if turn is None else matrix(_small(turn)) @ self.lens.rotation
+        eye = self.lens.position + (0.0 if shift is None else shift)
         return self._drawn(data, light, eye, self._rays @ rotation.T)
 
     def render_from(self, data: Any, camera: Pinhole, light: Light = TRAINED) -> tuple[np.ndarray, np.ndarray]:
@@ -168,11 +174,3 @@ def _small(turn: np.ndarray) -> tuple[float, float, float, float]:
     """Quaternion (x, y, z, w) of a small rotation vector."""
     vector = np.append(0.5 * turn, 1.0)
     return tuple(vector / np.linalg.norm(vector))
-
-
-def _matrix(quaternion: tuple[float, float, float, float]) -> np.ndarray:
-    """Rotation matrix of a unit quaternion x, y, z, w."""
-    x, y, z, w = quaternion
-    out = np.zeros(9)
-    mujoco.mju_quat2Mat(out, np.array([w, x, y, z]))
-    return out.reshape(3, 3)

@@ -12,6 +12,8 @@ import mujoco
 import numpy as np
 import rerun as rr
 
+from argos_sim.deploy.rotations import matrix
+
 SEEN_GROUPS = (0, 1, 2)
 """Of geoms; others only collide."""
 Colour = tuple[int, int, int, int]
@@ -50,7 +52,7 @@ def _shape(model: Any, geom: int, colour: Colour) -> rr.AsComponents | None:
         half = [size[0]] * 3 if kind == mujoco.mjtGeom.mjGEOM_SPHERE else size
         return rr.Ellipsoids3D(half_sizes=[half], centers=centre, quaternions=turn, **how)
     if kind == mujoco.mjtGeom.mjGEOM_CAPSULE:  # rerun's begins at one of its ends
-        rotation = _matrix(model.geom_quat[geom])
+        rotation = _rotation(model, geom)
         begin = model.geom_pos[geom] - rotation[:, 2] * size[1]
         return rr.Capsules3D(
             lengths=[2 * size[1]], radii=[size[0]], translations=[begin], quaternions=turn, colors=[colour]
@@ -63,14 +65,12 @@ def _mesh(model: Any, geom: int, colour: Colour) -> rr.Mesh3D:
     vertex, face = int(model.mesh_vertadr[mesh]), int(model.mesh_faceadr[mesh])
     points = model.mesh_vert[vertex : vertex + int(model.mesh_vertnum[mesh])]
     return rr.Mesh3D(
-        vertex_positions=points @ _matrix(model.geom_quat[geom]).T + model.geom_pos[geom],
+        vertex_positions=points @ _rotation(model, geom).T + model.geom_pos[geom],
         triangle_indices=model.mesh_face[face : face + int(model.mesh_facenum[mesh])],
         albedo_factor=colour,
     )
 
 
-def _matrix(quaternion: np.ndarray) -> np.ndarray:
-    """Rotation matrix (3, 3) of a quaternion, w first."""
-    out = np.zeros(9)
-    mujoco.mju_quat2Mat(out, quaternion)
-    return out.reshape(3, 3)
+def _rotation(model: Any, geom: int) -> np.ndarray:
+    """(3, 3) of a geom, whose quaternion has w first."""
+    return matrix(np.roll(model.geom_quat[geom], -1))

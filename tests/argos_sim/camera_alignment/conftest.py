@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import tasks  # noqa: F401
-from argos_sim.camera_alignment.pinhole import Pinhole
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.trials import TrialSettings, arm_recording
 from argos_sim.deploy.manifest import PolicyManifest
+from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.environment import environment_cfg
 from argos_sim.pipeline.export import body_of

@@ -13,11 +13,11 @@ from PIL import Image
 from argos_sim.camera_alignment.board import DOTS_MM, Board
 from argos_sim.camera_alignment.board_pose import board_camera, measured_placing, touched_placing
 from argos_sim.camera_alignment.found import apart, trained_camera
-from argos_sim.camera_alignment.pinhole import Pinhole
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.trials import TrialSettings, board_recording
 from argos_sim.deploy.body import Chain
 from argos_sim.deploy.manifest import PolicyManifest
+from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.mujoco_c.world import World
 
 EXACT = TrialSettings(pixel_noise=2.0, joint_noise=0.0, touch_noise=0.0, distortion=0.04)

@@ -12,10 +12,10 @@ from argos_sim.camera_alignment.edges import Edges, Field, derivatives
 from argos_sim.camera_alignment.foreground import foreground
 from argos_sim.camera_alignment.found import apart, trained_camera
 from argos_sim.camera_alignment.matching import MatchingSettings, State, match
-from argos_sim.camera_alignment.pinhole import Pinhole
 from argos_sim.camera_alignment.postures import CLEARANCE, chosen_postures
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.silhouette import MOVING, ArmModel, signed_distance
+from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.mujoco_c.world import World
 
 QUICK = MatchingSettings(starts=1)

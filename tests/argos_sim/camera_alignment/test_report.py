@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from argos_sim.camera_alignment.found import FoundCamera, trained_camera
-from argos_sim.camera_alignment.pinhole import Pinhole, turned
 from argos_sim.camera_alignment.recording import FILE, Recording, read_recording, write_recording
 from argos_sim.camera_alignment.report import compared, homography, said, write_camera
+from argos_sim.deploy.pinhole import Pinhole
+from argos_sim.deploy.rotations import turned
 from argos_sim.mujoco_c.world import World
 from argos_sim.randomization.ranges import get_ranges
 

@@ -10,15 +10,18 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import tasks  # noqa: F401
+from argos_sim.mujoco_c import scene
 from argos_sim.mujoco_c.arms import Arms
-from argos_sim.mujoco_c.camera import SHOWN, RayCamera, cast, unseen_light
+from argos_sim.mujoco_c.camera import SHOWN, RayCamera, cast, posed, unseen_light
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.environment import environment_cfg
 from argos_sim.pipeline.settings import Settings
 from argos_sim.randomization.backgrounds import CANONICAL_COLOUR
+from argos_sim.randomization.lens import Lens
 from argos_sim.randomization.ranges import get_ranges
 
 GOLDEN = Path(__file__).parents[1] / "envs" / "golden_scene.png"
@@ -75,3 +78,40 @@ def test_a_camera_moved_to_the_right_sees_all_further_left(arms: Arms, camera: R
     _, after = camera.render(arms.data[0], shift=np.array([0.05, 0.0, 0.0]))
     for cube in (2, 3, 4):
         assert np.nonzero(after == cube)[1].mean() < np.nonzero(before == cube)[1].mean() - 1
+
+
+def test_the_camera_looks_as_its_pose_says(arms: Arms) -> None:
+    pose = arms.world.camera
+    forward = posed(pose, arms.world.aperture, 48, 64).rotation[:, 2]
+    np.testing.assert_allclose(forward, [0, np.cos(pose.pitch), -np.sin(pose.pitch)], atol=1e-9)
+
+
+def test_the_lens_is_that_of_the_randomization(arms: Arms) -> None:
+    """A picture drawn through a bent lens is the straight picture, warped as training warps it."""
+    model, world = scene.build(arms.world), arms.world
+    data = mujoco.MjData(model)
+    for name, angle in zip(world.joint_names, world.ready, strict=True):
+        data.joint(name).qpos = angle
+    mujoco.mj_forward(model, data)
+    size, k1, scale = 288, -0.06, 1.1
+    straight, bent = (
+        RayCamera(model, size, world.camera, world.aperture, {"base": 1}, *lens).render(data)[0].astype(float)
+        for lens in ((), (scale, k1))
+    )
+    one = torch.ones(1)
+    lens = Lens(scale * one, k1 * one, 0 * one, 0 * one, 0 * one, one)
+    warped = lens.warp(torch.from_numpy(straight)[None].to(torch.uint8))[0].numpy().astype(float)
+    assert np.abs(warped - bent).mean() < 0.3 * np.abs(straight - bent).mean()
+
+
+def test_a_wide_pictures_central_square_is_the_square_picture(arms: Arms) -> None:
+    model, world = scene.build(arms.world), arms.world
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    square, wide = (
+        RayCamera(model, size, world.camera, world.aperture, {"base": 1}).render(data)[0] for size in (48, (48, 64))
+    )
+    np.testing.assert_array_equal(wide[:, :, 8:56], square)
+    trained = posed(world.camera, world.aperture, 48, 64)
+    rays = RayCamera(model, (48, 64), world.camera, world.aperture, {"base": 1}).render_from(data, trained)[0]
+    np.testing.assert_array_equal(rays, wide)

@@ -67,26 +67,3 @@ class Pinhole:
         flat = ideal * (self.half / self.focal)
         rays = np.concatenate([flat, np.ones_like(flat[..., :1])], -1)
         return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
-
-
-def turned(vector: np.ndarray) -> np.ndarray:
-    """Rotation matrix (3, 3) of a rotation vector (3,) [rad], after Rodrigues."""
-    angle = float(np.linalg.norm(vector))
-    x, y, z = vector / max(angle, 1e-12)
-    across = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * across + (1 - np.cos(angle)) * across @ across
-
-
-def turn_of(rotation: np.ndarray) -> np.ndarray:
-    """Rotation vector (3,) [rad] of a matrix (3, 3) that turns by less than half a turn."""
-    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    sine, cosine = 0.5 * float(np.linalg.norm(axis)), 0.5 * (float(np.trace(rotation)) - 1)
-    angle = np.arctan2(sine, cosine)
-    return 0.5 * axis * (angle / sine if sine > 1e-9 else 1.0)
-
-
-def matrix(quaternion: tuple[float, float, float, float]) -> np.ndarray:
-    """Rotation matrix (3, 3) of a unit quaternion x, y, z, w."""
-    vector = np.array(quaternion[:3])
-    sine = float(np.linalg.norm(vector))
-    return turned(vector * (2 * np.arctan2(sine, quaternion[3]) / max(sine, 1e-12)))

@@ -21,7 +21,7 @@ from argos_sim.camera_alignment.found import trained_camera
 from argos_sim.camera_alignment.postures import chosen_postures
 from argos_sim.camera_alignment.recording import Recording, read_recording, write_recording
 from argos_sim.camera_alignment.silhouette import ArmModel
-from argos_sim.camera_alignment.trials import TrialSettings, summary
+from argos_sim.camera_alignment.trials import WEBCAM, TrialSettings, summary
 from argos_sim.deploy import opening
 from argos_sim.deploy.lerobot_arm import opened_camera
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
@@ -50,6 +50,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--focal-px", type=float, help="board: focal length, where it is known [pixels]")
     parser.add_argument("--trials", type=int, help="only measure: so many hidden cameras of a simulated arm or board")
     parser.add_argument("--joint-bias", type=float, default=0.0, help="trials: largest error of a joint [degrees]")
+    parser.add_argument("--webcam", action="store_true", help="trials: lenses off centre and bent as a webcam's")
     parser.add_argument("--seed", type=int, default=0, help="sim: of background and noise")
     opening.add_so100(parser)
     parser.add_argument("--camera", default="0", help="so100: number or path of the camera, as OpenCV has it")
@@ -82,7 +83,8 @@ def record(options: argparse.Namespace, manifest: PolicyManifest, world: World) 
 
 def measure(options: argparse.Namespace, manifest: PolicyManifest, world: World) -> None:
     """Print how well hidden cameras are found."""
-    cfg = dataclasses.replace(TrialSettings(), joint_bias=math.radians(options.joint_bias))
+    lens = WEBCAM if options.webcam else {}
+    cfg = dataclasses.replace(TrialSettings(), joint_bias=math.radians(options.joint_bias), **lens)
     found = summary(world, manifest, options.way, cfg, options.trials, lambda line: print(line, flush=True))
     for name, value in found.items():
         print(f"  {name}: {value:.3g}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -43,8 +44,12 @@ class TrialSettings:
     """Half-width about each axis [rad]: 5 degrees."""
     focal: float = 0.05
     """Half-width, relative."""
-    distortion: float = 0.0
-    """Half-width of k₁."""
+    principal_point: float = 0.0
+    """Half-width along each axis of how far it is from the picture's middle [pixels]."""
+    distortion: tuple[float, float] = (0.0, 0.0)
+    """From and to, of k₁ as OpenCV counts it, ..."""
+    distortion_2: tuple[float, float] = (0.0, 0.0)
+    """... and of k₂."""
     postures: int = 14
     pixel_noise: float = 5.0
     """Standard deviation of the sensor's (of 255)."""
@@ -58,15 +63,21 @@ class TrialSettings:
     """Standard deviation along each axis of a fingertip that a hand brings to a corner [m]."""
 
 
+WEBCAM: dict[str, Any] = {"principal_point": 15.0, "distortion": (-0.2, 0.1), "distortion_2": (-0.05, 0.05)}
+"""What the lens of a usual webcam may be wrong by, of 640 × 480 pixels."""
+
+
 def hidden_camera(trained: Pinhole, cfg: TrialSettings, rng: np.random.Generator) -> Pinhole:
     """A camera that is to be found."""
-    return replace(
+    straight = replace(
         trained,
         position=trained.position + rng.uniform(-cfg.shift, cfg.shift, 3),
         rotation=turned(rng.uniform(-cfg.turn, cfg.turn, 3)) @ trained.rotation,
         focal=trained.focal * (1 + rng.uniform(-cfg.focal, cfg.focal)),
-        distortion=float(rng.uniform(-cfg.distortion, cfg.distortion)),
     )
+    bent = straight.with_opencv_distortion(rng.uniform(*cfg.distortion), rng.uniform(*cfg.distortion_2))
+    right, down = rng.uniform(-cfg.principal_point, cfg.principal_point, 2)
+    return replace(bent, offset=(float(right), float(down)))
 
 
 def developed(picture: np.ndarray, cfg: TrialSettings, rng: np.random.Generator) -> np.ndarray:

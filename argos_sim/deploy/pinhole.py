@@ -6,7 +6,7 @@ forward. Pixel (0, 0) is the middle of the upper left one. What a policy sees is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,8 +16,11 @@ INVERSE_STEPS, LEAST = 24, 0.5
 
 @dataclass(frozen=True)
 class Pinhole:
-    """Brown's model with one coefficient, as ``argos_sim.randomization.lens``: the ideal radius r is seen at
-    R = r (1 + k₁ r²), here with r = 1 at half the side of the central square."""
+    """Brown's model with two radial coefficients: the ideal radius r is seen at R = r (1 + k₁ r² + k₂ r⁴).
+
+    Here r = 1 at half the side of the central square, as in ``argos_sim.randomization.lens``, which has k₁ alone; in
+    OpenCV's it is 1 at the focal length, see ``opencv_distortion``.
+    """
 
     position: np.ndarray
     """(3,) of the camera in the base's frame [m]."""
@@ -31,6 +34,8 @@ class Pinhole:
     """k₁."""
     offset: tuple[float, float] = (0.0, 0.0)
     """Of the principal point from the picture's middle, to the right and down [pixels]."""
+    distortion_2: float = 0.0
+    """k₂."""
 
     @property
     def half(self) -> float:
@@ -42,11 +47,27 @@ class Pinhole:
         """(2,) the principal point [pixels]."""
         return np.array([0.5 * (self.width - 1), 0.5 * (self.height - 1)]) + self.offset
 
+    @property
+    def opencv_distortion(self) -> tuple[float, float]:
+        """k₁ and k₂ as OpenCV counts them."""
+        scale = (self.focal / self.half) ** 2
+        return self.distortion * scale, self.distortion_2 * scale**2
+
+    def with_opencv_distortion(self, k1: float, k2: float) -> Pinhole:
+        """A camera like this one, bent by coefficients as OpenCV counts them."""
+        scale = (self.half / self.focal) ** 2
+        return replace(self, distortion=k1 * scale, distortion_2=k2 * scale**2)
+
+    def _bent(self, ideal: np.ndarray) -> np.ndarray:
+        """R / r (…, 1) of ideal points (…, 2)."""
+        square = (ideal**2).sum(-1, keepdims=True)
+        return 1 + square * (self.distortion + square * self.distortion_2)
+
     def project(self, points: np.ndarray) -> np.ndarray:
         """Pixels (…, 2), column and row, of points (…, 3) [m] in the base's frame."""
         seen = (points - self.position) @ self.rotation
         ideal = seen[..., :2] / np.maximum(seen[..., 2:], 1e-6) * (self.focal / self.half)
-        return self.middle + self.half * ideal * (1 + self.distortion * (ideal**2).sum(-1, keepdims=True))
+        return self.middle + self.half * ideal * self._bent(ideal)
 
     def rays(self) -> np.ndarray:
         """Unit directions (H · W, 3) in the base's frame along which the pixels look, row after row."""
@@ -62,8 +83,8 @@ class Pinhole:
         steps."""
         seen = (pixels - self.middle) / self.half
         ideal = seen
-        for _ in range(INVERSE_STEPS if self.distortion else 0):
-            ideal = seen / np.maximum(1 + self.distortion * (ideal**2).sum(-1, keepdims=True), LEAST)
+        for _ in range(INVERSE_STEPS if self.distortion or self.distortion_2 else 0):
+            ideal = seen / np.maximum(self._bent(ideal), LEAST)
         flat = ideal * (self.half / self.focal)
         rays = np.concatenate([flat, np.ones_like(flat[..., :1])], -1)
         return rays / np.linalg.norm(rays, axis=-1, keepdims=True)

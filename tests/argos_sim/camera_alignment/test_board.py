@@ -20,7 +20,7 @@ from argos_sim.deploy.manifest import PolicyManifest
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.mujoco_c.world import World
 
-EXACT = TrialSettings(pixel_noise=2.0, joint_noise=0.0, touch_noise=0.0, distortion=0.04)
+EXACT = TrialSettings(pixel_noise=2.0, joint_noise=0.0, touch_noise=0.0, distortion=(0.3, 0.3))
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,10 @@
-"""Laws of the camera model: rays and pixels are each other's inverse."""
+"""Laws of the camera model: rays and pixels are each other's inverse, and it bends as OpenCV's does."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
@@ -9,13 +12,25 @@ from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.rotations import turned
 
 
-def camera(distortion: float) -> Pinhole:
+def camera(distortion: float, distortion_2: float) -> Pinhole:
     rotation = turned(np.array([2.0, 0.3, -0.4]))
-    return Pinhole(np.array([0.1, -0.6, 0.5]), rotation, 90.0, 48, 64, distortion, (2.0, -1.0))
+    return Pinhole(np.array([0.1, -0.6, 0.5]), rotation, 90.0, 48, 64, distortion, (2.0, -1.0), distortion_2)
 
 
-@pytest.mark.parametrize("distortion", [0.0, 0.1, -0.03])
-def test_a_ray_leads_to_the_pixel_that_it_is_of(distortion: float) -> None:
-    pinhole = camera(distortion)
+@pytest.mark.parametrize("bent", [(0.0, 0.0), (0.1, 0.0), (-0.03, 0.0), (-0.02, 0.01)])
+def test_a_ray_leads_to_the_pixel_that_it_is_of(bent: tuple[float, float]) -> None:
+    pinhole = camera(*bent)
     points = pinhole.position + 0.7 * pinhole.rays()
     np.testing.assert_allclose(pinhole.project(points), pinhole.pixels(), atol=0.02)
+
+
+def test_it_bends_as_opencvs() -> None:
+    pinhole = camera(0.0, 0.0).with_opencv_distortion(-0.2, 0.05)
+    np.testing.assert_allclose(pinhole.opencv_distortion, (-0.2, 0.05))
+    (x, y), turn = pinhole.middle, pinhole.rotation.T
+    lens = np.array([[pinhole.focal, 0, x], [0, pinhole.focal, y], [0, 0, 1]])
+    points = pinhole.position + 0.7 * replace(pinhole, distortion=0.0, distortion_2=0.0).rays()
+    seen, _ = cv2.projectPoints(
+        points, cv2.Rodrigues(turn)[0], -turn @ pinhole.position, lens, np.array([-0.2, 0.05, 0.0, 0.0])
+    )
+    np.testing.assert_allclose(pinhole.project(points), seen[:, 0], atol=1e-6)

@@ -14,7 +14,7 @@ import math
 import sys
 from pathlib import Path
 
-from argos_sim.camera_alignment.align import Asked, align, policy_world
+from argos_sim.camera_alignment.align import Asked, align, known_lens, policy_world
 from argos_sim.camera_alignment.board import Board
 from argos_sim.camera_alignment.capture import by_hand, driven
 from argos_sim.camera_alignment.found import trained_camera
@@ -48,6 +48,7 @@ def parse() -> argparse.Namespace:
         help="board: corner A in the base's frame [mm] and how far AB is turned from x [degrees], by a ruler",
     )  # fmt: skip
     parser.add_argument("--focal-px", type=float, help="board: focal length, where it is known [pixels]")
+    parser.add_argument("--lens", type=Path, metavar="FILE", help="a camera.yaml of before, whose lens is the camera's")
     parser.add_argument("--trials", type=int, help="only measure: so many hidden cameras of a simulated arm or board")
     parser.add_argument("--joint-bias", type=float, default=0.0, help="trials: largest error of a joint [degrees]")
     parser.add_argument("--webcam", action="store_true", help="trials: lenses off centre and bent as a webcam's")
@@ -102,6 +103,7 @@ def main() -> None:
         if options.trials is not None:
             measure(options, manifest, world)
             return
+        lens = None if options.lens is None else known_lens(options.lens)
         at = options.board_at
         placed = None if at is None else (at[0] / 1e3, at[1] / 1e3, math.radians(at[2]))
         if options.data is None:
@@ -109,7 +111,8 @@ def main() -> None:
             write_recording(options.out / "recording", recording)
         else:
             recording = read_recording(options.data, manifest.joint_names)
-        print(align(recording, world, manifest, Asked(options.way, placed, options.focal_px), options.out))
+        asked = Asked(options.way, placed, options.focal_px, lens)
+        print(align(recording, world, manifest, asked, options.out))
     except (DeployError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

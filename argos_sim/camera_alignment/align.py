@@ -10,17 +10,21 @@ import numpy as np
 
 from argos_sim.camera_alignment.board import Board
 from argos_sim.camera_alignment.board_pose import Placing, board_camera, measured_placing, touched_placing
-from argos_sim.camera_alignment.found import FoundCamera, trained_camera
+from argos_sim.camera_alignment.found import FoundCamera, KnownLens, trained_camera
 from argos_sim.camera_alignment.matching import match
 from argos_sim.camera_alignment.overlay import arm_overlay, with_axes, write_picture
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.report import compared, said, training_ranges, write_camera
 from argos_sim.camera_alignment.silhouette import ArmModel
 from argos_sim.deploy.body import Chain
-from argos_sim.deploy.manifest import PolicyManifest
+from argos_sim.deploy.camera_file import read_camera_file
+from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.simulated import WORLD_FILE
 from argos_sim.mujoco_c.world import World
+
+SURE = 1e-4
+"""No lens is known better than this."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,25 @@ class Asked:
     """x, y [m] of corner A and yaw [rad] by a ruler; None where corners were touched."""
     focal: float | None = None
     """Known focal length [pixels], for a board."""
+    lens: KnownLens | None = None
+    """What was found before."""
+
+
+def known_lens(path: Path) -> KnownLens:
+    """The lens of an earlier ``camera.yaml``.
+
+    Raises:
+        DeployError: it is no such file.
+    """
+    file = read_camera_file(path)
+    try:
+        focal, *rest = (
+            max(float(np.max(file.intervals[name])) / 1.96, SURE)
+            for name in ("focal_length", "principal_point_px", "distortion")
+        )
+        return KnownLens(file.found, focal, *rest)
+    except (KeyError, TypeError, ValueError):
+        raise DeployError(f"{path} does not say how well its lens is known; find it again.") from None
 
 
 def policy_world(folder: Path) -> World:
@@ -57,7 +80,7 @@ def align(recording: Recording, world: World, manifest: PolicyManifest, asked: A
     trained = trained_camera(world, *recording.pictures.shape[1:3])
     if asked.way == "arm":
         arm = ArmModel(world)
-        found = match(recording, arm, trained)
+        found = match(recording, arm, trained, lens=asked.lens)
         picture = arm_overlay(recording.pictures, recording.joints, arm, trained, found.camera)
     else:
         found, picture = _by_board(recording, manifest, asked, trained)
@@ -73,7 +96,7 @@ def _by_board(
 ) -> tuple[FoundCamera, np.ndarray]:
     board = Board()
     placing = _placing(recording, manifest, asked, board)
-    found = board_camera(recording, placing, board, trained, asked.focal)
+    found = board_camera(recording, placing, board, trained, asked.focal, asked.lens)
     number = -1 if recording.placed is None else recording.files.index(recording.placed)
     origin = placing.points(np.zeros(3))
     axes = np.column_stack([*(placing.points(np.eye(3)[:2]) - origin), [0.0, 0.0, 1.0]])

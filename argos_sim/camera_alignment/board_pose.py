@@ -1,6 +1,6 @@
 """The camera from pictures of a board, and the board's place from the fingertip on its corners.
 
-Pictures of the board in several places and tilts tell focal length, principal point and distortion (Zhang 2000); with
+Pictures of the board in several places and tilts tell focal length, principal point, k₁ and k₂ (Zhang 2000); with
 one alone they are taken for those of training, or for a focal length that is given. Where the board lies relative to
 the base is told by the arm: brought by hand, limp, to corners A to D, its joints and its body's kinematics say where
 those are, on a table that is level with the base.
@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from argos_sim.camera_alignment.board import Board
-from argos_sim.camera_alignment.found import FoundCamera
+from argos_sim.camera_alignment.found import FoundCamera, KnownLens
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.deploy.body import Chain
 from argos_sim.deploy.pinhole import Pinhole
@@ -27,8 +27,9 @@ TOUCHES = 3
 """Corners to be touched, at least."""
 MISSED = 0.015
 """A touch may be so far from its corner [m]; more is a mistake."""
-BENT = 0.02
-"""Standard deviation of k₁ that is assumed where the lens is not found."""
+BENT, ASIDE = 0.01, 0.02
+"""Standard deviations that are assumed where the lens is not found: of k₁, and of the principal point as a share of the
+width."""
 CORNER_NOISE = 0.2
 """Of a found corner [pixels], at least."""
 
@@ -91,13 +92,19 @@ def measured_placing(x: float, y: float, yaw: float) -> Placing:
 
 
 def board_camera(
-    recording: Recording, placing: Placing, board: Board, trained: Pinhole, focal: float | None = None
+    recording: Recording,
+    placing: Placing,
+    board: Board,
+    trained: Pinhole,
+    focal: float | None = None,
+    known: KnownLens | None = None,
 ) -> FoundCamera:
     """The camera that took ``recording``, in whose ``placed`` picture (or only one) the board lies as ``placing`` says.
 
     Args:
         trained: gives the lens where too few pictures do.
         focal: known focal length [pixels].
+        known: a lens that was found before.
 
     Raises:
         ValueError: no board is seen where it must be.
@@ -108,32 +115,43 @@ def board_camera(
     if not len(places):
         raise ValueError(f"No board is seen in {name}: is it whole, flat, sharp and evenly lit, and printed by this?")
     views = [view for view in seen if len(view[0])]
-    lens, spread = _lens(views, trained, focal)
+    lens, covariance = _lens(views, trained, focal) if known is None else _known(known, trained)
     camera = _posed(lens, placing.points(places), pixels)
-    spread_of_pose = _spread(camera, placing, places, pixels, spread)
+    spread_of_pose = _spread(camera, placing, places, pixels, covariance)
     error = np.linalg.norm(camera.project(placing.points(places)) - pixels, axis=1)
+    spread = 1.96 * np.sqrt(np.diag(covariance))
     return FoundCamera(
         camera=camera,
         position_interval=1.96 * spread_of_pose[3:],
         turn_interval=1.96 * spread_of_pose[:3],
-        focal_interval=1.96 * spread[0] / camera.focal,
-        distortion_interval=1.96 * spread[1],
+        focal_interval=float(spread[0]) / camera.focal,
+        middle_interval=spread[1:3],
+        distortion_interval=(float(spread[3]), float(spread[4])),
         error={"reprojection_px": float(np.sqrt((error**2).mean())), "touches_mm": 1e3 * placing.error},
         used={"way": "board", "pictures": len(views), "corners": len(places), "touches": len(recording.touches)},
     )
 
 
-def _lens(views: list[tuple[np.ndarray, np.ndarray]], trained: Pinhole, focal: float | None) -> tuple[Pinhole, list]:
-    """The lens, and standard deviations of focal length [pixels], k₁ and principal point [pixels]."""
+def _known(known: KnownLens, trained: Pinhole) -> tuple[Pinhole, np.ndarray]:
+    lens = known.of(trained)
+    sigmas = [known.focal * lens.focal, known.middle, known.middle, known.distortion, 0.0]
+    return lens, np.diag(np.square(sigmas))
+
+
+def _lens(
+    views: list[tuple[np.ndarray, np.ndarray]], trained: Pinhole, focal: float | None
+) -> tuple[Pinhole, np.ndarray]:
+    """The lens, and the covariance (5, 5) of its focal length, principal point [pixels], k₁ and k₂."""
     if len(views) < SEVERAL:
         guess = 0.05 * trained.focal if focal is None else 0.005 * focal
-        return replace(trained, focal=focal or trained.focal), [guess, BENT, 0.01 * trained.width]
-    flags = cv2.CALIB_FIX_ASPECT_RATIO | cv2.CALIB_ZERO_TANGENT_DIST | cv2.CALIB_FIX_K2 | cv2.CALIB_FIX_K3
+        aside = ASIDE * trained.width
+        return replace(trained, focal=focal or trained.focal), np.diag(np.square([guess, aside, aside, BENT, 0.0]))
+    flags = cv2.CALIB_FIX_ASPECT_RATIO | cv2.CALIB_ZERO_TANGENT_DIST | cv2.CALIB_FIX_K3
     flags |= cv2.CALIB_USE_INTRINSIC_GUESS
     flags |= 0 if focal is None else cv2.CALIB_FIX_FOCAL_LENGTH
     begin = focal or trained.focal
     matrix = np.array([[begin, 0, trained.middle[0]], [0, begin, trained.middle[1]], [0, 0, 1]])
-    _, matrix, bent, _, _, spread, _, _ = cv2.calibrateCameraExtended(
+    error, matrix, bent, turns, shifts = cv2.calibrateCamera(
         [places.astype(np.float32) for places, _ in views],
         [pixels.astype(np.float32) for _, pixels in views],
         (trained.width, trained.height),
@@ -141,13 +159,30 @@ def _lens(views: list[tuple[np.ndarray, np.ndarray]], trained: Pinhole, focal: f
         np.zeros(5),
         flags=flags,
     )
-    found, half = float(matrix[0, 0]), trained.half
-    # OpenCV's radius is 1 at the focal length, here at half the square.
-    scale = (half / found) ** 2
     offset = matrix[:2, 2] - trained.middle + trained.offset
-    lens = replace(trained, focal=found, distortion=float(bent.ravel()[0]) * scale, offset=tuple(offset))
-    spread = spread.ravel()
-    return lens, [max(float(spread[0]), 1e-3), float(spread[4]) * scale, float(spread[2])]
+    straight = replace(trained, focal=float(matrix[0, 0]), offset=(float(offset[0]), float(offset[1])))
+    k1, k2 = bent.ravel()[:2]
+    lens = straight.with_opencv_distortion(float(k1), float(k2))
+    parts = [cv2.projectPoints(views[i][0], turns[i], shifts[i], matrix, bent)[1] for i in range(len(views))]
+    return lens, _lens_covariance(parts, max(error, CORNER_NOISE), lens, focal)
+
+
+def _lens_covariance(parts: list[np.ndarray], noise: float, lens: Pinhole, focal: float | None) -> np.ndarray:
+    """Of a lens that views of a board told, each by OpenCV's derivatives (2M, 15) by turn, shift and lens: where the
+    views were is unknown, too (Schur's complement)."""
+    total = np.zeros((5, 5))
+    for part in parts:
+        where, by_lens = part[:, :6], np.c_[part[:, 6:8].sum(1), part[:, 8:12]]  # one focal length for both axes
+        left = by_lens - where @ np.linalg.lstsq(where, by_lens, rcond=None)[0]
+        total += left.T @ left
+    kept = slice(0 if focal is None else 1, None)
+    covariance = np.zeros((5, 5))
+    covariance[kept, kept] = noise**2 * np.linalg.inv(total[kept, kept])
+    if focal is not None:
+        covariance[0, 0] = (0.005 * focal) ** 2
+    scale = (lens.half / lens.focal) ** 2  # of k₁ as ``Pinhole`` counts it
+    units = np.array([1, 1, 1, scale, scale**2])
+    return covariance * np.outer(units, units)
 
 
 def _posed(lens: Pinhole, points: np.ndarray, pixels: np.ndarray) -> Pinhole:
@@ -172,7 +207,9 @@ def _moved(camera: Pinhole, step: np.ndarray) -> Pinhole:
     return replace(camera, rotation=turned(step[:3]) @ camera.rotation, position=camera.position + step[3:])
 
 
-def _spread(camera: Pinhole, placing: Placing, places: np.ndarray, pixels: np.ndarray, lens_spread: list) -> np.ndarray:
+def _spread(
+    camera: Pinhole, placing: Placing, places: np.ndarray, pixels: np.ndarray, lens_covariance: np.ndarray
+) -> np.ndarray:
     """Standard deviations (6,) of the camera's turn and position: of corners, of the lens, and of the board's place."""
     points = placing.points(places)
     step = 1e-5
@@ -181,20 +218,26 @@ def _spread(camera: Pinhole, placing: Placing, places: np.ndarray, pixels: np.nd
     inverse = np.linalg.pinv(np.stack(columns, -1))
     noise = max(float((there - pixels).std()), CORNER_NOISE)
     total = noise**2 * inverse @ inverse.T
-    others = {
-        "focal": replace(camera, focal=camera.focal + lens_spread[0]),
-        "bent": replace(camera, distortion=camera.distortion + lens_spread[1]),
-        "right": replace(camera, offset=(camera.offset[0] + lens_spread[2], camera.offset[1])),
-        "down": replace(camera, offset=(camera.offset[0], camera.offset[1] + lens_spread[2])),
-    }
-    for other in others.values():
+    for focal, right, down, k1, k2 in _roots(lens_covariance):
+        other = replace(
+            camera,
+            focal=camera.focal + focal,
+            offset=(camera.offset[0] + right, camera.offset[1] + down),
+            distortion=camera.distortion + k1,
+            distortion_2=camera.distortion_2 + k2,
+        )
         change = inverse @ (other.project(points) - there).ravel()
         total += np.outer(change, change)
-    values, vectors = np.linalg.eigh(placing.covariance)
-    for value, vector in zip(values, vectors.T, strict=True):
-        x, y, yaw = np.sqrt(max(value, 0.0)) * vector
+    for x, y, yaw in _roots(placing.covariance):
         other = replace(placing, x=placing.x + x, y=placing.y + y, yaw=placing.yaw + yaw)
         moved = _posed(camera, other.points(places), there)
         change = np.append(turn_of(moved.rotation @ camera.rotation.T), moved.position - camera.position)
         total += np.outer(change, change)
     return np.sqrt(np.diag(total))
+
+
+def _roots(covariance: np.ndarray) -> np.ndarray:
+    """Independent steps (K, K), one a row, whose squares add up to ``covariance`` (K, K)."""
+    sizes = np.sqrt(np.maximum(np.diag(covariance), 1e-30))
+    values, vectors = np.linalg.eigh(covariance / np.outer(sizes, sizes))
+    return (np.sqrt(np.maximum(values, 0.0)) * vectors).T * sizes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,42 @@ class FoundCamera:
     """(3,) about each axis of the base's frame [rad]."""
     focal_interval: float
     """Relative."""
-    distortion_interval: float
+    middle_interval: np.ndarray
+    """(2,) of the principal point, to the right and down [pixels]."""
+    distortion_interval: tuple[float, float]
+    """Of k₁ and k₂."""
     error: dict[str, float]
     """How well it fits what was seen."""
     used: dict[str, Any]
     """What it was found from."""
+
+
+@dataclass(frozen=True)
+class KnownLens:
+    """A lens that was found before, and standard deviations of what is known of it."""
+
+    camera: Pinhole
+    """Of which the place and direction do not count."""
+    focal: float
+    """Relative."""
+    middle: float
+    """[pixels]."""
+    distortion: float
+    """Of k₁."""
+
+    def of(self, trained: Pinhole) -> Pinhole:
+        """``trained`` with this lens.
+
+        Raises:
+            ValueError: it is of pictures of another size.
+        """
+        lens, size = self.camera, (trained.height, trained.width)
+        if (lens.height, lens.width) != size:
+            raise ValueError(
+                f"The lens is of pictures of {lens.width} × {lens.height} pixels, and these have {size[1]} × {size[0]}."
+            )
+        own = {name: getattr(lens, name) for name in ("focal", "offset", "distortion", "distortion_2")}
+        return replace(trained, **own)
 
 
 def trained_camera(world: World, height: int, width: int) -> Pinhole:

@@ -4,8 +4,8 @@ The arm's outline is drawn, how far it is from the one in the picture is brought
 and it is drawn anew (Drummond & Cipolla 2002). It begins coarse and from many cameras about the trained one, with
 distances to what differs in the pictures (chamfer matching, Barrow 1977), and ends with edges measured to fractions of
 a pixel, those of the foot among them, which no joint moves. Unknown beside the camera's pose are its focal length, its
-distortion, and constant errors of the joints' read-outs; about these it is known beforehand how large they may be. What
-the pictures cannot tell apart, the interval says.
+principal point, k₁ and constant errors of the joints' read-outs; about these it is known beforehand how large they may
+be, or of a lens that was found before how well. What the pictures cannot tell apart, the interval says.
 """
 
 from __future__ import annotations
@@ -15,19 +15,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from argos_sim.camera_alignment.checks import check_joints, check_masks, check_stillness
 from argos_sim.camera_alignment.edges import Edges, Field, derivatives
 from argos_sim.camera_alignment.foreground import foreground
-from argos_sim.camera_alignment.found import FoundCamera
+from argos_sim.camera_alignment.found import FoundCamera, KnownLens
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.silhouette import MOVING, STILL, ArmModel, Rim
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.rotations import turned
 from argos_sim.randomization.ranges import BOUNDS
 
-POSTURES = 5
-"""At least."""
-MOVED = 0.15
-"""A joint is elsewhere in some other picture by as much [rad], or the arm never moved."""
 COVERED = 0.4
 """Where the arm is in more of the postures than this, the median of the pictures is no background."""
 MATCHED = 0.6
@@ -36,12 +33,9 @@ WELL = 0.78
 """Overlap in small pictures at which no other start is tried."""
 LAST_REACH = 2.0
 """Of the last rounds [pixels]."""
-STRAY = 0.04
-"""Share of a picture that may differ from the background though no arm is there."""
-WANDERED = 3.0
-"""One picture's outline may miss by so many times the median picture's, and by a pixel."""
-FOCAL, DISTORTION, JOINTS = 6, 7, 8
-"""Unknowns: turn about each axis [rad], shift along each [m], log of the focal length, k₁, joints' errors [rad]."""
+FOCAL, DISTORTION, MIDDLE, JOINTS = 6, 7, 8, 10
+"""Unknowns: turn about each axis [rad], shift along each [m], log of the focal length, k₁, the principal point's offset
+[pixels], joints' errors [rad]."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +45,8 @@ class MatchingSettings:
     focal_prior: float = 0.3
     """Standard deviation of the log of the focal length about the trained one."""
     distortion_prior: float = 0.05
+    middle_prior: float = 0.04
+    """Of the principal point along each axis, in halves of the central square: 10 pixels of 640 × 480."""
     joint_prior: float = 0.005
     """Of the joints' constant errors [rad]."""
     noise: float = 1.0
@@ -74,7 +70,7 @@ class State:
     """(J,) to be added to the read-outs [rad]."""
 
     def moved(self, step: np.ndarray) -> State:
-        """With ``step`` (8 + J,) added."""
+        """With ``step`` (10 + J,) added."""
         old = self.camera
         camera = replace(
             old,
@@ -82,6 +78,7 @@ class State:
             position=old.position + step[3:6],
             focal=old.focal * float(np.exp(np.clip(step[FOCAL], -0.3, 0.3))),
             distortion=float(np.clip(old.distortion + step[DISTORTION], *BOUNDS["distortion"])),
+            offset=(old.offset[0] + float(step[MIDDLE]), old.offset[1] + float(step[MIDDLE + 1])),
         )
         return State(camera, self.bias + step[JOINTS:])
 
@@ -116,8 +113,8 @@ class Matching:
         self.arm, self.seen, self.edges, self.joints, self.trained, self.cfg = arm, seen, edges, joints, trained, cfg
         self.fields = [Field(mask) for mask in seen]
         self.unknowns = JOINTS + joints.shape[1]
-        sigmas = [np.inf] * 6 + [cfg.focal_prior, cfg.distortion_prior] + [cfg.joint_prior] * joints.shape[1]
-        self._prior = 1 / np.square(sigmas)
+        sigmas = [np.inf] * 6 + [cfg.focal_prior, cfg.distortion_prior] + [cfg.middle_prior * trained.half] * 2
+        self._prior = 1 / np.square(sigmas + [cfg.joint_prior] * joints.shape[1])
 
     def drawn(self, state: State) -> list[np.ndarray]:
         """``ArmModel.look`` at each posture."""
@@ -157,10 +154,12 @@ class Matching:
         return Normal((jacobian.T * weight) @ jacobian, -(jacobian.T * weight) @ residual, error)
 
     def prior(self, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """Precisions (8 + J,) of what is known beforehand, and how far the state is from that (8 + J,)."""
+        """Precisions (10 + J,) of what is known beforehand, and how far the state is from that (10 + J,)."""
         away = np.zeros(self.unknowns)
-        away[FOCAL] = np.log(state.camera.focal / self.trained.focal)
-        away[DISTORTION], away[JOINTS:] = state.camera.distortion, state.bias
+        camera, known = state.camera, self.trained
+        away[FOCAL] = np.log(camera.focal / known.focal)
+        away[DISTORTION] = camera.distortion - known.distortion
+        away[MIDDLE:JOINTS], away[JOINTS:] = np.subtract(camera.offset, known.offset), state.bias
         return self._prior, away
 
     def improved(self, state: State, reaches: np.ndarray, free: int, fine: bool = False) -> State:
@@ -177,9 +176,8 @@ class Matching:
             state = state.moved(step / longest)
         return state
 
-    def covariance(self, state: State) -> np.ndarray:
-        """Of the unknowns (8 + J, 8 + J): how postures disagree, and what is known beforehand (White's sandwich)."""
-        parts = self.normals(state, self.drawn(state), LAST_REACH, True)
+    def covariance(self, state: State, parts: list[Normal]) -> np.ndarray:
+        """Of the unknowns (10 + J, 10 + J): how postures disagree, and what is known beforehand (White's sandwich)."""
         precision, _ = self.prior(state)
         inverse = np.linalg.inv(sum(part.matrix for part in parts) + np.diag(precision))
         scores = np.stack([part.vector for part in parts])
@@ -188,19 +186,30 @@ class Matching:
         return inverse @ meat @ inverse
 
 
-def match(recording: Recording, arm: ArmModel, trained: Pinhole, cfg: MatchingSettings | None = None) -> FoundCamera:
+def match(
+    recording: Recording,
+    arm: ArmModel,
+    trained: Pinhole,
+    cfg: MatchingSettings | None = None,
+    lens: KnownLens | None = None,
+) -> FoundCamera:
     """The camera that took ``recording``.
 
     Args:
         trained: where to begin; its pictures have the recording's size.
+        lens: what is known of the camera's.
 
     Raises:
         ValueError: too few postures, an arm or a picture that never moved, a camera that did, or no match.
     """
     cfg = cfg or MatchingSettings()
-    _check_joints(recording)
+    if lens is not None:
+        trained = lens.of(trained)
+        half = trained.half
+        cfg = replace(cfg, focal_prior=lens.focal, distortion_prior=lens.distortion, middle_prior=lens.middle / half)
+    check_joints(recording)
     seen = foreground(recording.pictures)
-    _check_masks(recording, seen)
+    check_masks(recording, seen)
     begin = State(trained, np.zeros(recording.joints.shape[1]))
     state = _coarse(arm, seen, recording.joints, begin, cfg)
     fine = Matching(arm, seen, Edges(recording.pictures), recording.joints, trained, cfg)
@@ -208,20 +217,22 @@ def match(recording: Recording, arm: ArmModel, trained: Pinhole, cfg: MatchingSe
     state = fine.improved(state, np.geomspace(4.0, LAST_REACH, 5), fine.unknowns, fine=True)
     drawn = fine.drawn(state)
     overlap = fine.overlap(drawn)
-    errors = np.array([part.error for part in fine.normals(state, drawn, LAST_REACH, True)[:-1]])
+    parts = fine.normals(state, drawn, LAST_REACH, True)
+    errors = np.array([part.error for part in parts[:-1]])
     if overlap < MATCHED:
         raise ValueError(
             f"The simulated arm covers only {100 * overlap:.0f} % of what moved in the pictures: are joints' signs and "
             "zeros right (--limp), is the camera within about 10 cm and 10 degrees, and did only the arm move?"
         )
-    _check_stillness(recording, seen, drawn, errors)
-    half_width = 1.96 * np.sqrt(np.diag(fine.covariance(state)))
+    check_stillness(recording, seen, drawn, errors)
+    half_width = 1.96 * np.sqrt(np.diag(fine.covariance(state, parts)))
     return FoundCamera(
         camera=state.camera,
         position_interval=half_width[3:6],
         turn_interval=half_width[0:3],
         focal_interval=float(half_width[FOCAL]),
-        distortion_interval=float(half_width[DISTORTION]),
+        middle_interval=half_width[MIDDLE:JOINTS],
+        distortion_interval=(float(half_width[DISTORTION]), 0.0),
         error={"outline_px": float(np.nanmedian(errors)), "overlap": overlap},
         used={
             "way": "arm",
@@ -237,7 +248,10 @@ def _coarse(arm: ArmModel, seen: np.ndarray, joints: np.ndarray, begin: State, c
     height, width = (side // every * every for side in seen.shape[1:])
     rows, cols = height // every, width // every
     small = seen[:, :height, :width].reshape(len(seen), rows, every, cols, every).mean((2, 4)) > 0.5
-    camera = replace(begin.camera, height=rows, width=cols, focal=begin.camera.focal / every)
+    x, y = begin.camera.offset
+    camera = replace(
+        begin.camera, height=rows, width=cols, focal=begin.camera.focal / every, offset=(x / every, y / every)
+    )
     search, rng = Matching(arm, small, None, joints, camera, cfg), np.random.default_rng(cfg.seed)
     best, highest = replace(begin, camera=camera), -1.0
     for number in range(cfg.starts):
@@ -253,35 +267,5 @@ def _coarse(arm: ArmModel, seen: np.ndarray, joints: np.ndarray, begin: State, c
         if highest > WELL:
             break
     best = search.improved(best, np.geomspace(6.0, 3.0, 4), FOCAL + 1)
-    larger = replace(best.camera, height=begin.camera.height, width=begin.camera.width)
-    return replace(best, camera=replace(larger, focal=best.camera.focal * every))
-
-
-def _check_joints(recording: Recording) -> None:
-    count = len(recording.pictures)
-    without = [f for f, q in zip(recording.files, recording.joints, strict=True) if not np.isfinite(q).all()]
-    if without:
-        raise ValueError(f"The joints at {without[0]} are not known; matching the arm needs them at every picture.")
-    if count < POSTURES:
-        raise ValueError(f"{count} pictures are too few: matching the arm needs {POSTURES} postures, better 10.")
-    if np.ptp(recording.joints, axis=0).max() < MOVED:
-        raise ValueError("The arm never moved: its joints read the same at all pictures. Take it to other postures.")
-
-
-def _check_masks(recording: Recording, seen: np.ndarray) -> None:
-    shares = seen.mean((1, 2))
-    if np.median(shares) < 1e-3:
-        raise ValueError("Nothing moves in the pictures though the joints do: is the camera frozen, or elsewhere?")
-    if np.median(shares) > 0.5 or shares.max() > 2 * np.median(shares) + 0.1:
-        name = recording.files[int(shares.argmax())]
-        raise ValueError(f"Most of {name} differs from the other pictures: the camera moved, or the light changed.")
-
-
-def _check_stillness(recording: Recording, seen: np.ndarray, drawn: list[np.ndarray], errors: np.ndarray) -> None:
-    """Once the arm is known: what else changed from picture to picture?"""
-    for name, mask, what, error in zip(recording.files, seen, drawn, errors, strict=True):
-        stray = float((mask & ~ndimage.binary_dilation(what == MOVING, iterations=6)).mean())
-        if stray > STRAY or error > WANDERED * np.nanmedian(errors) + 1.0:
-            raise ValueError(
-                f"{name} does not fit the others: the camera moved before it, or something beside the arm."
-            )
+    own = {name: getattr(begin.camera, name) for name in ("height", "width", "offset")}
+    return replace(best, camera=replace(best.camera, focal=best.camera.focal * every, **own))

@@ -32,15 +32,16 @@ def chosen_postures(arm: ArmModel, trained: Pinhole, count: int, seed: int = 0) 
     """
     rng, world = np.random.default_rng(seed), arm.world
     low, high = np.array(world.joint_limits).T
-    small = Pinhole(trained.position, trained.rotation, trained.focal * SIZE / (2 * trained.half), SIZE, SIZE)
-    wide = Pinhole(trained.position, trained.rotation, small.focal, 3 * SIZE, 3 * SIZE)
+    focal = trained.focal * SIZE / (2 * trained.half)
+    wide = Pinhole(trained.position, trained.rotation, focal, 3 * SIZE, 3 * SIZE)
     postures, masks = [], []
     for _ in range(TRIED):
         spread = WANDER * (high - low)
         q = (np.array(world.ready) + rng.uniform(-spread, spread)).clip(low + MARGIN, high - MARGIN)
         if not _clear(arm, q):
             continue
-        mask, all_of_it = (arm.look(camera, q) == MOVING for camera in (small, wide))
+        all_of_it = arm.look(wide, q) == MOVING
+        mask = all_of_it[SIZE : 2 * SIZE, SIZE : 2 * SIZE]
         if mask.sum() >= SEEN * all_of_it.sum():
             postures.append(q)
             masks.append(mask.ravel())

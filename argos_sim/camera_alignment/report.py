@@ -1,5 +1,9 @@
-"""What a found camera means: how far it is from the trained one, whether that is within what training drew, what to
-move, and the homography that takes its turn and its lens away."""
+"""What a found camera means: how far it is from the trained one, whether that is within what training drew, and what to
+move.
+
+A policy sees pixels. Where the principal point is not the picture's middle, the whole picture is shifted, as if the
+camera were turned: so what is compared and told of a camera's direction is where the middle of its picture looks.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,15 @@ import numpy as np
 import yaml
 
 from argos_sim.camera_alignment.found import FoundCamera
+from argos_sim.deploy.camera_file import INTERVALS, TRAINED, plain
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.rotations import turn_of
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 
 SMALL_MM, SMALL_DEGREES, SMALL_LENS = 1.0, 0.1, 0.01
 """What need not be said."""
+ASIDE = 0.01
+"""Nor a principal point that is so little off, as a share of half the central square."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Comparison:
     shift: np.ndarray
     """(3,) of the found from the trained, in the base's frame [m]."""
     turn: np.ndarray
-    """(3,) likewise, about each axis [rad]."""
+    """(3,) likewise, about each axis [rad]: of where the pictures' middles look."""
     focal_scale: float
     inside: dict[str, bool]
     """Whether position, turn, focal length and distortion lie where training drew them, as far as can be told."""
@@ -38,13 +45,14 @@ class Comparison:
 def compared(found: FoundCamera, trained: Pinhole, ranges: RandomizationRanges) -> Comparison:
     """``found`` beside ``trained``, whose episodes drew their cameras from ``ranges``."""
     camera = found.camera
-    shift, turn = camera.position - trained.position, turn_of(camera.rotation @ trained.rotation.T)
+    shift, turn = camera.position - trained.position, turn_of(camera.aimed @ trained.aimed.T)
     scale = camera.focal / trained.focal * trained.half / camera.half
+    bent = camera.distortion + camera.distortion_2  # at the edge of what a policy sees, where r = 1
     inside = {
         "position": _within(shift, ranges.camera_position, found.position_interval, SMALL_MM / 1e3),
         "turn": _within(turn, ranges.camera_rotation, found.turn_interval, math.radians(SMALL_DEGREES)),
         "focal_length": _within(scale, ranges.focal_length, found.focal_interval, SMALL_LENS),
-        "distortion": _within(camera.distortion, ranges.distortion, found.distortion_interval, SMALL_LENS),
+        "distortion": _within(bent, ranges.distortion, max(found.distortion_interval), SMALL_LENS),
     }
     return Comparison(shift, turn, scale, inside, instruction(camera, trained, scale))
 
@@ -60,7 +68,7 @@ def _within(value: Any, limits: tuple[float, float], interval: Any, small: float
 def instruction(camera: Pinhole, trained: Pinhole, focal_scale: float) -> str:
     """What brings ``camera`` to where ``trained`` is: along the base's axes, then as seen from behind the camera."""
     move = 1e3 * (trained.position - camera.position)
-    tilt, pan, roll = np.degrees(turn_of(camera.rotation.T @ trained.rotation))
+    tilt, pan, roll = np.degrees(turn_of(camera.aimed.T @ trained.aimed))
     parts = [f"move it {value:+.0f} mm along {axis}" for value, axis in zip(move, "xyz", strict=True) if _tells(value)]
     for angle, more, less in ((tilt, "tilt it up", "tilt it down"), (pan, "turn it right", "turn it left")):
         if abs(angle) >= SMALL_DEGREES:
@@ -77,19 +85,6 @@ def _tells(millimetres: float) -> bool:
     return abs(millimetres) >= SMALL_MM
 
 
-def homography(camera: Pinhole, trained: Pinhole) -> np.ndarray:
-    """(3, 3) from pixels of the trained camera to those of ``camera`` in which the same direction is seen; exact for
-    another turn and focal length, but not for another place or a bent lens."""
-    turn = camera.rotation.T @ trained.rotation
-    found = _lens_matrix(camera) @ turn @ np.linalg.inv(_lens_matrix(trained))
-    return found / found[2, 2]
-
-
-def _lens_matrix(camera: Pinhole) -> np.ndarray:
-    x, y = camera.middle
-    return np.array([[camera.focal, 0, x], [0, camera.focal, y], [0, 0, 1.0]])
-
-
 def training_ranges(training: dict[str, Any]) -> RandomizationRanges:
     """What the run that trained a policy drew; nominal ones where ``policy.yaml`` does not say."""
     return get_ranges(str(training.get("randomization", "nominal")))
@@ -97,7 +92,10 @@ def training_ranges(training: dict[str, Any]) -> RandomizationRanges:
 
 def said(found: FoundCamera, comparison: Comparison) -> str:
     """A few lines for the terminal."""
+    camera = found.camera
     outside = [name.replace("_", " ") for name, inside in comparison.inside.items() if not inside]
+    aside = np.hypot(*camera.offset)
+    middle = f"\nIts axis is {aside:.0f} px from the picture's middle; where that looks is what is compared and told."
     where = f"outside in {', '.join(outside)}" if outside else "inside"
     fits = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in found.error.items())
     interval = 1e3 * float(np.linalg.norm(found.position_interval))
@@ -107,24 +105,20 @@ def said(found: FoundCamera, comparison: Comparison) -> str:
         f"{unsure:.2f} degrees from the trained one, its focal length "
         f"{comparison.focal_scale:.3f} ± {found.focal_interval:.3f} of it ({fits}).\n"
         f"That is {where} of what training drew. {comparison.instruction}"
+        f"{middle if aside >= ASIDE * camera.half else ''}"
     )
 
 
 def write_camera(path: Path, found: FoundCamera, trained: Pinhole, comparison: Comparison) -> None:
     """Write ``camera.yaml``; renamed into place."""
     camera = found.camera
-    plain = {
-        "position_m": _plain(camera.position),
-        "rotation": _plain(camera.rotation),
-        "focal_length_px": float(camera.focal),
-        "principal_point_px": _plain(camera.middle),
-        "distortion": float(camera.distortion),
-        "picture": [camera.height, camera.width],
-        "interval_95": {
+    data = plain(camera) | {
+        INTERVALS: {
             "position_m": _plain(found.position_interval),
             "turn_degrees": _plain(np.degrees(found.turn_interval)),
             "focal_length": found.focal_interval,
-            "distortion": found.distortion_interval,
+            "principal_point_px": _plain(found.middle_interval),
+            "distortion": _plain(found.distortion_interval),
         },
         "error": {name: float(value) for name, value in found.error.items()},
         "used": found.used,
@@ -135,10 +129,10 @@ def write_camera(path: Path, found: FoundCamera, trained: Pinhole, comparison: C
             "inside": comparison.inside,
         },
         "instruction": comparison.instruction,
-        "homography": _plain(homography(camera, trained)),
+        TRAINED: plain(trained),
     }
     part = path.with_name(f"{path.name}.part")
-    part.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None))
+    part.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None))
     os.replace(part, path)
 
 

@@ -21,7 +21,7 @@ from argos_sim.camera_alignment.found import FoundCamera, apart, trained_camera
 from argos_sim.camera_alignment.matching import match
 from argos_sim.camera_alignment.postures import chosen_postures
 from argos_sim.camera_alignment.recording import Recording
-from argos_sim.camera_alignment.silhouette import ArmModel
+from argos_sim.camera_alignment.silhouette import NOTHING, ArmModel
 from argos_sim.deploy.body import Chain
 from argos_sim.deploy.manifest import PolicyManifest
 from argos_sim.deploy.pinhole import Pinhole
@@ -99,9 +99,9 @@ class Sitter:
 
     def picture(self, joints: np.ndarray) -> np.ndarray:
         """(H, W, 3) uint8 of the arm in a posture."""
-        self.arm.put(joints)
+        where = ndimage.binary_dilation(self.arm.look(self.hidden, joints) != NOTHING, iterations=2)
         mujoco.mj_forward(self.arm.model, self.arm.data)
-        rgb, classes = self._ray.render_from(self.arm.data, self.hidden)
+        rgb, classes = self._ray.render_from(self.arm.data, self.hidden, where=where)
         seen, arm = torch.from_numpy(rgb)[None], torch.from_numpy(classes > 0)[None]
         return composite(seen, arm, self._background[None])[0].permute(1, 2, 0).numpy()
 
@@ -129,14 +129,18 @@ def board_picture(camera: Pinhole, board: Board, rotation: np.ndarray, origin: n
     """(H, W, 3) float of a board whose corner A is at ``origin`` (3,) [m] and whose axes are the columns of
     ``rotation`` (3, 3), before grey."""
     sheet, dots = np.pad(board.image(4).astype(float), 60, constant_values=255.0), 4000.0
-    step = (np.arange(FINE) + 0.5) / FINE - 0.5
-    total = np.zeros(camera.height * camera.width)
+    ends = np.array([[x, y] for x in (0, sheet.shape[1]) for y in (0, sheet.shape[0])]) / dots - 60 / dots
+    around = camera.project(origin + ends @ rotation[:, :2].T)
+    pixels = camera.pixels()
+    near = ((pixels > around.min(0) - 4) & (pixels < around.max(0) + 4)).all(1)
+    step, total = (np.arange(FINE) + 0.5) / FINE - 0.5, np.full(len(pixels), 120.0 * FINE**2)
+    total[near] = 0.0
     for right in step:
         for down in step:
-            rays = camera.directions(camera.pixels() + np.array([right, down])) @ camera.rotation.T
+            rays = camera.directions(pixels[near] + np.array([right, down])) @ camera.rotation.T
             far = ((origin - camera.position) @ rotation[:, 2]) / (rays @ rotation[:, 2])
             place = (camera.position + far[:, None] * rays - origin) @ rotation[:, :2] * dots + 59.5
-            total += ndimage.map_coordinates(sheet, [place[:, 1], place[:, 0]], order=1, cval=120.0)
+            total[near] += ndimage.map_coordinates(sheet, [place[:, 1], place[:, 0]], order=1, cval=120.0)
     grey = 20 + 0.85 * total.reshape(camera.height, camera.width) / FINE**2
     return np.repeat(grey[..., None], 3, 2)
 

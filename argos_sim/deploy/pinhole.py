@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-INVERSE_STEPS, LEAST = 24, 0.5
-"""How the lens is inverted; a barrel lens folds where it would show radii in less than 2/3, and no ray leads there."""
+from argos_sim.deploy.rotations import turned
+
+INVERSE_STEPS, CONVERGED, LEAST = 24, 1e-7, 0.5
+"""How the lens is inverted: steps, at most; a change in one at which it is; and a barrel lens folds where it would show
+radii in less than 2/3, and no ray leads there."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ class Pinhole:
         return np.array([0.5 * (self.width - 1), 0.5 * (self.height - 1)]) + self.offset
 
     @property
+    def aimed(self) -> np.ndarray:
+        """(3, 3) like ``rotation``, of a camera whose axis leads where this one's picture has its middle."""
+        middle = np.array([0.5 * (self.width - 1), 0.5 * (self.height - 1)])
+        x, y, z = self.directions(middle)
+        aside = float(np.hypot(x, y))
+        return self.rotation @ turned(np.array([-y, x, 0.0]) * (np.arctan2(aside, z) / max(aside, 1e-12)))
+
+    @property
     def opencv_distortion(self) -> tuple[float, float]:
         """k₁ and k₂ as OpenCV counts them."""
         scale = (self.focal / self.half) ** 2
@@ -60,7 +71,7 @@ class Pinhole:
 
     def _bent(self, ideal: np.ndarray) -> np.ndarray:
         """R / r (…, 1) of ideal points (…, 2)."""
-        square = (ideal**2).sum(-1, keepdims=True)
+        square = ideal[..., :1] ** 2 + ideal[..., 1:] ** 2
         return 1 + square * (self.distortion + square * self.distortion_2)
 
     def project(self, points: np.ndarray) -> np.ndarray:
@@ -84,7 +95,9 @@ class Pinhole:
         seen = (pixels - self.middle) / self.half
         ideal = seen
         for _ in range(INVERSE_STEPS if self.distortion or self.distortion_2 else 0):
-            ideal = seen / np.maximum(self._bent(ideal), LEAST)
+            before, ideal = ideal, seen / np.maximum(self._bent(ideal), LEAST)
+            if np.abs(ideal - before).max(initial=0.0) < CONVERGED:
+                break
         flat = ideal * (self.half / self.focal)
-        rays = np.concatenate([flat, np.ones_like(flat[..., :1])], -1)
-        return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+        length = np.sqrt(1 + flat[..., :1] ** 2 + flat[..., 1:] ** 2)
+        return np.concatenate([flat / length, 1 / length], -1)

@@ -116,11 +116,24 @@ class RayCamera:
         eye = self.lens.position + (0.0 if shift is None else shift)
         return self._drawn(data, light, eye, self._rays @ rotation.T)
 
-    def render_from(self, data: Any, camera: Pinhole, light: Light = TRAINED) -> tuple[np.ndarray, np.ndarray]:
-        """As ``render``, from another camera of the same size."""
-        return self._drawn(data, light, camera.position, camera.rays())
+    def render_from(
+        self, data: Any, camera: Pinhole, light: Light = TRAINED, where: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As ``render``, from another camera of the same size; only ``where`` (H, W) is true, elsewhere nothing."""
+        if where is None:
+            return self._drawn(data, light, camera.position, camera.rays())
+        rays = camera.directions(camera.pixels()[where.ravel()]) @ camera.rotation.T
+        colours, seen = self._seen(data, light, camera.position, np.ascontiguousarray(rays))
+        picture, classes = np.zeros((3, *self.size), np.uint8), np.zeros(self.size, np.uint8)
+        picture[:, where], classes[where] = colours.T, seen
+        return picture, classes
 
     def _drawn(self, data: Any, light: Light, eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        colours, classes = self._seen(data, light, eye, rays)
+        return colours.T.reshape(3, *self.size), classes.reshape(self.size)
+
+    def _seen(self, data: Any, light: Light, eye: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Colours (M, 3) and classes (M,), both uint8, along unit rays (M, 3)."""
         geom, distance, normal = cast(self.model, data, eye, rays)
         hit = (geom >= 0) & (distance < FAR)
         geom = np.where(hit, geom, 0)
@@ -128,7 +141,7 @@ class RayCamera:
         colour = self._albedo[geom] * _received(self.model, data, point, normal, light)
         picture = np.where(hit[:, None], _srgb(colour), 0.0)
         classes = np.where(hit, self._class[geom], 0).astype(np.uint8)
-        return (255 * picture).astype(np.uint8).T.reshape(3, *self.size), classes.reshape(self.size)
+        return (255 * picture).astype(np.uint8), classes
 
 
 def wide(model: Any) -> Any:

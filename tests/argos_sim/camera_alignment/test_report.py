@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import yaml
 
+from argos_sim.camera_alignment.align import known_lens
 from argos_sim.camera_alignment.found import FoundCamera, trained_camera
 from argos_sim.camera_alignment.recording import FILE, Recording, read_recording, write_recording
-from argos_sim.camera_alignment.report import compared, homography, said, write_camera
+from argos_sim.camera_alignment.report import compared, said, write_camera
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.rotations import turned
 from argos_sim.mujoco_c.world import World
@@ -24,7 +25,16 @@ NAMES = ("pan", "lift")
 
 
 def found(camera: Pinhole) -> FoundCamera:
-    return FoundCamera(camera, np.full(3, 1e-4), np.full(3, 1e-4), 1e-3, 1e-3, {"outline_px": 0.2}, {"way": "arm"})
+    return FoundCamera(
+        camera,
+        np.full(3, 1e-4),
+        np.full(3, 1e-4),
+        1e-3,
+        np.full(2, 0.5),
+        (1e-3, 0.0),
+        {"outline_px": 0.2},
+        {"way": "arm"},
+    )
 
 
 def test_the_instruction_says_what_undoes_the_offset(world: World) -> None:
@@ -53,23 +63,34 @@ def test_what_training_drew_is_told_from_what_it_did_not(world: World) -> None:
     assert "outside in position, focal length" in said(found(far), told)
 
 
-def test_the_homography_is_exact_for_turn_and_focal_length(world: World) -> None:
+def test_a_principal_point_aside_counts_as_a_turn(world: World) -> None:
+    """Turned by as much the other way, the camera's middle looks where training's does, and nothing is to be turned."""
     trained = trained_camera(world, 240, 320)
-    other = replace(trained, rotation=turned(np.array([0.05, -0.08, 0.1])) @ trained.rotation, focal=300.0)
-    points = trained.position + np.random.default_rng(0).uniform(0.5, 2.0, (50, 1)) * trained.rays()[::1536]
-    there = np.c_[trained.project(points), np.ones(len(points))] @ homography(other, trained).T
-    np.testing.assert_allclose(there[:, :2] / there[:, 2:], other.project(points), atol=1e-6)
+    aside = replace(trained, offset=(12.0, 0.0))
+    told = compared(found(aside), trained, get_ranges("train"))
+    angle = np.degrees(np.arctan(12.0 / trained.focal))
+    assert np.degrees(np.linalg.norm(told.turn)) == pytest.approx(angle, abs=1e-6)
+    assert f"urn it right by {angle:.1f}" in told.instruction, "its middle looks left of its axis"
+    assert "12 px from the picture's middle" in said(found(aside), told)
+    back = replace(aside, rotation=trained.rotation @ turned(np.radians([0, angle, 0])))
+    np.testing.assert_allclose(back.aimed, trained.rotation, atol=1e-9)
+    assert compared(found(back), trained, get_ranges("train")).instruction == "Leave it where it is."
+    assert "middle" not in said(found(trained), told)
 
 
 def test_the_file_holds_the_camera(world: World, tmp_path: Path) -> None:
     trained = trained_camera(world, 240, 320)
-    camera = replace(trained, position=trained.position + 0.01)
+    camera = replace(
+        trained, position=trained.position + 0.01, offset=(3.0, -4.0), distortion=0.01, distortion_2=-0.002
+    )
     write_camera(
         tmp_path / "camera.yaml", found(camera), trained, compared(found(camera), trained, get_ranges("train"))
     )
     data = yaml.safe_load((tmp_path / "camera.yaml").read_text())
-    np.testing.assert_allclose(data["position_m"], camera.position, atol=1e-6)
-    np.testing.assert_allclose(data["rotation"], camera.rotation, atol=1e-6)
+    lens = known_lens(tmp_path / "camera.yaml")
+    for name in ("position", "rotation", "focal", "offset", "distortion", "distortion_2"):
+        np.testing.assert_allclose(getattr(lens.camera, name), getattr(camera, name), atol=1e-4)
+    assert lens.focal == pytest.approx(1e-3 / 1.96) and lens.middle == pytest.approx(0.5 / 1.96)
     assert data["from_training"]["position_mm"] == [10.0, 10.0, 10.0] and list(tmp_path.iterdir()) == [
         tmp_path / "camera.yaml"
     ]

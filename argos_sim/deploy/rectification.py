@@ -1,0 +1,104 @@
+"""Pictures of a camera as another would have taken them that stands there, too, but looks elsewhere by another lens.
+
+Turn, focal length, principal point and distortion are taken away exactly; another place cannot be. Which pixel shows
+what is worked out once; a picture is then averaged to about twice the resolution that the policy sees, and sampled,
+bilinearly, in numpy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from argos_sim.deploy.camera_file import read_camera_file, require_same_training
+from argos_sim.deploy.manifest import DeployError, PolicyManifest
+from argos_sim.deploy.pinhole import Pinhole
+
+FINER = 2
+"""Pixels of the sampled picture to one that the policy sees, along each side, at least."""
+SIDES = ("left", "right", "top", "bottom")
+
+
+class Rectification:
+    """From pictures (H, W, 3) of ``found`` to the central squares of ``trained``'s.
+
+    Attributes:
+        lost: share of that square that the pictures do not show; their edge is repeated there.
+        lost_at: at which of its sides.
+    """
+
+    def __init__(self, found: Pinhole, trained: Pinhole, size: int) -> None:
+        """``size`` is the side of what the policy sees [pixels]."""
+        self.shape = (found.height, found.width, 3)
+        side = min(trained.height, trained.width)
+        self._every = max(1, side // (FINER * size))
+        self._side, rows, columns = side // self._every, found.height // self._every, found.width // self._every
+        self._cut = (rows * self._every, columns * self._every)
+        left, top = (trained.width - side) / 2, (trained.height - side) / 2
+        place = (np.arange(self._side) + 0.5) * side / self._side - 0.5
+        column, row = np.meshgrid(left + place, top + place)
+        rays = trained.directions(np.stack([column, row], -1)) @ trained.rotation.T
+        ahead = (rays @ found.rotation)[..., 2] > 0.1
+        seen = found.project(found.position + rays)
+        outside = ~ahead | (seen < -0.5).any(-1) | (seen > [found.width - 0.5, found.height - 0.5]).any(-1)
+        self.lost = float(outside.mean())
+        edges = (outside[:, 0], outside[:, -1], outside[0], outside[-1])
+        self.lost_at = tuple(name for name, edge in zip(SIDES, edges, strict=True) if edge.any())
+        self._index, self._weight = _bilinear((seen.reshape(-1, 2) + 0.5) / self._every - 0.5, rows, columns)
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        """The square (S, S, 3) uint8 of a picture uint8 (H, W, 3).
+
+        Raises:
+            ValueError: it has another size than the camera's.
+        """
+        if picture.shape != self.shape or picture.dtype != np.uint8:
+            raise ValueError(f"The camera file is of pictures {self.shape}, and this one is {picture.shape}.")
+        height, width = self._cut
+        every = self._every
+        if every > 1:
+            parts = (picture[i:height:every, j:width:every] for i in range(every) for j in range(every))
+            total = np.zeros((height // every, width // every, 3), np.uint16 if every < 16 else np.uint32)
+            for part in parts:
+                total += part
+            flat = total.reshape(-1, 3)
+        else:
+            flat = picture.reshape(-1, 3)
+        sampled = np.einsum("km,kmc->mc", self._weight, flat[self._index].astype(np.float32))
+        out = np.rint(sampled / every**2).astype(np.uint8)
+        return out.reshape(self._side, self._side, 3)
+
+    def told(self) -> str:
+        """What of training's picture is not seen, in a sentence."""
+        if not self.lost_at:
+            return "Pictures are turned into those of training's camera; all of its view is seen."
+        return (
+            f"Pictures are turned into those of training's camera; {100 * self.lost:.1f} % of its view is not seen "
+            f"({', '.join(self.lost_at)}), and the edge is repeated there."
+        )
+
+
+def read_rectification(path: Path, folder: Path, manifest: PolicyManifest) -> Rectification:
+    """From ``align_camera.py``'s file at ``path`` to the camera that the policy at ``folder`` was trained with.
+
+    Raises:
+        DeployError: it is no such file, of another policy, or the policy has several cameras.
+    """
+    file = read_camera_file(path)
+    if len(cameras := manifest.spec.get("cameras", ("front",))) > 1:
+        raise DeployError(f"{path} is of one camera, and the policy has {', '.join(cameras)}.")
+    require_same_training(file, path, folder)
+    return Rectification(file.found, file.trained, manifest.image_size)
+
+
+def _bilinear(pixels: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of pixels (M, 2), column and row, four neighbours' numbers (4, M), row after row, and weights (4, M); what lies
+    outside is moved to the edge."""
+    x, y = pixels[:, 0].clip(0, columns - 1), pixels[:, 1].clip(0, rows - 1)
+    left, top = (np.minimum(np.floor(at).astype(int), last) for at, last in ((x, columns - 2), (y, rows - 2)))
+    right, down = x - left, y - top
+    corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    index = np.stack([(top + i) * columns + left + j for i, j in corners])
+    weight = np.stack([(down if i else 1 - down) * (right if j else 1 - right) for i, j in corners])
+    return index, weight.astype(np.float32)

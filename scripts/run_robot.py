@@ -13,6 +13,7 @@ from argos_sim.deploy import opening
 from argos_sim.deploy.keys import stop_on_key
 from argos_sim.deploy.live import Watched, run_episodes, run_text, show_joints
 from argos_sim.deploy.manifest import DeployError, read_manifest
+from argos_sim.deploy.pilot import Pilot
 from argos_sim.deploy.signals import stop_on_signals
 from argos_sim.deploy.view.access import PORT, TOKEN_VARIABLE, ViewSettings, read_token
 
@@ -33,6 +34,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     opening.add_so100(parser)
     opening.add_cameras(parser)
+    parser.add_argument("--camera-file", type=Path, help="camera.yaml of align_camera.py, to see as training's camera")
     parser.add_argument("--view", type=int, nargs="?", const=PORT, metavar="PORT", help="show a browser what happens")
     parser.add_argument("--view-host", default="127.0.0.1", help="others than this machine need a token to look")
     parser.add_argument("--view-token-file", type=Path, help=f"holds the token; or else {TOKEN_VARIABLE} does")
@@ -57,7 +59,8 @@ def main() -> None:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    watched = Watched(options.policy, real, options.seed, options.log, options.stop_file, pictures, view=view)
+    more = {"view": view, "camera_file": options.camera_file}
+    watched = Watched(options.policy, real, options.seed, options.log, options.stop_file, pictures, **more)
     stop_on_signals(watched.stop)
     begin = time.monotonic()
     try:
@@ -69,6 +72,8 @@ def main() -> None:
         with watched, stop_on_key(watched.stop) as keys:
             how = " Any key stops the arm." if keys else ""
             print(f"Began after {time.monotonic() - begin:.1f} s.{how}", flush=True)
+            if isinstance(watched.pilot, Pilot) and watched.pilot.rectification is not None:
+                print(watched.pilot.rectification.told(), flush=True)
             if watched.address:
                 print(f"In a browser: {watched.address}", flush=True)
             if options.episodes is None:

@@ -42,6 +42,7 @@ class Watched:
         stop_file: see ``PilotSettings``.
         pictures: whether the recording keeps what the cameras see.
         make_pilot: makes what moves the robot, of which nothing is shown; None makes the policy's ``Pilot``.
+        camera_file: see ``PilotSettings``.
         view: where the browser's view of the ``Pilot`` is served; None serves none.
 
     Attributes:
@@ -58,8 +59,10 @@ class Watched:
         pictures: bool = True,
         make_pilot: Callable[[PolicyManifest, Robot, Recorder | None], Pilot | Follower] | None = None,
         view: ViewSettings | None = None,
+        camera_file: Path | None = None,
     ) -> None:
         self.folder, self.seed, self.log, self.stop_file = folder, seed, log, stop_file
+        self.camera_file = camera_file
         self.pictures, self.make_pilot = pictures, make_pilot or self._pilot
         self.make_robot = make_robot or self._simulated
         self.stopped: str | None = None
@@ -75,7 +78,8 @@ class Watched:
         return SimulatedRobot(self.folder, manifest, settings)
 
     def _pilot(self, _: PolicyManifest, robot: Robot, recorder: Recorder | None) -> Pilot:
-        return Pilot(self.folder, robot, PilotSettings(stop_file=self.stop_file, seed=self.seed), recorder)
+        settings = PilotSettings(stop_file=self.stop_file, seed=self.seed, camera_file=self.camera_file)
+        return Pilot(self.folder, robot, settings, recorder)
 
     def __enter__(self) -> Watched:
         manifest = read_manifest(self.folder)

@@ -21,6 +21,7 @@ from argos_sim.deploy.fallback import Mode
 from argos_sim.deploy.manifest import read_manifest
 from argos_sim.deploy.planning import PlanningProcess, encoded_text
 from argos_sim.deploy.recorder import Recorder
+from argos_sim.deploy.rectification import Rectification, first_frame, read_rectification
 from argos_sim.deploy.robots import JointReading, Robot
 from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.deploy.telemetry import Telemetry
@@ -33,6 +34,8 @@ class PilotSettings(LoopSettings):
 
     least_time_to_go: float = 0.1
     """A target that is due sooner than this when it comes is not used [s]."""
+    camera_file: Path | None = None
+    """``camera.yaml`` of the camera, whose pictures are turned into those of training's."""
     seed: int = 0
 
 
@@ -71,6 +74,7 @@ class Pilot(ControlLoop):
         self.telemetry = Telemetry(self.manifest)
         self.controller = ControllerRuntime(folder)
         self.encoders = EncoderRuntime(folder, self.manifest)
+        self.rectification = self._rectification()
         self.planning = PlanningProcess(folder, self.manifest, self.settings.seed)
         rates = self.manifest.rates
         self.period, self.frame_s = rates["planner_period_s"], 1 / rates["camera_hz"]
@@ -107,6 +111,18 @@ class Pilot(ControlLoop):
     def _release(self) -> None:
         self.planning.close()
 
+    def _rectification(self) -> Rectification | None:
+        """What turns pictures into those of training's camera; ``DeployError`` if it fits neither policy nor robot."""
+        path = self.settings.camera_file
+        if path is None:
+            return None
+        found = read_rectification(path, self.folder, self.manifest)
+        found.require(path, first_frame(self.robot))
+        return found
+
+    def _rectified(self, pictures: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        return pictures if self.rectification is None else tuple(map(self.rectification, pictures))
+
     # -- the camera's thread ------------------------------------------------------------------------------------------
 
     def _look(self, last: float) -> float:
@@ -125,7 +141,7 @@ class Pilot(ControlLoop):
             self._refuse(why)
             return frame.time
         try:
-            vision = self.encoders.see(*frame.pictures)
+            vision = self.encoders.see(*self._rectified(frame.pictures))
             proprio = self.encoders.feel(np.concatenate([reading.position, reading.velocity]))
         except ValueError as error:
             self._refuse(str(error))

@@ -7,6 +7,7 @@ bilinearly, in numpy.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,12 @@ import numpy as np
 from argos_sim.deploy.camera_file import read_camera_file, require_same_training
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.pinhole import Pinhole
+from argos_sim.deploy.robots import Frame, Robot
 
 FINER = 2
 """Pixels of the sampled picture to one that the policy sees, along each side, at least."""
+PATIENCE_S = 2.0
+"""For a first picture."""
 SIDES = ("left", "right", "top", "bottom")
 
 
@@ -69,6 +73,14 @@ class Rectification:
         out = np.rint(sampled / every**2).astype(np.uint8)
         return out.reshape(self._side, self._side, 3)
 
+    def require(self, path: Path, frame: Frame | None) -> None:
+        """Raise ``DeployError`` unless a frame, where there is one, is of pictures as the file at ``path`` has them."""
+        if frame is not None and frame.pictures[0].shape != self.shape:
+            (height, width), own = frame.pictures[0].shape[:2], self.shape
+            raise DeployError(
+                f"{path} is of pictures of {own[1]} × {own[0]} pixels, and the camera gives {width} × {height}."
+            )
+
     def told(self) -> str:
         """What of training's picture is not seen, in a sentence."""
         if not self.lost_at:
@@ -90,6 +102,14 @@ def read_rectification(path: Path, folder: Path, manifest: PolicyManifest) -> Re
         raise DeployError(f"{path} is of one camera, and the policy has {', '.join(cameras)}.")
     require_same_training(file, path, folder)
     return Rectification(file.found, file.trained, manifest.image_size)
+
+
+def first_frame(robot: Robot) -> Frame | None:
+    """The first that comes; None where none comes soon."""
+    end = time.monotonic() + PATIENCE_S
+    while (frame := robot.frame()) is None and time.monotonic() < end:
+        time.sleep(0.01)
+    return frame
 
 
 def _bilinear(pixels: np.ndarray, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:

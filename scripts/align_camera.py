@@ -1,11 +1,13 @@
 """Find where the camera stands and what to move, from the arm in the picture or a printed board.
 
     align_camera.py                                    the simulated arm, whose camera stands a little off
-    align_camera.py --robot so100 --calibration …      you move the limp arm to 14 postures
+    align_camera.py --robot so100 --calibration …      the arm moves through 14 postures by itself
+    align_camera.py --robot so100 --limp …             you move the limp arm to 14 postures
     align_camera.py --print board.pdf                  a ChArUco board; then --way board
     align_camera.py --data FOLDER                      pictures and joints.json that were taken before
 
-Writes camera.yaml and overlay.png to --out. Postures: still room and camera, even light, nothing but the arm moves.
+Writes camera.yaml and overlay.png to --out, and keeps what each session saw in --out/recordings. Postures: still room
+and camera, even light, nothing but the arm moves. While the arm moves any key stops it: it is limp, then, and falls.
 """
 
 import argparse
@@ -16,19 +18,19 @@ from pathlib import Path
 
 from argos_sim.camera_alignment.align import Asked, align, known_lens, policy_world
 from argos_sim.camera_alignment.board import Board
-from argos_sim.camera_alignment.capture import by_hand, driven
-from argos_sim.camera_alignment.found import trained_camera
-from argos_sim.camera_alignment.postures import chosen_postures
+from argos_sim.camera_alignment.capture import by_hand
 from argos_sim.camera_alignment.recording import Recording, read_recording, write_recording
-from argos_sim.camera_alignment.silhouette import ArmModel
+from argos_sim.camera_alignment.sessions import SIMULATED, moved_session, simulated_session
 from argos_sim.camera_alignment.trials import WEBCAM, TrialSettings, summary
 from argos_sim.deploy import opening
+from argos_sim.deploy.demonstrating import next_session
 from argos_sim.deploy.lerobot_arm import opened_camera
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.signals import stop_on_signals
-from argos_sim.deploy.simulated import SimulatedRobot, SimulatedRobotSettings
 from argos_sim.mujoco_c.world import World
 
+RECORDINGS = "recordings"
+"""In --out, one folder for each session."""
 stopped: list[str] = []
 """Why nothing shall move any more."""
 
@@ -42,6 +44,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--policy", type=Path, default=Path("runs/shipped/export"), help="folder that export.py made")
     parser.add_argument("--data", type=Path, help="no robot: a folder with pictures and joints.json")
     parser.add_argument("--out", type=Path, default=Path("runs/camera"), help="where the result is written")
+    parser.add_argument("--limp", action="store_true", help="so100: you move the arm, and it rests by itself")
     parser.add_argument("--pictures", type=int, default=14, help="how many are taken")
     parser.add_argument(
         "--board-at", type=float, nargs=3, metavar=("X", "Y", "YAW"),
@@ -60,24 +63,21 @@ def parse() -> argparse.Namespace:
 
 def record(options: argparse.Namespace, manifest: PolicyManifest, world: World) -> Recording:
     """Pictures of the robot that the options name."""
+    board = options.way == "board"
     if options.robot == "sim":
-        if options.way == "board":
+        if board:
             raise ValueError("The simulated arm has no board before it; use --way arm, --data or --trials.")
-        off = {"camera_shift": (0.02, -0.03, 0.015), "camera_turn": (0.03, 0.02, -0.03), "camera_focal_scale": 1.03}
-        settings = SimulatedRobotSettings(image_size=(240, 320), seed=options.seed, **off)
-        arm = ArmModel(world)
-        postures = chosen_postures(arm, trained_camera(world, 240, 320), options.pictures, options.seed)
         stop_on_signals(stopped.append)
-        robot = SimulatedRobot(options.policy, manifest, settings)
-        try:
-            return driven(robot, manifest, postures, lambda: bool(stopped), print)
-        finally:
-            robot.close()
+        settings = dataclasses.replace(SIMULATED, seed=options.seed)
+        return simulated_session(options.policy, manifest, world, settings, options.pictures, stopped)
     name, hz = manifest.spec.get("cameras", ("front",))[0], manifest.rates["camera_hz"]
     robot = opening.so100(options, manifest, lambda: {name: opened_camera(options.camera, hz)})
     try:
-        corners = tuple(Board().corners) if options.way == "board" and options.board_at is None else ()
-        return by_hand(robot, manifest, options.pictures, input, corners)
+        if options.limp or board:
+            corners = tuple(Board().corners) if board and options.board_at is None else ()
+            return by_hand(robot, manifest, options.pictures, input, corners)
+        stop_on_signals(stopped.append)
+        return moved_session(robot, manifest, world, options.pictures, options.seed, input, stopped)
     finally:
         robot.close()
 
@@ -108,7 +108,9 @@ def main() -> None:
         placed = None if at is None else (at[0] / 1e3, at[1] / 1e3, math.radians(at[2]))
         if options.data is None:
             recording = record(options, manifest, world)
-            write_recording(options.out / "recording", recording)
+            folder = next_session(options.out / RECORDINGS)
+            write_recording(folder, recording)
+            print(f"{folder}: --data finds the camera from it again.")
         else:
             recording = read_recording(options.data, manifest.joint_names)
         asked = Asked(options.way, placed, options.focal_px, lens)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from argos_sim.camera_alignment.recording import Recording
+from argos_sim.camera_alignment.ways import Stop
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import JointReading, Robot
 from argos_sim.deploy.safety import SafetyGuard
@@ -18,6 +19,8 @@ SPEED = 0.8
 """Of the spring's end on its way [rad/s]."""
 STILL, STILL_S = 0.02, 0.3
 """An arm rests that moved by less [rad] for so long [s]."""
+RESTED = 0.01
+"""A limp arm whose joints moved by more while a picture was taken [rad] does not rest."""
 PATIENCE_S = 10.0
 """For a posture to be reached, or something to be sensed."""
 
@@ -25,26 +28,32 @@ PATIENCE_S = 10.0
 def driven(
     robot: Robot,
     manifest: PolicyManifest,
-    postures: np.ndarray,
+    stops: Sequence[Stop],
     stopped: Callable[[], bool],
     show: Callable[[str], None],
 ) -> Recording:
-    """Pictures at ``postures`` (N, J) [rad], or near them: what counts is what the joints read there.
+    """Pictures at ``stops``, or near them: what counts is what the joints read there. The arm is let go at the last.
 
     Raises:
         DeployError: joints or pictures do not come, or ``stopped`` says so; the arm is let go.
     """
-    guard, taken = SafetyGuard(manifest), []
+    guard, taken, count = SafetyGuard(manifest), [], sum(stop.shown for stop in stops)
     try:
-        aim = _reading(robot).position
-        for number, posture in enumerate(postures):
-            lead = _drive(robot, manifest, guard, aim, posture, stopped)
-            taken.append(_still_picture(robot, manifest, guard, posture, lead, stopped))
-            show(f"posture {number + 1} of {len(postures)}")
-            aim = posture
+        aim = resting(robot)
+        for stop in stops:
+            lead = _drive(robot, manifest, guard, aim, stop.joints, stopped)
+            aim = stop.joints
+            if stop.shown:
+                taken.append(_still_picture(robot, manifest, guard, aim, lead, stopped))
+                show(f"posture {len(taken)} of {count}")
     finally:
         robot.send(np.zeros(len(manifest.joint_names)))
     return _recording(manifest, taken)
+
+
+def resting(robot: Robot) -> np.ndarray:
+    """Where the joints are now (J,) [rad]."""
+    return _reading(robot).position
 
 
 def by_hand(
@@ -61,11 +70,21 @@ def by_hand(
         if corners and number == count - 1:
             where = "board flat on the table, its corners within the arm's reach and the arm aside"
         ask(f"Picture {number + 1} of {count}: {where}, hands out of the picture, then Enter. ")
-        taken.append((_picture(robot, time.monotonic()), _mean_joints(robot)))
+        while True:
+            before, picture, after = _rest(robot), _picture(robot, time.monotonic()), _rest(robot)
+            if corners or not (why := _moves(manifest, np.concatenate([before, after]))):
+                break
+            ask(f"{why} while the picture was taken: prop the arm so that it rests by itself, then Enter. ")
+        taken.append((picture, np.concatenate([before, after]).mean(0)))
     touches = {}
     for corner in corners:
-        if ask(f"Fingertip on corner {corner}, the board as in the last picture, then Enter (s: skip it). ") != "s":
-            touches[corner] = _mean_joints(robot)
+        where = f"Fingertip on corner {corner}, the board as in the last picture, then Enter (s: skip it). "
+        while ask(where) != "s":
+            read = _rest(robot)
+            if not (why := _moves(manifest, read)):
+                touches[corner] = read.mean(0)
+                break
+            where = f"{why}: hold the fingertip still on corner {corner}, then Enter (s: skip it). "
     recording = _recording(manifest, taken)
     placed = recording.files[-1] if touches else None
     return Recording(recording.joint_names, recording.files, recording.pictures, recording.joints, touches, placed)
@@ -142,13 +161,20 @@ def _reading(robot: Robot) -> JointReading:
     raise DeployError("The joints are not read.")
 
 
-def _mean_joints(robot: Robot, seconds: float = STILL_S) -> np.ndarray:
-    """(J,) [rad] of a limp arm at rest."""
+def _rest(robot: Robot, seconds: float = STILL_S) -> np.ndarray:
+    """Read-outs (K, J) [rad] of a limp arm, for some time."""
     end, read = time.monotonic() + seconds, []
     while time.monotonic() < end or not read:
         read.append(_reading(robot).position)
         time.sleep(0.01)
-    return np.mean(read, axis=0)
+    return np.array(read)
+
+
+def _moves(manifest: PolicyManifest, read: np.ndarray) -> str:
+    """Which joint moved in read-outs (K, J), and by how much; empty where none did."""
+    moved = np.ptp(read, axis=0)
+    joint = int(moved.argmax())
+    return f"{manifest.joint_names[joint]} moved by {moved[joint]:.3f} rad" if moved[joint] > RESTED else ""
 
 
 def _picture(robot: Robot, after: float) -> np.ndarray:

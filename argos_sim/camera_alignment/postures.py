@@ -1,21 +1,16 @@
 """Postures in which an arm shows itself: within the picture, above the table, unlike each other."""
 
-# mujoco is a compiled module without type stubs
-# pyright: reportAttributeAccessIssue=false
-
 from __future__ import annotations
 
-import mujoco
 import numpy as np
 
 from argos_sim.camera_alignment.silhouette import MOVING, ArmModel
+from argos_sim.camera_alignment.ways import CLEARANCE, clearance
 from argos_sim.deploy.pinhole import Pinhole
 
 TRIED = 600
 WANDER = 0.3
 """Postures are so far from the ready one at most, as a share of the joints' ranges."""
-CLEARANCE = 0.05
-"""Least height of the fingertip and of the links beyond the shoulder, and distance of links [m]."""
 MARGIN = 0.2
 """From the ends of the joints' ranges [rad]."""
 SIZE = 32
@@ -38,7 +33,7 @@ def chosen_postures(arm: ArmModel, trained: Pinhole, count: int, seed: int = 0) 
     for _ in range(TRIED):
         spread = WANDER * (high - low)
         q = (np.array(world.ready) + rng.uniform(-spread, spread)).clip(low + MARGIN, high - MARGIN)
-        if not _clear(arm, q):
+        if clearance(arm, q) < CLEARANCE:
             continue
         all_of_it = arm.look(wide, q) == MOVING
         mask = all_of_it[SIZE : 2 * SIZE, SIZE : 2 * SIZE]
@@ -48,17 +43,6 @@ def chosen_postures(arm: ArmModel, trained: Pinhole, count: int, seed: int = 0) 
     if len(postures) < count:
         raise ValueError(f"Only {len(postures)} of {count} postures were found in which the camera sees the arm.")
     return _in_order(np.array(postures), np.array(masks), count)
-
-
-def _clear(arm: ArmModel, joints: np.ndarray) -> bool:
-    """Whether fingertip and outer links are well above the table, and links away from others than their neighbours."""
-    arm.put(joints)
-    world, data = arm.world, arm.data
-    body = mujoco.mj_name2id(arm.model, mujoco.mjtObj.mjOBJ_BODY, world.tip_body)
-    tip = data.xpos[body] + data.xmat[body].reshape(3, 3) @ np.array(world.tip_offset)
-    links = np.vstack([data.xpos[1:], tip])
-    gaps = np.linalg.norm(links[:, None] - links[None], axis=-1)[np.triu_indices(len(links), 3)]
-    return min(float(tip[2]), float(links[3:, 2].min()), float(gaps.min())) > CLEARANCE
 
 
 def _in_order(postures: np.ndarray, masks: np.ndarray, count: int) -> np.ndarray:

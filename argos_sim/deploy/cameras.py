@@ -8,22 +8,31 @@ from typing import Any
 
 import numpy as np
 
+from argos_sim.deploy.fallback import FallbackSettings
 from argos_sim.deploy.manifest import DeployError
 from argos_sim.deploy.robots import Frame
 
 
 class CameraSet:
-    """Cameras such as lerobot's, of which each gives its newest picture by ``read_latest``, in the policy's order."""
+    """Cameras such as lerobot's, of which each gives its newest picture by ``read_latest``, in the policy's order.
 
-    def __init__(self, cameras: Sequence[Any]) -> None:
-        self._cameras = cameras
+    Args:
+        delay_s: age of a picture when it comes: exposure, transfer and decoding [s], 0.03 to 0.1 for a usual webcam.
+
+    Raises:
+        DeployError: a delay that is none, or for which the arm would be held.
+    """
+
+    def __init__(self, cameras: Sequence[Any], delay_s: float = 0.0) -> None:
+        require_delay(delay_s)
+        self._cameras, self._delay = cameras, delay_s
         self._newest: list[tuple[np.ndarray, float] | None] = [None] * len(cameras)
         """Each camera's picture, and when it was first seen."""
         self._frame: Frame | None = None
 
     def frame(self) -> Frame | None:
-        """The newest pictures, of the time when the oldest of them was first seen here; None before there is one of
-        each.
+        """The newest pictures, of the time when the oldest of them was first seen here, less the delay; None before
+        there is one of each.
 
         A frame is new once every camera has another picture: one that gives none makes it old, whatever the others see.
         """
@@ -40,13 +49,20 @@ class CameraSet:
         before = [None] * len(seen) if self._frame is None else self._frame.pictures
         new = all(picture is not old for (picture, _), old in zip(seen, before, strict=False))
         if len(seen) == len(self._cameras) and new:
-            self._frame = Frame(tuple(picture for picture, _ in seen), min(at for _, at in seen))
+            self._frame = Frame(tuple(picture for picture, _ in seen), min(at for _, at in seen) - self._delay)
         return self._frame
 
     def close(self) -> None:
         """Disconnect them."""
         for camera in self._cameras:
             camera.disconnect()
+
+
+def require_delay(delay_s: float) -> None:
+    """Raise ``DeployError`` where a camera's delay [s] is none, or the arm would be held for it."""
+    most = FallbackSettings().camera.hold
+    if not 0 <= delay_s < most:
+        raise DeployError(f"A camera's delay is 0 s or more and less than {most:g}, and not {delay_s:g}.")
 
 
 def camera_places(named: Sequence[str], cameras: Sequence[str]) -> dict[str, str]:

@@ -97,6 +97,8 @@ class LeRobotArmSettings:
     """The motors let go where no torque came, or nothing could be read, for so long."""
     temperature_s: float = 0.5
     """Between two motors whose temperature is asked for, in turn."""
+    camera_delay_s: float = 0.0
+    """See ``CameraSet``."""
 
 
 class LeRobotArm:
@@ -131,7 +133,7 @@ class LeRobotArm:
         wanted = tuple(manifest.spec.get("cameras", ("front",)))
         if set(cameras) != set(wanted):
             raise DeployError(f"The policy has the cameras {', '.join(wanted)}, and {', '.join(cameras)} were given.")
-        self._cameras = CameraSet([cameras[name] for name in wanted])
+        self._cameras = CameraSet([cameras[name] for name in wanted], self.settings.camera_delay_s)
         known = _read_calibration(calibration)
         inverted = sorted(name for name, sign in (signs or {}).items() if sign < 0)
         digest = hashlib.sha256(calibration.read_bytes()).hexdigest()

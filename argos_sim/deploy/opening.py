@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from argos_sim.deploy.cameras import require_delay
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import Robot
 
@@ -20,9 +21,11 @@ def add_so100(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cameras(parser: argparse.ArgumentParser) -> None:
-    """The option that names the policy's cameras."""
+    """Options that name the policy's cameras."""
     cameras = "so100: number or path of the camera, as OpenCV has it; of several, name=place of each: front=0 wrist=2"
     parser.add_argument("--camera", nargs="+", default=["0"], help=cameras)
+    delay = "so100: age of a picture when it comes [s], 0.03 to 0.1 for a usual webcam"
+    parser.add_argument("--camera-delay", type=float, default=0.0, metavar="S", help=delay)
 
 
 def so100(
@@ -33,7 +36,7 @@ def so100(
     Raises:
         DeployError: one of them is missing or cannot be; no camera is opened where the arm is not named.
     """
-    from argos_sim.deploy.lerobot_arm import LeRobotArm, opened_cameras
+    from argos_sim.deploy.lerobot_arm import LeRobotArm, LeRobotArmSettings, opened_cameras
 
     if options.calibration is None:
         raise DeployError("Say with --calibration where lerobot's file of this arm is; lerobot-calibrate makes one.")
@@ -42,5 +45,8 @@ def so100(
         raise DeployError(
             f"There is no joint {sorted(unknown)[0]!r}; the policy has {', '.join(manifest.joint_names)}."
         )
+    delay = getattr(options, "camera_delay", 0.0)  # no option where ``add_cameras`` was not asked
+    require_delay(delay)
     seen = opened_cameras(options.camera, manifest) if cameras is None else cameras()
-    return LeRobotArm(options.port, options.calibration, seen, manifest, dict.fromkeys(options.inverted, -1))
+    signs, settings = dict.fromkeys(options.inverted, -1), LeRobotArmSettings(camera_delay_s=delay)
+    return LeRobotArm(options.port, options.calibration, seen, manifest, signs, settings)

@@ -90,6 +90,25 @@ def test_a_frame_is_new_once_every_camera_has_another_picture_and_as_old_as_the_
     assert second.pictures[0] is front.picture and second.pictures[1] is wrist.picture
 
 
+def test_a_picture_is_as_old_as_the_camera_is_slow() -> None:
+    eye = Given()
+    eye.show()
+    before = time.monotonic()
+    late, prompt = CameraSet([eye], 0.08).frame(), CameraSet([eye]).frame()
+    after = time.monotonic()
+    assert late is not None and prompt is not None
+    assert before <= late.time + 0.08 <= after and before <= prompt.time <= after
+
+
+@pytest.mark.parametrize("delay", ["-0.01", "0.35", "nan"])
+def test_a_delay_for_which_the_arm_would_be_held_is_one_sentence(policy: Path, tmp_path: Path, delay: str) -> None:
+    command = [sys.executable, "scripts/run_robot.py", "--policy", str(policy), "--robot", "so100"]
+    command += ["--calibration", str(tmp_path / "none.json"), f"--camera-delay={delay}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = f"error: A camera's delay is 0 s or more and less than 0.35, and not {float(delay):g}.\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
 def test_a_camera_that_fails_makes_the_frame_old_and_comes_back() -> None:
     front, wrist = Given(), Given()
     cameras = CameraSet([front, wrist])

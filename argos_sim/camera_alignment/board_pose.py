@@ -164,7 +164,7 @@ def _lens(
     k1, k2 = bent.ravel()[:2]
     lens = straight.with_opencv_distortion(float(k1), float(k2))
     parts = [cv2.projectPoints(views[i][0], turns[i], shifts[i], matrix, bent)[1] for i in range(len(views))]
-    return lens, _lens_covariance(parts, max(error, CORNER_NOISE), lens, focal)
+    return lens, _lens_covariance(parts, error, lens, focal)
 
 
 def _lens_covariance(parts: list[np.ndarray], noise: float, lens: Pinhole, focal: float | None) -> np.ndarray:

@@ -54,6 +54,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lens", type=Path, metavar="FILE", help="a camera.yaml of before, whose lens is the camera's")
     parser.add_argument("--trials", type=int, help="only measure: so many hidden cameras of a simulated arm or board")
     parser.add_argument("--joint-bias", type=float, default=0.0, help="trials: largest error of a joint [degrees]")
+    parser.add_argument("--board-lens", action="store_true", help="trials: the arm's way knows the lens from a board")
     parser.add_argument("--webcam", action="store_true", help="trials: lenses off centre and bent as a webcam's")
     parser.add_argument("--seed", type=int, default=0, help="sim: of background and noise")
     opening.add_so100(parser)
@@ -85,7 +86,8 @@ def record(options: argparse.Namespace, manifest: PolicyManifest, world: World) 
 def measure(options: argparse.Namespace, manifest: PolicyManifest, world: World) -> None:
     """Print how well hidden cameras are found."""
     lens = WEBCAM if options.webcam else {}
-    cfg = dataclasses.replace(TrialSettings(), joint_bias=math.radians(options.joint_bias), **lens)
+    bias = math.radians(options.joint_bias)
+    cfg = TrialSettings(joint_bias=bias, lens_from_board=options.board_lens, **lens)
     found = summary(world, manifest, options.way, cfg, options.trials, lambda line: print(line, flush=True))
     for name, value in found.items():
         print(f"  {name}: {value:.3g}")

@@ -23,9 +23,6 @@ from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.simulated import WORLD_FILE
 from argos_sim.mujoco_c.world import World
 
-SURE = 1e-4
-"""No lens is known better than this."""
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -49,11 +46,8 @@ def known_lens(path: Path) -> KnownLens:
     """
     file = read_camera_file(path)
     try:
-        focal, *rest = (
-            max(float(np.max(file.intervals[name])) / 1.96, SURE)
-            for name in ("focal_length", "principal_point_px", "distortion")
-        )
-        return KnownLens(file.found, focal, *rest)
+        known = (file.intervals[name] for name in ("focal_length", "principal_point_px", "distortion"))
+        return KnownLens.within(file.found, *known)
     except (KeyError, TypeError, ValueError):
         raise DeployError(f"{path} does not say how well its lens is known; find it again.") from None
 

@@ -12,6 +12,9 @@ from argos_sim.deploy.rotations import turn_of
 from argos_sim.mujoco_c.camera import posed
 from argos_sim.mujoco_c.world import World
 
+SURE = 1e-4
+"""No lens is known better than this."""
+
 
 @dataclass(frozen=True)
 class FoundCamera:
@@ -33,6 +36,11 @@ class FoundCamera:
     used: dict[str, Any]
     """What it was found from."""
 
+    @property
+    def lens(self) -> KnownLens:
+        """For another alignment of it."""
+        return KnownLens.within(self.camera, self.focal_interval, self.middle_interval, self.distortion_interval)
+
 
 @dataclass(frozen=True)
 class KnownLens:
@@ -46,6 +54,12 @@ class KnownLens:
     """[pixels]."""
     distortion: float
     """Of k₁."""
+
+    @staticmethod
+    def within(camera: Pinhole, focal: float, middle: Any, distortion: Any) -> KnownLens:
+        """Of half-widths of 95 % intervals, as ``FoundCamera`` has them."""
+        each = (max(float(np.max(interval)) / 1.96, SURE) for interval in (focal, middle, distortion))
+        return KnownLens(camera, *each)
 
     def of(self, trained: Pinhole) -> Pinhole:
         """``trained`` with this lens.

@@ -25,7 +25,7 @@ from argos_sim.camera_alignment.silhouette import NOTHING, ArmModel
 from argos_sim.deploy.body import Chain
 from argos_sim.deploy.manifest import PolicyManifest
 from argos_sim.deploy.pinhole import Pinhole
-from argos_sim.deploy.rotations import turned
+from argos_sim.deploy.rotations import turn_of, turned
 from argos_sim.mujoco_c.camera import RayCamera
 from argos_sim.mujoco_c.world import World
 from argos_sim.randomization.backgrounds import composite, make_background_bank
@@ -59,6 +59,8 @@ class TrialSettings:
     """Standard deviation of a read-out [rad]."""
     joint_bias: float = 0.0
     """Half-width of each joint's constant error [rad]."""
+    lens_from_board: bool = False
+    """Whether the arm's way is told the lens that pictures of a board gave before."""
     touch_noise: float = 0.001
     """Standard deviation along each axis of a fingertip that a hand brings to a corner [m]."""
 
@@ -211,34 +213,40 @@ def tried(
     world: World, manifest: PolicyManifest, way: str, cfg: TrialSettings, seed: int
 ) -> tuple[float, float, FoundCamera, Pinhole]:
     """How far a found camera is from the hidden one [m], [rad]; and both. ``way`` is ``arm`` or ``board``."""
-    if way == "arm":
-        recording, hidden = arm_recording(world, cfg, seed)
-        found = match(recording, ArmModel(world), trained_camera(world, cfg.height, cfg.width))
-    else:
+    trained, by_board, hidden = trained_camera(world, cfg.height, cfg.width), None, None
+    if way == "board" or cfg.lens_from_board:
         assert manifest.body is not None
         board = Board()
         recording, hidden = board_recording(world, manifest, cfg, seed, board)
         placing = touched_placing(recording.touches, board, Chain(manifest.body))
-        found = board_camera(recording, placing, board, trained_camera(world, cfg.height, cfg.width))
+        by_board = board_camera(recording, placing, board, trained)
+    if way == "board":
+        assert by_board is not None and hidden is not None
+        return *apart(by_board.camera, hidden), by_board, hidden
+    recording, hidden = arm_recording(world, cfg, seed)
+    found = match(recording, ArmModel(world), trained, lens=None if by_board is None else by_board.lens)
     return *apart(found.camera, hidden), found, hidden
 
 
 def summary(
     world: World, manifest: PolicyManifest, way: str, cfg: TrialSettings, count: int, show: Callable[[str], None]
 ) -> dict[str, float]:
-    """Errors over ``count`` hidden cameras; each is shown as it is found."""
+    """Errors over ``count`` hidden cameras: of place, of axis, and of where the picture's middle looks.
+    Each is shown as it is found."""
     errors, inside = [], []
     for seed in range(count):
         try:
             far, angle, found, hidden = tried(world, manifest, way, cfg, seed)
         except ValueError as error:
-            errors.append((math.inf, math.inf))
+            errors.append((math.inf,) * 3)
             show(f"{way} {seed}: {error}")
             continue
-        errors.append((1e3 * far, math.degrees(angle)))
+        aim = math.degrees(float(np.linalg.norm(turn_of(found.camera.aimed @ hidden.aimed.T))))
+        errors.append((1e3 * far, math.degrees(angle), aim))
         inside.append(np.abs(found.camera.position - hidden.position) <= found.position_interval)
         focal = 100 * (found.camera.focal / hidden.focal - 1)
-        show(f"{way} {seed}: {1e3 * far:.1f} mm, {math.degrees(angle):.2f} degrees, focal length {focal:+.2f} %")
+        where = f"{1e3 * far:.1f} mm, {math.degrees(angle):.2f} degrees, its middle {aim:.2f}"
+        show(f"{way} {seed}: {where}, focal length {focal:+.2f} %")
     table = np.array(errors)
     return {
         "trials": count,
@@ -246,6 +254,8 @@ def summary(
         "worst_mm": float(table[:, 0].max()),
         "median_degrees": float(np.median(table[:, 1])),
         "worst_degrees": float(table[:, 1].max()),
+        "median_degrees_of_middle": float(np.median(table[:, 2])),
+        "worst_degrees_of_middle": float(table[:, 2].max()),
         "within_5mm_1degree": float(((table[:, 0] <= 5) & (table[:, 1] <= 1)).mean()),
         "position_in_interval": float(np.mean(inside)) if inside else 0.0,
     }

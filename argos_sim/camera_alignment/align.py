@@ -82,7 +82,9 @@ def align(recording: Recording, world: World, manifest: PolicyManifest, asked: A
     out.mkdir(parents=True, exist_ok=True)
     write_picture(out / "overlay.png", picture)
     write_camera(out / "camera.yaml", found, trained, comparison)
-    return f"{said(found, comparison)}\n{out / 'camera.yaml'}, {out / 'overlay.png'}"
+    file = out / "camera.yaml"
+    rest = f"run_robot.py --camera-file {file} takes turn and lens away, but not another place."
+    return f"{said(found, comparison)}\n{file}, {out / 'overlay.png'}\n{rest}"
 
 
 def _by_board(

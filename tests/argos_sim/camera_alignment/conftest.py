@@ -8,7 +8,7 @@ import pytest
 
 import tasks  # noqa: F401
 from argos_sim.camera_alignment.recording import Recording
-from argos_sim.camera_alignment.trials import TrialSettings, arm_recording
+from argos_sim.camera_alignment.trials import WEBCAM, TrialSettings, arm_recording
 from argos_sim.deploy.manifest import PolicyManifest
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.mujoco_c.world import World
@@ -16,7 +16,9 @@ from argos_sim.pipeline.environment import environment_cfg
 from argos_sim.pipeline.export import body_of
 from argos_sim.pipeline.settings import Settings
 
-SMALL = TrialSettings(height=240, width=320, postures=10, pixel_noise=2.0, joint_noise=0.0)
+LENS = {name: (value / 2 if name == "principal_point" else value) for name, value in WEBCAM.items()}
+"""Of half the pixels."""
+SMALL = TrialSettings(height=240, width=320, postures=10, pixel_noise=2.0, joint_noise=0.0, **LENS)
 
 
 @pytest.fixture(scope="session")

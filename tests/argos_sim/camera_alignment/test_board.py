@@ -12,15 +12,15 @@ from PIL import Image
 
 from argos_sim.camera_alignment.board import DOTS_MM, Board
 from argos_sim.camera_alignment.board_pose import board_camera, measured_placing, touched_placing
-from argos_sim.camera_alignment.found import apart, trained_camera
+from argos_sim.camera_alignment.found import KnownLens, apart, trained_camera
 from argos_sim.camera_alignment.recording import Recording
-from argos_sim.camera_alignment.trials import TrialSettings, board_recording
+from argos_sim.camera_alignment.trials import WEBCAM, TrialSettings, board_recording
 from argos_sim.deploy.body import Chain
 from argos_sim.deploy.manifest import PolicyManifest
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.mujoco_c.world import World
 
-EXACT = TrialSettings(pixel_noise=2.0, joint_noise=0.0, touch_noise=0.0, distortion=(0.3, 0.3))
+EXACT = TrialSettings(pixel_noise=2.0, joint_noise=0.0, touch_noise=0.0, **WEBCAM)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,10 @@ def test_a_hidden_camera_and_its_lens_are_found(
     far, angle = apart(found.camera, hidden)
     assert far < 0.004 and np.degrees(angle) < 0.4
     assert abs(found.camera.focal / hidden.focal - 1) < 0.01
-    assert abs(found.camera.distortion - hidden.distortion) < 0.01
+    np.testing.assert_allclose(found.camera.opencv_distortion, hidden.opencv_distortion, atol=0.08)
+    assert np.abs(hidden.offset).max() > 6
+    np.testing.assert_allclose(found.camera.offset, hidden.offset, atol=5)
+    np.testing.assert_array_less(np.abs(np.subtract(found.camera.offset, hidden.offset)), 2 * found.middle_interval)
     assert found.error["reprojection_px"] < 0.3 and found.used["touches"] == len(recording.touches)
 
 
@@ -65,7 +68,7 @@ def test_one_picture_does_where_the_focal_length_is_known(
     assert manifest.body is not None and recording.placed is not None
     one = replace(recording, files=recording.files[-1:], pictures=recording.pictures[-1:], joints=recording.joints[-1:])
     placing = touched_placing(recording.touches, Board(), Chain(manifest.body))
-    trained = replace(trained_camera(world, 480, 640), distortion=hidden.distortion)
+    trained = KnownLens.within(hidden, 0.0, 0.0, 0.0).of(trained_camera(world, 480, 640))
     far, angle = apart(board_camera(one, placing, Board(), trained, hidden.focal).camera, hidden)
     assert far < 0.005 and np.degrees(angle) < 0.5
     guessed = board_camera(one, placing, Board(), trained)

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from argos_sim.camera_alignment.edges import Edges, Field, derivatives
 from argos_sim.camera_alignment.foreground import foreground
-from argos_sim.camera_alignment.found import apart, trained_camera
+from argos_sim.camera_alignment.found import KnownLens, apart, trained_camera
 from argos_sim.camera_alignment.matching import MatchingSettings, State, match
 from argos_sim.camera_alignment.postures import chosen_postures
 from argos_sim.camera_alignment.recording import Recording
@@ -35,8 +35,24 @@ def test_a_hidden_camera_is_found(seen: tuple[Recording, Pinhole], arm: ArmModel
     before, _ = apart(trained, hidden)
     assert before > 0.02 and far < 0.012 and np.degrees(angle) < 1.0
     assert abs(found.camera.focal / hidden.focal - 1) < 0.02
+    aside = np.linalg.norm(np.subtract(found.camera.offset, hidden.offset))
+    assert aside < 0.6 * np.linalg.norm(hidden.offset), "and the principal point, as far as it can be"
+    assert (found.middle_interval < 7.5).all() and (found.middle_interval > 0).all()
     assert found.error["overlap"] > 0.8 and found.error["outline_px"] < 0.5
     assert 0 < found.position_interval.max() < 0.03
+
+
+def test_a_lens_that_is_known_is_kept(seen: tuple[Recording, Pinhole], arm: ArmModel, world: World) -> None:
+    recording, hidden = seen
+    lens = KnownLens.within(hidden, 1e-3, 0.2, 1e-3)
+    found = match(recording, arm, trained_camera(world, 240, 320), lens=lens)
+    far, angle = apart(found.camera, hidden)
+    assert far < 0.008 and np.degrees(angle) < 0.4
+    np.testing.assert_allclose(found.camera.offset, hidden.offset, atol=0.5)
+    assert abs(found.camera.focal / hidden.focal - 1) < 2e-3
+    assert found.camera.distortion_2 == hidden.distortion_2 and found.middle_interval.max() < 0.5
+    with pytest.raises(ValueError, match="pictures of 320 × 240 pixels, and these have 160 × 120"):
+        lens.of(trained_camera(world, 120, 160))
 
 
 def test_outlines_move_with_every_unknown_as_is_computed(arm: ArmModel, world: World) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,13 @@ class Recording:
     """Joints (J,) [rad] with the fingertip on the board's corner of that name."""
     placed: str | None = None
     """File of the picture in which the board lay where it was touched."""
+
+
+def recording_of(joint_names: tuple[str, ...], taken: Sequence[tuple[np.ndarray, np.ndarray]]) -> Recording:
+    """Of pictures (H, W, 3) in turn, each with what the joints read at it (J,) [rad]."""
+    files = tuple(f"{i:02d}.png" for i in range(len(taken)))
+    pictures, joints = zip(*taken, strict=True)
+    return Recording(joint_names, files, np.stack(pictures), np.stack(joints))
 
 
 def write_recording(folder: Path, recording: Recording) -> None:

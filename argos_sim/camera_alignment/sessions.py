@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from argos_sim.camera_alignment.capture import driven, resting
+from argos_sim.camera_alignment.driving import Driver, driven
 from argos_sim.camera_alignment.found import trained_camera
 from argos_sim.camera_alignment.postures import chosen_postures
 from argos_sim.camera_alignment.recording import Recording
@@ -17,6 +17,7 @@ from argos_sim.deploy.keys import stop_on_key
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.simulated import SimulatedRobot, SimulatedRobotSettings
+from argos_sim.identification.playing import Clock, MonotonicClock
 from argos_sim.mujoco_c.world import World
 
 SIMULATED = SimulatedRobotSettings(
@@ -59,6 +60,7 @@ def moved_session(
     seed: int,
     ask: Callable[[str], str],
     stopped: list[str],
+    clock: Clock | None = None,
 ) -> Recording:
     """Pictures of a robot that is moved through ``count`` postures from where it rests, and back.
 
@@ -72,7 +74,8 @@ def moved_session(
     postures = chosen_postures(arm, trained_camera(world, 480, 640), count, seed)
     if ask(ASK.format(count)).strip().lower() == "q":
         raise DeployError("Nothing was moved.")
-    stops = route(arm, resting(robot), postures)
+    clock, ended = clock or MonotonicClock(), lambda: bool(stopped)
+    stops = route(arm, Driver(robot, manifest, ended, clock).reading().position, postures)
     with stop_on_key(stopped.append) as keys:
         print("Any key stops the arm." if keys else "Ctrl-C stops the arm.", flush=True)
-        return driven(robot, manifest, stops, lambda: bool(stopped), print)
+        return driven(robot, manifest, stops, ended, print, clock)

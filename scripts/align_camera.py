@@ -19,18 +19,15 @@ from pathlib import Path
 from argos_sim.camera_alignment.align import Asked, align, known_lens, policy_world
 from argos_sim.camera_alignment.board import Board
 from argos_sim.camera_alignment.capture import by_hand
-from argos_sim.camera_alignment.recording import Recording, read_recording, write_recording
+from argos_sim.camera_alignment.recording import Recording, keep_recording, read_recording
 from argos_sim.camera_alignment.sessions import SIMULATED, moved_session, simulated_session
 from argos_sim.camera_alignment.trials import WEBCAM, TrialSettings, summary
 from argos_sim.deploy import opening
-from argos_sim.deploy.demonstrating import next_session
 from argos_sim.deploy.lerobot_arm import opened_camera
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.signals import stop_on_signals
 from argos_sim.mujoco_c.world import World
 
-RECORDINGS = "recordings"
-"""In --out, one folder for each session."""
 stopped: list[str] = []
 """Why nothing shall move any more."""
 
@@ -110,8 +107,7 @@ def main() -> None:
         placed = None if at is None else (at[0] / 1e3, at[1] / 1e3, math.radians(at[2]))
         if options.data is None:
             recording = record(options, manifest, world)
-            folder = next_session(options.out / RECORDINGS)
-            write_recording(folder, recording)
+            folder = keep_recording(options.out, recording)
             print(f"{folder}: --data finds the camera from it again.")
         else:
             recording = read_recording(options.data, manifest.joint_names)

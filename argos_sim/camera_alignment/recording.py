@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-FILE = "joints.json"
+from argos_sim.deploy.demonstrating import next_session
+
+FILE, SESSIONS = "joints.json", "recordings"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,13 @@ def write_recording(folder: Path, recording: Recording) -> None:
     part = folder / f"{FILE}.part"
     part.write_text(json.dumps(plain, indent=1))
     os.replace(part, folder / FILE)
+
+
+def keep_recording(out: Path, recording: Recording) -> Path:
+    """Write a session of its own under ``out``, beside those of before; returns its folder."""
+    folder = next_session(out / SESSIONS)
+    write_recording(folder, recording)
+    return folder
 
 
 def read_recording(folder: Path, joint_names: tuple[str, ...]) -> Recording:

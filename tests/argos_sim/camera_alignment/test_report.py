@@ -14,7 +14,7 @@ import yaml
 
 from argos_sim.camera_alignment.align import known_lens
 from argos_sim.camera_alignment.found import FoundCamera, trained_camera
-from argos_sim.camera_alignment.recording import FILE, Recording, read_recording, write_recording
+from argos_sim.camera_alignment.recording import FILE, Recording, keep_recording, read_recording, write_recording
 from argos_sim.camera_alignment.report import compared, said, write_camera
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.rotations import turned
@@ -108,6 +108,15 @@ def test_a_recording_is_the_same_after_a_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.pictures, recording().pictures)
     np.testing.assert_array_equal(again.joints, recording().joints)
     assert again.placed == "01.png" and again.touches["A"].tolist() == [0.3, 0.4]
+
+
+def test_a_session_is_kept_beside_those_of_before(tmp_path: Path) -> None:
+    first = keep_recording(tmp_path, recording())
+    (tmp_path / "recordings" / "session-004").mkdir()  # killed before anything was written
+    second = keep_recording(tmp_path, replace(recording(), pictures=np.zeros_like(recording().pictures)))
+    assert (first.name, second.name) == ("session-000", "session-005")
+    np.testing.assert_array_equal(read_recording(first, NAMES).pictures, recording().pictures)
+    assert not read_recording(second, NAMES).pictures.any()
 
 
 @pytest.mark.parametrize(

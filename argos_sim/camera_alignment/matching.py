@@ -33,6 +33,9 @@ WELL = 0.78
 """Overlap in small pictures at which no other start is tried."""
 LAST_REACH = 2.0
 """Of the last rounds [pixels]."""
+ROUGH_DAMPING, FINE_DAMPING = 1e-3, 1e-6
+"""Of a step (Marquardt's), as a share of each unknown's own precision. More in the last rounds leaves on its way what is
+told but weakly: focal length against distance."""
 FOCAL, DISTORTION, MIDDLE, JOINTS = 6, 7, 8, 10
 """Unknowns: turn about each axis [rad], shift along each [m], log of the focal length, k₁, the principal point's offset
 [pixels], joints' errors [rad]."""
@@ -164,12 +167,13 @@ class Matching:
 
     def improved(self, state: State, reaches: np.ndarray, free: int, fine: bool = False) -> State:
         """After a round of Gauss and Newton with each of ``reaches`` [pixels]; the first ``free`` unknowns move."""
+        damping = FINE_DAMPING if fine else ROUGH_DAMPING
         for reach in reaches:
             parts = self.normals(state, self.drawn(state), reach, fine)
             precision, away = self.prior(state)
             matrix = sum(part.matrix for part in parts) + np.diag(precision)
             vector = sum(part.vector for part in parts) - precision * away
-            matrix = matrix + 1e-3 * np.diag(np.diag(matrix)) + 1e-9 * np.eye(len(vector))
+            matrix = matrix + damping * np.diag(np.diag(matrix)) + 1e-9 * np.eye(len(vector))
             step = np.zeros(self.unknowns)
             step[:free] = np.linalg.solve(matrix[:free, :free], vector[:free])
             longest = max(1.0, float(np.abs(step[:3]).max()) / 0.1, float(np.abs(step[3:6]).max()) / 0.1)

@@ -34,8 +34,8 @@ WELL = 0.78
 LAST_REACH = 2.0
 """Of the last rounds [pixels]."""
 ROUGH_DAMPING, FINE_DAMPING = 1e-3, 1e-6
-"""Of a step (Marquardt's), as a share of each unknown's own precision. More in the last rounds leaves on its way what is
-told but weakly: focal length against distance."""
+"""Of a step (Marquardt's), as a share of each unknown's own precision. With more of it the last rounds leave on its way
+what is told but weakly: focal length against distance."""
 FOCAL, DISTORTION, MIDDLE, JOINTS = 6, 7, 8, 10
 """Unknowns: turn about each axis [rad], shift along each [m], log of the focal length, k₁, the principal point's offset
 [pixels], joints' errors [rad]."""

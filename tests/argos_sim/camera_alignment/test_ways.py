@@ -12,7 +12,7 @@ import pytest
 from argos_sim.camera_alignment.found import trained_camera
 from argos_sim.camera_alignment.postures import chosen_postures
 from argos_sim.camera_alignment.silhouette import ArmModel
-from argos_sim.camera_alignment.ways import CLEARANCE, FAR, NEARER, clear_way, clearance, route
+from argos_sim.camera_alignment.ways import CLEARANCE, FAR, NEARER, _lowest, clear_way, clearance, route
 from argos_sim.mujoco_c.world import World
 
 FOLDED = np.array([0.0, -3.1, 3.0, 0.9, -1.57, 0.2])
@@ -51,6 +51,9 @@ def test_clearance_is_the_least_of_mujocos_distances(arm: ArmModel, world: World
         far = clearance(arm, np.array(world.ready) + rng.uniform(-0.6, 0.6, 6))
         brute = min(mujoco.mj_geomDistance(model, arm.data, a, b, FAR, None) for a, b in pairs)
         assert far == pytest.approx(brute, abs=1e-4) and far < FAR
+        for geom in (g for g in seen if body[g] > 2):
+            above = mujoco.mj_geomDistance(model, arm.data, geom, table, 1.0, None)
+            assert _lowest(arm, geom) == pytest.approx(above, abs=1e-4)
 
 
 def test_a_way_through_the_table_is_not_clear(arm: ArmModel, world: World) -> None:

@@ -3,7 +3,8 @@
 The arm is moved for so long within a box of postures, recorded, and simulated until its simulation moves alike.
 identified.yaml says what was found, ranges.yaml is for training (identified=runs/identified/ranges.yaml), and
 identified.png shows both movements. --data fits an earlier recording again. On a real arm clear its surroundings, have
-the power switch at hand, and begin with a few seconds: any key, Ctrl-C, SIGTERM or a closed terminal stops it.
+the power switch at hand, and begin with a few seconds: any key, Ctrl-C, SIGTERM or a closed terminal stops it, so that
+it sinks, braked, for 2 s at most; a second one lets it go at once.
 """
 
 import argparse
@@ -60,9 +61,8 @@ def move(options: argparse.Namespace, manifest: PolicyManifest) -> None:
     try:
         with stop_on_key(reasons.append) as keys:
             how = " Any key stops the arm." if keys else ""
-            print(f"The arm moves for {excitation.seconds:.0f} s.{how}", flush=True)
-            stopped = lambda: reasons[0] if reasons else None  # noqa: E731
-            play(robot, manifest, excitation, options.out / RECORDING, options.robot, stopped)
+            print(f"The arm is moved for {options.seconds:.0f} s, and there and back.{how}", flush=True)
+            play(robot, manifest, excitation, options.out / RECORDING, options.robot, reasons)
     finally:
         robot.close()
     hear_signals_as_usual()  # nothing moves any more

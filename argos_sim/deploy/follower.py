@@ -18,22 +18,13 @@ from argos_sim.deploy.manifest import PolicyManifest
 from argos_sim.deploy.motion import MotionSource, Wanted
 from argos_sim.deploy.recorder import Recorder
 from argos_sim.deploy.robots import JointReading, Robot
+from argos_sim.deploy.springs import Springs, SpringSettings
 
 
 @dataclass(frozen=True)
-class FollowerSettings(LoopSettings):
+class FollowerSettings(SpringSettings, LoopSettings):
     """How stiff the arm follows, and what happens when it cannot."""
 
-    stiffness: float = 10.0
-    """[N·m/rad]; stable with 40 ms of delay."""
-    damping: float = 0.2
-    """On the difference of speeds, beside the motor's own [N·m·s/rad]."""
-    feedforward: float = 0.6
-    """Torque for each rad/s wanted [N·m·s/rad]: what an STS3215's back-EMF takes."""
-    integral: float = 15.0
-    """[N·m/(rad·s)]; what gravity asks for is learnt in about half a second, ..."""
-    most_integral: float = 1.2
-    """... up to so much [N·m]."""
     catch_up: float = 1.0
     """Fastest that what is followed moves [rad/s] where the source is elsewhere, such as when a leader is taken up."""
     most_ahead: float = 0.3
@@ -58,7 +49,8 @@ class Follower(ControlLoop):
         super().__init__(manifest, robot, self.settings, recorder)
         self._followed: np.ndarray | None = None
         """Where the arm is to be now (J,) [rad]; None until its joints were read."""
-        self._speed, self._held = np.zeros(self._joints), np.zeros(self._joints)
+        self._speed = np.zeros(self._joints)
+        self._springs = Springs(self.settings, self._joints, self.control_dt)
         self._fastest = np.asarray(manifest.velocity_limits, dtype=float)
         self._led = False
         """Whether the source knows where the arm began."""
@@ -127,19 +119,16 @@ class Follower(ControlLoop):
     def _take_up(self, reading: JointReading) -> None:
         """Follow from where the arm is; what the source says meanwhile is caught up with."""
         self._followed = reading.position.copy()
-        self._speed, self._held = np.zeros(self._joints), np.zeros(self._joints)
+        self._speed = np.zeros(self._joints)
+        self._springs.reset()
         self.guard.reset()
 
     def _torque(self, mode: Mode, reading: JointReading | None, wanted: Wanted | None) -> np.ndarray:
         """The torque of this step, before it is guarded."""
         if mode != Mode.RUN or reading is None or self._followed is None:
             return self._fallen_back(mode, reading)
-        cfg = self.settings
         self._approach(wanted, reading.position)
-        off = self._followed - reading.position
-        self._held = np.clip(self._held + cfg.integral * self.control_dt * off, -cfg.most_integral, cfg.most_integral)
-        spring = cfg.stiffness * off + cfg.damping * (self._speed - reading.velocity)
-        return spring + cfg.feedforward * self._speed + self._held
+        return self._springs.torque(self._followed, self._speed, reading.position, reading.velocity)
 
     def _approach(self, wanted: Wanted | None, position: np.ndarray) -> None:
         """Move what is followed to where the source is: no faster than the joints may where it is near, else than

@@ -19,8 +19,8 @@ LOOK_S = 0.05
 
 @contextmanager
 def stop_on_key(stop: Callable[[str], None], stream: TextIO | None = None) -> Iterator[bool]:
-    """Call ``stop`` with a reason as soon as a key is pressed in the terminal ``stream``, by default standard input;
-    gives whether it is one. Ctrl-C, Ctrl-Z and Ctrl-\\ stay signals."""
+    """Call ``stop`` with a reason as soon as a key is pressed in the terminal ``stream``, by default standard input,
+    and at every further one; gives whether it is a terminal. Ctrl-C, Ctrl-Z and Ctrl-\\ stay signals."""
     stream = sys.stdin if stream is None else stream
     if stream is None or stream.closed or not stream.isatty():
         yield False
@@ -36,11 +36,12 @@ def stop_on_key(stop: Callable[[str], None], stream: TextIO | None = None) -> It
         while not ended.is_set():
             if select.select([terminal], [], [], LOOK_S)[0]:
                 try:
-                    key = os.read(terminal, 1)
+                    key = os.read(terminal, 64)  # an arrow key is several bytes
                 except OSError:  # the terminal was closed
                     key = b""
                 stop("a key was pressed" if key else "the terminal is gone")
-                return
+                if not key:
+                    return
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()

@@ -18,8 +18,8 @@ import numpy as np
 
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 
-APPROACH, SWEEP, SHAKE, CREEP, RETURN = range(5)
-"""What is played, as it is recorded."""
+APPROACH, SWEEP, SHAKE, CREEP, RETURN, DAMP = range(6)
+"""What is played, as it is recorded; only what comes between the ways is ``Excitation``'s."""
 MOVING = (SWEEP, SHAKE, CREEP)
 """What is fitted."""
 SO100_BOX = {
@@ -38,7 +38,7 @@ class ExcitationSettings:
     """How hard and how far an arm is moved."""
 
     seconds: float = 60.0
-    """Of what is fitted; the ways there and back come on top."""
+    """Of what is fitted; the ways to the box and back come on top (``approach.py``)."""
     seed: int = 0
     stiffness: float = 6.0
     """Pull toward the reference [N·m/rad]; back-EMF damps it."""
@@ -56,8 +56,6 @@ class ExcitationSettings:
             raise ValueError(f"{self}: stiffness and speed must be above zero, bound and shake shares of the limit.")
 
 
-TRAVEL_S = 3.0
-"""Of the way to the box, and of the way back [s]."""
 BLOCK_S = (4.0, 3.0, 3.0)
 """Of sweep, shake and creep, which take turns; a part of the recording has them all."""
 REST_S = 1.5
@@ -71,6 +69,9 @@ class Excitation:
     Args:
         manifest: names, limits and rates of the joints.
         box: centre and half-width of each joint [rad], by its name.
+
+    Attributes:
+        centre: (J,) middle of the box, where it begins [rad].
     """
 
     def __init__(
@@ -83,43 +84,35 @@ class Excitation:
         unknown = [name for name in manifest.joint_names if name not in box]
         if unknown:
             raise DeployError(f"There is no box of postures for the joint {unknown[0]}; give one for each joint.")
-        self._centre, self._half = np.array([box[name] for name in manifest.joint_names]).T
+        self.centre, self._half = np.array([box[name] for name in manifest.joint_names]).T
         low, high = np.array(manifest.joint_limits).T
-        outside = (self._centre - self._half < low) | (self._centre + self._half > high)
+        outside = (self.centre - self._half < low) | (self.centre + self._half > high)
         if outside.any():
             name = manifest.joint_names[int(outside.argmax())]
             raise DeployError(f"The box of postures of {name} reaches beyond its limits in the policy.")
         self._limit = np.array(manifest.torque_limits)
         self._dt = 1 / manifest.rates["control_hz"]
-        self.seconds = self.settings.seconds + 2 * TRAVEL_S
-        self._home: np.ndarray | None = None
+        self._reference: np.ndarray | None = None
         self._drawn = (-1, -1)
 
     def phase(self, time: float) -> int:
         """What is played ``time`` seconds after the begin."""
-        if time < TRAVEL_S:
-            return APPROACH
-        if time >= TRAVEL_S + self.settings.seconds:
-            return RETURN
         ends = np.cumsum(BLOCK_S)
-        return MOVING[int(np.searchsorted(ends, (time - TRAVEL_S) % ends[-1], side="right"))]
+        return MOVING[int(np.searchsorted(ends, time % ends[-1], side="right"))]
 
     def torque(self, time: float, position: np.ndarray) -> np.ndarray:
         """What is asked for (J,) [N·m] ``time`` seconds after the begin, at ``position`` (J,) [rad]."""
-        if self._home is None:
-            self._home = self._reference = np.array(position, dtype=float)
+        if self._reference is None:
+            self._reference = np.array(position, dtype=float)
         phase = self.phase(time)
         self._draw(time, phase)
         goal, speed, shake = self._posture, self.settings.speed, 0.0
         if phase == SWEEP:
-            goal = self._centre + self._half * self._sines(time, SWEEP_HZ)
+            goal = self.centre + self._half * self._sines(time, SWEEP_HZ)
         elif phase == SHAKE:
             shake = self.settings.shake * self._limit * self._sines(time, SHAKE_HZ)
-        elif phase == CREEP:
+        else:
             speed = 0.1 * self.settings.speed
-        else:  # within the time of a way, whatever its length
-            goal = self._centre if phase == APPROACH else self._home
-            speed = max(0.3, 1.5 * float(np.abs(self._home - self._centre).max()) / TRAVEL_S)
         step = speed * self._dt
         self._reference = self._reference + np.clip(goal - self._reference, -step, step)
         pull = self.settings.stiffness * (self._reference - position)
@@ -128,13 +121,13 @@ class Excitation:
 
     def _draw(self, time: float, phase: int) -> None:
         """Random numbers of a phase, the same for the same seed; a creep's posture is another every ``REST_S``."""
-        number = int((time - TRAVEL_S) // (REST_S if phase == CREEP else sum(BLOCK_S)))
+        number = int(time // (REST_S if phase == CREEP else sum(BLOCK_S)))
         if (phase, number) == self._drawn:
             return
         self._drawn = (phase, number)
         rng = np.random.default_rng((self.settings.seed, phase, number + 1))
-        joints = len(self._centre)
-        self._posture = self._centre + self._half * rng.uniform(-0.9, 0.9, joints)
+        joints = len(self.centre)
+        self._posture = self.centre + self._half * rng.uniform(-0.9, 0.9, joints)
         self._frequency = rng.uniform(0, 1, (SINES, joints))
         self._shift = rng.uniform(0, 2 * np.pi, (SINES, joints))
 

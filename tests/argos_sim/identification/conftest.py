@@ -12,7 +12,9 @@ from argos_sim.deploy.manifest import PolicyManifest
 from argos_sim.identification import trial
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.environment import environment_cfg
+from argos_sim.pipeline.export import body_of
 from argos_sim.pipeline.settings import Settings
+from tasks.so100.robot import so100_arm
 
 SECONDS, SEED = 10.0, 3
 
@@ -38,6 +40,7 @@ def manifest_of(world: World) -> PolicyManifest:
         rates={"control_hz": world.rates.control_hz},
         history=0,
         action_scale=(2.94,) * joints,
+        body=body_of(so100_arm("cpu")),
     )
 
 

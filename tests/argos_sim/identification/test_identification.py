@@ -161,4 +161,4 @@ def test_arms_keep_within_their_box_and_bounds(arm: Arm) -> None:
     low, high = np.array(arm.world.joint_limits).T
     assert (steps["position"] > low + 0.02).all() and (steps["position"] < high - 0.02).all()
     assert np.ptp(steps["position"], axis=0).min() > 0.5
-    assert set(steps["mode"]) == {0, 1, 2, 3, 4}
+    assert set(steps["mode"]) == {0, 1, 2, 3, 4, 5}

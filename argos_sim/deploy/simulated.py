@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from argos_sim.deploy.exchange import Latest
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import Frame, JointReading
 from argos_sim.deploy.signals import leave_to_parent
+from argos_sim.deploy.simulated_bus import SimulatedBus
 
 WORLD_FILE = "world.json"
 PATIENCE_S = 60.0
@@ -96,16 +96,12 @@ class SimulatedRobot:
         self.joint_names, self.settings = manifest.joint_names, settings
         self.episode: int | None = None
         """The one that was begun last."""
-        context, joints = multiprocessing.get_context("spawn"), len(self.joint_names)
-        self._command = Latest(context, {"torque": ("f8", (joints,)), "time": ("f8", ())})
-        self._joints = Latest(
-            context, {"position": ("f8", (joints,)), "velocity": ("f8", (joints,)), "time": ("f8", ())}
-        )
-        self._frame = Latest(context, {"picture": ("u1", settings.picture_shape), "time": ("f8", ())})
+        context = multiprocessing.get_context("spawn")
+        self._bus = SimulatedBus(context, len(self.joint_names), settings.picture_shape)
         self._questions, theirs = context.Pipe()
         self._process = context.Process(
             target=_serve,
-            args=(world, settings, self._command, self._joints, self._frame, theirs),
+            args=(world, settings, self._bus.command, self._bus.read_out, self._bus.frame, theirs),
             daemon=True,
         )
         self._process.start()
@@ -117,20 +113,16 @@ class SimulatedRobot:
 
     def joints(self) -> JointReading | None:
         """See ``Robot``."""
-        newest = self._joints.read()
-        if newest is None:
-            return None
-        value = newest[1]
-        return JointReading(value["position"], value["velocity"], float(value["time"]))
+        return self._bus.joints()
 
     def frame(self) -> Frame | None:
         """See ``Robot``."""
-        newest = self._frame.read()
+        newest = self._bus.frame.read()
         return None if newest is None else Frame((newest[1]["picture"],), float(newest[1]["time"]))
 
     def send(self, torque: np.ndarray) -> None:
         """See ``Robot``."""
-        self._command.write(torque=torque, time=time.monotonic())
+        self._bus.send(torque, time.monotonic())
 
     def begin(self, episode: int, text: str | None = None) -> str:
         """Another episode: arm and blocks elsewhere, another body; returns what is asked in it, ``text`` if given."""

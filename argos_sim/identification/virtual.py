@@ -6,9 +6,9 @@ import multiprocessing
 
 import numpy as np
 
-from argos_sim.deploy.exchange import Latest
 from argos_sim.deploy.robots import Frame, JointReading
 from argos_sim.deploy.simulated import SimulatedRobotSettings
+from argos_sim.deploy.simulated_bus import SimulatedBus
 from argos_sim.mujoco_c.live import LiveArm
 from argos_sim.mujoco_c.world import World
 
@@ -21,12 +21,9 @@ class VirtualRobot:
     """
 
     def __init__(self, world: World, settings: SimulatedRobotSettings, offset: float = 0.0) -> None:
-        context, joints = multiprocessing.get_context("spawn"), len(world.joint_names)
-        each = ("f8", (joints,))
-        self._command = Latest(context, {"torque": each, "time": ("f8", ())})
-        self._joints = Latest(context, {"position": each, "velocity": each, "time": ("f8", ())})
-        frame = Latest(context, {"picture": ("u1", settings.picture_shape), "time": ("f8", ())})
-        self._arm = LiveArm(world, settings, self._command, self._joints, frame)
+        context = multiprocessing.get_context("spawn")
+        self._bus = bus = SimulatedBus(context, len(world.joint_names), settings.picture_shape)
+        self._arm = LiveArm(world, settings, bus.command, bus.read_out, bus.frame)
         self.joint_names, self._dt, self._steps = world.joint_names, world.rates.physics_dt, 0
         self._now = offset
 
@@ -43,11 +40,7 @@ class VirtualRobot:
 
     def joints(self) -> JointReading | None:
         """See ``Robot``."""
-        newest = self._joints.read()
-        if newest is None:
-            return None
-        value = newest[1]
-        return JointReading(value["position"], value["velocity"], float(value["time"]))
+        return self._bus.joints()
 
     def frame(self) -> Frame | None:
         """None: it is blind."""
@@ -55,7 +48,7 @@ class VirtualRobot:
 
     def send(self, torque: np.ndarray) -> None:
         """See ``Robot``."""
-        self._command.write(torque=torque, time=self._now)
+        self._bus.send(torque, self._now)
 
     def close(self) -> None:
         """See ``Robot``."""

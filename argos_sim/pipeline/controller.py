@@ -165,6 +165,7 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
     before = require_stage(settings.folder / settings.prior, settings.prior, "train_controller.py")
     planner = require_stage(settings.folder / "planner", "planner", "train_planner.py")
     cfg = settings.controller
+    widest = settings.ranges(cfg.curriculum.widest) if cfg.curriculum.widest else None
     inputs: dict[str, Any] = {
         settings.prior: before["fingerprint"],
         "planner": planner["fingerprint"],
@@ -175,6 +176,8 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
         "ranges": settings.drawn_from(),
         "physics": physics_identity(settings),
     }
+    if widest and settings.identified:  # where nothing was identified, the preset's name says it all
+        inputs["widest"] = widest.identity()
 
     def work(folder: Path) -> dict[str, Any]:
         # rsl_rl takes seconds to import, and this module's other stages do without it.
@@ -191,7 +194,7 @@ def train_ppo_stage(settings: Settings, parallel: Parallel | None = None) -> dic
             settings, share_of(cfg.ppo.num_envs, parallel), encoder=str(settings.folder / "encoder")
         )
         env_cfg.seed = settings.seed + RANKS_APART * parallel.rank
-        widen(env_cfg, cfg.curriculum)
+        widen(env_cfg, cfg.curriculum, widest)
         assert env_cfg.commands.target is not None
         env_cfg.commands.target.record = True
         with make_environment(env_cfg) as env:

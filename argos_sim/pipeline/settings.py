@@ -18,7 +18,7 @@ from draccus.utils import DecodingError, ParsingError
 from argos_sim.configs import AdaptationConfig, CurriculumConfig, DaggerConfig, ExpertCfg, ImitationConfig, PPOConfig
 from argos_sim.controller.network import Senses
 from argos_sim.precision import ExportConfig
-from argos_sim.randomization.identified import with_identified
+from argos_sim.randomization.identified import digest, with_identified
 from argos_sim.randomization.photographs import FAMILY, photograph_paths
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 from argos_wm.data.corpus import SourceConfig
@@ -246,6 +246,8 @@ class Settings:
     """A folder of pictures, one family of backgrounds more in ``train`` and ``complete``."""
     identified: str | None = None
     """A file of ranges that ``scripts/identify.py`` wrote, see ``randomization/identified.py``."""
+    identified_sha256: str | None = None
+    """Of that file: found by itself, so that a run's record tells what was in it. A file with another is refused."""
     seed: int = 0
     """Of every random choice; the seeds of single stages (``…loop.seed``) are counted from it."""
     ablation_seeds: int = 1
@@ -267,6 +269,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.ablation_seeds < 1:
             raise ValueError(f"ablation_seeds is {self.ablation_seeds}; every ablation is trained once at least.")
+        found = None if self.identified is None else digest(Path(self.identified))
+        if self.identified_sha256 not in (None, found):
+            raise ValueError(f"identified_sha256 is not that of the file of identified ranges, {self.identified}.")
+        object.__setattr__(self, "identified_sha256", found)
 
     def drawn_from(self, preset: str | None = None) -> dict[str, Any]:
         """What decides the draws of a preset, for fingerprints: its ranges, and which photographs there are."""

@@ -20,7 +20,7 @@ from isaaclab.managers import CurriculumTermCfg, ManagerTermBase
 from torch import Tensor
 
 from argos_sim.configs import CurriculumConfig
-from argos_sim.randomization.ranges import get_ranges, range_names
+from argos_sim.randomization.ranges import RandomizationRanges, get_ranges, range_names
 from argos_wm.checkpoint import CheckpointError
 from argos_wm.training.parallel import Parallel
 
@@ -54,7 +54,8 @@ class WidenRanges(ManagerTermBase):
         self.settings: CurriculumConfig = cfg.params["settings"]
         assert self.settings.widest is not None, "a curriculum leads somewhere"
         device, names = env.device, range_names()
-        outer = replace(get_ranges(self.settings.widest), background_families=env.cfg.ranges.background_families)
+        widest = cfg.params.get("widest") or get_ranges(self.settings.widest)
+        outer = replace(widest, background_families=env.cfg.ranges.background_families)
         self.inner = torch.tensor([getattr(env.cfg.ranges, name) for name in names], device=device)
         self.outer = torch.tensor([getattr(outer, name) for name in names], device=device)
         inside = (self.outer[:, 0] <= self.inner[:, 0]) & (self.inner[:, 1] <= self.outer[:, 1])
@@ -86,7 +87,9 @@ class WidenRanges(ManagerTermBase):
         inner, outer = self.inner[axis, side], self.outer[axis, side]
         return inner + level * (outer - inner)
 
-    def __call__(self, env, env_ids: Tensor | slice, settings: CurriculumConfig) -> dict[str, Tensor]:
+    def __call__(
+        self, env, env_ids: Tensor | slice, settings: CurriculumConfig, widest: RandomizationRanges | None = None
+    ) -> dict[str, Tensor]:
         """Judge the edges that the episodes of ``env_ids`` tried, and choose those that their next ones will."""
         ids = torch.arange(env.num_envs, device=env.device)[env_ids]
         if env.target.source is not None:
@@ -173,10 +176,16 @@ class WidenRanges(ManagerTermBase):
             value.copy_(state[name])
 
 
-def widen(cfg, settings: CurriculumConfig) -> None:
-    """Give the environment configuration ``cfg`` this curriculum, and what its widest ranges need."""
+def widen(cfg, settings: CurriculumConfig, widest: RandomizationRanges | None = None) -> None:
+    """Give the environment configuration ``cfg`` this curriculum, and what its widest ranges need.
+
+    Args:
+        widest: its widest preset where that is not as it is by itself, such as with ranges that were identified.
+    """
     if settings.widest is None:
         return
-    cfg.distractors = cfg.distractors or get_ranges(settings.widest).distractors[1] > 0
-    cfg.curriculum = {"ranges": CurriculumTermCfg(func=WidenRanges, params={"settings": settings})}
+    widest = widest or get_ranges(settings.widest)
+    cfg.distractors = cfg.distractors or widest.distractors[1] > 0
+    params = {"settings": settings, "widest": widest}
+    cfg.curriculum = {"ranges": CurriculumTermCfg(func=WidenRanges, params=params)}
     cfg.apply()

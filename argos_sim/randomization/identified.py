@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,8 @@ IDENTIFIED = ("joint_friction", "joint_armature", "back_emf_scale", "motor_stren
 
 def read_identified(path: Path) -> dict[str, Range]:
     """Ranges by their names in ``RandomizationRanges``; ``ValueError`` in one sentence where the file has no such."""
-    if not path.is_file():
-        raise ValueError(f"There is no file of identified ranges {path}; correct the setting identified.")
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml.safe_load(_read(path))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(data, dict) or not data:
@@ -48,6 +47,17 @@ def with_identified(preset: str, ranges: RandomizationRanges, path: Path) -> Ran
         own = {name: getattr(ranges, name) for name in found}
         found = {name: (min(low, own[name][0]), max(high, own[name][1])) for name, (low, high) in found.items()}
     return replace(ranges, **found)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file of ranges; ``ValueError`` in one sentence where there is none."""
+    return hashlib.sha256(_read(path)).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise ValueError(f"There is no file of identified ranges {path}; correct the setting identified.")
+    return path.read_bytes()
 
 
 def _number(value: object, whole: bool) -> bool:

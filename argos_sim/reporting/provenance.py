@@ -30,7 +30,7 @@ RECORDS = {
     "controller": ("controller.json", (*PLANNER, "controller.")),
 }
 """Stage → file that carries its settings, and the settings that matter to it beside the common ones."""
-COMMON = ("task", "physics", "renderer", "randomization", "photographs", "identified", "seed")
+COMMON = ("task", "physics", "renderer", "randomization", "photographs", "identified", "identified_sha256", "seed")
 APART = {
     "planner_mean": ("planner.start_from", "planner.self_forcing."),
     "ppo": ("controller.trial_episodes",),

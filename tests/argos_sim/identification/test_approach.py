@@ -118,7 +118,7 @@ def test_a_way_keeps_its_distance_where_all_joints_at_once_do_not(arm: Arm, begi
     way = find_way(arm.manifest, begin, end)
     kept = np.minimum(measured.clearance(np.stack([begin, end])).min(0), approach.WANTED) - 2.1 * approach.SLACK
     played = way.there(arm.manifest, 5.0)
-    path = np.array([played.wanted(5.0 + t).position for t in np.arange(0, way.seconds + 0.1, 0.02)])
+    path = np.array([played.wanted(5.0 + 0.02 * k).position for k in range(int(50 * way.seconds) + 5)])
     assert np.array_equal(path[0], begin) and np.allclose(path[-1], end)
     assert (measured.clearance(path) >= kept).all()
     if begin is FORWARD:
@@ -158,7 +158,7 @@ class Watched(VirtualRobot):
         arms.put_joints(np.r_[begin, np.zeros(6)][None])
         for i, name in enumerate(arm.world.objects):
             arms.data[0].joint(name).qpos[:2] = 0.5, 0.1 * i
-        self._joints.write(position=begin, velocity=np.zeros(6), time=self.now())
+        self._bus.read_out.write(position=begin, velocity=np.zeros(6), time=self.now())
         self.states: list[np.ndarray] = []
         self.stops, self.until = list[str](), until
 

@@ -119,7 +119,7 @@ def test_after_a_pause_the_arm_is_led_on_from_where_it_is_then(policy: Path) -> 
         assert isinstance(robot, StandIn)
         follower.begin("x")
         steps(follower, 20)
-        follower._held[:] = 1.0
+        follower._springs._held[:] = 1.0
         now = time.monotonic()
         follower.watchdog.in_time_at, follower._seen_at = now, now - 5.5
         follower._step(now, 0.0)

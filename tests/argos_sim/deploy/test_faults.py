@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from argos_sim.deploy.fallback import Mode, Patience
-from argos_sim.deploy.manifest import DeployError
+from argos_sim.deploy.manifest import FORMAT_VERSION, DeployError
 from argos_sim.deploy.pilot import Pilot
 from argos_sim.deploy.recorder import Recorder
 from argos_sim.deploy.robots import Frame, JointReading
@@ -354,7 +354,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a model file is missing": (lambda folder: (folder / "vision.onnx").unlink(), "vision.onnx"),
     "policy.yaml is cut off": (lambda folder: cut_off(folder / "policy.yaml"), "policy.yaml"),
-    "policy.yaml is of another format": (rewritten("format_version: 3", "format_version: 99"), "99"),
+    "policy.yaml is of another format": (rewritten(f"format_version: {FORMAT_VERSION}", "format_version: 99"), "99"),
     "policy.yaml has a limit that is none": (rewritten("- [-1.0, 1.0]", "- [.nan, 1.0]"), "joint_limits"),
     "policy.yaml is missing": (lambda folder: (folder / "policy.yaml").unlink(), "policy.yaml"),
 }

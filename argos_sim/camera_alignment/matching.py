@@ -181,13 +181,23 @@ class Matching:
         return state
 
     def covariance(self, state: State, parts: list[Normal]) -> np.ndarray:
-        """Of the unknowns (10 + J, 10 + J): how postures disagree, and what is known beforehand (White's sandwich)."""
-        precision, _ = self.prior(state)
-        inverse = np.linalg.inv(sum(part.matrix for part in parts) + np.diag(precision))
-        scores = np.stack([part.vector for part in parts])
-        scores = scores - scores.mean(0)
-        meat = len(parts) / (len(parts) - 1) * scores.T @ scores + np.diag(precision)
-        return inverse @ meat @ inverse
+        """Of the unknowns (10 + J, 10 + J)."""
+        matrices, vectors = (np.stack([getattr(part, name) for part in parts]) for name in ("matrix", "vector"))
+        return jackknife(matrices, vectors, np.diag(self.prior(state)[0]))
+
+
+def jackknife(matrices: np.ndarray, vectors: np.ndarray, beliefs: np.ndarray) -> np.ndarray:
+    """Covariance (K, K) of what solves N postures' normal equations (N, K, K), (N, K) with the precision ``beliefs``
+    (K, K) of what is known beforehand: how far it moves as each posture is left out (Efron 1982), one step each.
+
+    With hardly more postures than unknowns the solution follows what is wrong in each, so that White's sandwich,
+    which asks how they disagree about it, tells half of its error.
+    """
+    whole, count = matrices.sum(0) + beliefs, len(vectors)
+    moved = np.stack([np.linalg.solve(whole - own, vector) for own, vector in zip(matrices, vectors, strict=True)])
+    moved = moved - moved.mean(0)
+    inverse = np.linalg.inv(whole)
+    return (count - 1) / count * moved.T @ moved + inverse @ beliefs @ inverse
 
 
 def match(

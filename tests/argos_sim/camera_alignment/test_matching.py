@@ -11,7 +11,7 @@ from scipy import ndimage
 from argos_sim.camera_alignment.edges import Edges, Field, derivatives
 from argos_sim.camera_alignment.foreground import foreground
 from argos_sim.camera_alignment.found import KnownLens, apart, trained_camera
-from argos_sim.camera_alignment.matching import MatchingSettings, State, match
+from argos_sim.camera_alignment.matching import MatchingSettings, State, jackknife, match
 from argos_sim.camera_alignment.postures import chosen_postures
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.silhouette import MOVING, ArmModel, signed_distance
@@ -53,6 +53,30 @@ def test_a_lens_that_is_known_is_kept(seen: tuple[Recording, Pinhole], arm: ArmM
     assert found.camera.distortion_2 == hidden.distortion_2 and found.middle_interval.max() < 0.5
     with pytest.raises(ValueError, match="pictures of 320 × 240 pixels, and these have 160 × 120"):
         lens.of(trained_camera(world, 120, 160))
+
+
+def test_an_interval_is_as_wide_as_what_was_found_is_off() -> None:
+    """Least squares of 16 unknowns: each of 15 postures tells three of their sums, all its points wrong alike."""
+    rng, postures, unknowns, draws = np.random.default_rng(0), 15, 16, 300
+    shared = rng.standard_normal((postures, 60, 3))
+    slopes = shared @ rng.standard_normal((postures, 3, unknowns))
+    matrices, beliefs = np.einsum("pnk,pnl->pkl", slopes, slopes), 1e-6 * np.eye(unknowns)
+    inverse, found, told, by_sandwich = np.linalg.inv(matrices.sum(0) + beliefs), [], [], []
+    for _ in range(draws):
+        noise = np.einsum("pns,ps->pn", shared, rng.standard_normal((postures, 3)))
+        found.append(inverse @ np.einsum("pnk,pn->k", slopes, noise))
+        residual = noise - slopes @ found[-1]
+        vectors = np.einsum("pnk,pn->pk", slopes, residual)
+        told.append(np.diag(jackknife(matrices, vectors, beliefs)))
+        by_sandwich.append(np.diag(inverse @ vectors.T @ vectors @ inverse))
+    ratio = np.sqrt(np.mean(told, 0) / np.var(found, 0)).mean()
+    assert 0.95 < ratio < 1.6, "of told and true standard deviation"
+    assert np.sqrt(np.mean(by_sandwich, 0) / np.var(found, 0)).mean() < 0.85, "which a sandwich does not tell"
+
+
+def test_what_is_believed_beforehand_is_the_interval_where_nothing_is_seen() -> None:
+    nothing = jackknife(np.zeros((5, 2, 2)), np.zeros((5, 2)), np.diag([4.0, 100.0]))
+    np.testing.assert_allclose(nothing, np.diag([0.25, 0.01]))
 
 
 def test_outlines_move_with_every_unknown_as_is_computed(arm: ArmModel, world: World) -> None:

@@ -42,7 +42,7 @@ def photograph_bank(folder: Path, count: int, size: tuple[int, int], generator: 
         for path in list(usable):  # one photograph is open at a time, however many and large they are
             try:
                 picture = _read(path, size)
-            except (OSError, Image.DecompressionBombError):
+            except Exception:  # Pillow's readers of damaged files raise SyntaxError, TypeError, struct.error and more
                 broken.append(path.name)
                 usable.remove(path)
                 continue

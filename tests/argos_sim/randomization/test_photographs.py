@@ -74,6 +74,21 @@ def test_photographs_are_one_family_among_others(photographs: Path) -> None:
     assert grey[0::2] == [True] * 3 and not all(grey[1::2])
 
 
+@pytest.mark.parametrize(("chunk", "error"), [(b"IHDR", ValueError), (b"IDAT", SyntaxError)])
+def test_photographs_that_say_a_wrong_length_are_left_out(
+    photographs: Path, chunk: bytes, error: type[Exception]
+) -> None:
+    """Pillow has no one exception for what it cannot read: of a file cut off it says ``OSError``, here others."""
+    whole, damaged = (photographs / "red.png").read_bytes(), photographs / "damaged.png"
+    place = whole.index(chunk)
+    length = int.from_bytes(whole[place - 4 : place], "big") // 2
+    damaged.write_bytes(whole[: place - 4] + length.to_bytes(4, "big") + whole[place:])
+    with pytest.raises(error), Image.open(damaged) as picture:
+        picture.load()
+    with pytest.warns(UserWarning, match=r"1 of the photographs .* damaged.png"):
+        assert len(photograph_bank(photographs, 4, (16, 16), seeded())) == 4
+
+
 def test_a_broken_photograph_is_named_and_left_out(photographs: Path) -> None:
     (photographs / "cut-off.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
     with pytest.warns(UserWarning, match=r"1 of the photographs .* cut-off.jpg"):

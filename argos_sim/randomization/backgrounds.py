@@ -278,6 +278,8 @@ def make_background_bank(
     bank = torch.empty(count, 3, *shape, dtype=torch.uint8, device=device)
     for i, name in enumerate(families):
         places = range(i, count, len(families))
+        if not places:  # fewer backgrounds than families
+            break
         if name.startswith(FAMILY):
             bank[i :: len(families)] = photograph_bank(Path(name.removeprefix(FAMILY)), len(places), shape, generator)
             continue

@@ -53,6 +53,12 @@ def test_a_bank_is_made_of_its_families_in_turn_and_by_its_seed() -> None:
     assert (spread[0::2] == 0).all() and (spread[1::2] > 0).all()
 
 
+def test_fewer_backgrounds_than_families_are_of_the_first_ones() -> None:
+    families = ["plain", "checker", "voronoi", "photographs:nowhere"]
+    few, more = (make_background_bank(families, count, 16, seeded()) for count in (1, 2))
+    assert len(few) == 1 and len(more) == 2 and torch.equal(more[:1], few)
+
+
 def test_no_background_colour_is_as_vivid_as_a_block() -> None:
     colours = random_colours(Grid.make(2000, (1, 1), "cpu"), 2, seeded())
     chroma = colours.amax(-1) - colours.amin(-1)

@@ -15,10 +15,11 @@ from tqdm import tqdm
 from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, Controller
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.mdp.events import write_joints
+from argos_sim.mdp.latent_target import JOINT_TOLERANCE
 from argos_sim.recovery import paired_loss
 from argos_wm.evaluation import wilson_interval
 
-MOVING = 0.10
+MOVING = JOINT_TOLERANCE
 """A target whose joints are further away than this [rad RMS] when it is given asks for a movement; nearer ones are
 within the tolerance already."""
 
@@ -116,7 +117,7 @@ def controller_figures(records: dict[str, Tensor]) -> dict[str, Any]:
         "reached": float(reached.mean()),
         "reached_ci": _share_interval(reached, episode, episodes),
         "joint_error_rad": float(records["joint_error"].square().mean().sqrt()),
-        "joint_within_tolerance": float((records["joint_error"] <= 0.10).float().mean()),
+        "joint_within_tolerance": float((records["joint_error"] <= JOINT_TOLERANCE).float().mean()),
         "vision_error": float(records["vision_error"].square().mean().sqrt()),
         "vision_share_median": float(share.median()),
         "torque_rms_nm": float(records["torque"].nanmean()),

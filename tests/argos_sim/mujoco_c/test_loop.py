@@ -18,7 +18,10 @@ from argos_sim.controller.network import PROPRIO, TARGET_VISION, VISION, load_co
 from argos_sim.deploy.export import export_controller
 from argos_sim.deploy.manifest import PolicyManifest, read_manifest
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
+from argos_sim.mdp import latent_target, terminations
 from argos_sim.mdp.events import write_joints, write_object
+from argos_sim.mujoco_c import arms as mujoco_arms
+from argos_sim.mujoco_c import loop as mujoco_loop
 from argos_sim.mujoco_c.loop import ExportedController, Loop, PerfectTracking
 from argos_sim.mujoco_c.world import World
 from argos_sim.paths import PRETRAINED
@@ -65,6 +68,13 @@ def export(encoder: StateEncoder, world: World, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("exported") / "controller"
     export_controller(controller, manifest, folder)
     return folder
+
+
+def test_what_counts_as_reached_and_as_broken_is_isaac_labs_loops() -> None:
+    """Written twice, since neither loop may import the other."""
+    for name in ("JOINT_TOLERANCE", "VISION_SHARE"):
+        assert getattr(mujoco_loop, name) == getattr(latent_target, name)
+    assert mujoco_arms.MAX_JOINT_SPEED == terminations.MAX_JOINT_SPEED
 
 
 def test_nothing_of_isaac_lab_is_imported() -> None:

@@ -11,6 +11,7 @@ critic's normalisation, the KL divergence that sets the learning rate, the curri
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -212,6 +213,7 @@ def train_ppo(
         before = time.monotonic()
         losses = algorithm.update()
         learning += time.monotonic() - before
+        _require_finite_learning(algorithm, losses, iteration)
         figures |= {f"loss_{'pull' if k == 'symmetry' else k}": v for k, v in losses.items()}
         figures = _pooled(figures, parallel)
         figures |= {"learning_rate": algorithm.learning_rate, "action_std": algorithm.actor.output_std.mean().item()}
@@ -311,3 +313,19 @@ def _require_finite(obs: TensorDict, reward: Tensor) -> None:
             raise FloatingPointError(
                 f"The {name} of {bad} environments is not finite; training stopped, and resumes from its checkpoint."
             )
+
+
+def _require_finite_learning(algorithm: TrackingPPO, losses: dict[str, float], iteration: int) -> None:
+    """Stop before weights that are not finite are saved.
+
+    What they command breaks the physics of every environment, and each begins anew before anything is observed, so that
+    neither observations nor rewards would show it.
+    """
+    bad = [f"the {name} loss" for name, value in losses.items() if not math.isfinite(value)]
+    modules = (("actor", algorithm.get_policy()), ("critic", algorithm._raw_critic))
+    bad += [f"the {name}" for name, module in modules if not all(x.isfinite().all() for x in module.parameters())]
+    if bad:
+        raise FloatingPointError(
+            f"In iteration {iteration} of PPO {bad[0]} became not finite; training stopped, and its checkpoint, if it "
+            "has one, is of before. Lower controller.ppo.learning_rate or desired_kl."
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tensordict import TensorDict
 
 from argos_sim.configs import PPOConfig
@@ -238,6 +240,40 @@ def test_nan_stops_training_in_one_sentence(tmp_path: Path) -> None:
     env.spoiled = True
     with pytest.raises(FloatingPointError, match="The proprio of 1 environments is not finite"):
         train_ppo(env, algorithm, CFG, tmp_path, RunLogger(tmp_path, "none"))
+
+
+class ForgetfulEnv(PointEnv):
+    """As Isaac Lab's: where an action broke physics, another episode has begun before anything is observed."""
+
+    def step(self, action: torch.Tensor):
+        return super().step(action.nan_to_num())
+
+
+@pytest.mark.parametrize(("part", "update"), [("actor", 1), ("actor", 2), ("critic", 0), ("loss", 3)])
+def test_weights_that_are_not_finite_stop_training_before_they_are_saved(
+    tmp_path: Path, part: str, update: int
+) -> None:
+    env, cfg = ForgetfulEnv(), PPOConfig(**{**vars(CFG), "checkpoint_every": 1})
+    algorithm, updates = make_ppo(env, prior(), cfg, "cpu"), itertools.count()
+    learn = algorithm.update
+
+    def spoiling() -> dict[str, float]:
+        losses = learn()
+        if next(updates) != update:
+            return losses
+        if part == "loss":
+            return losses | {"surrogate": math.nan}
+        next(getattr(algorithm, part).parameters()).data.view(-1)[0] = math.inf
+        return losses
+
+    algorithm.update = spoiling
+    with pytest.raises(FloatingPointError, match=rf"In iteration {update} of PPO the .*{part} became not finite"):
+        train_ppo(env, algorithm, cfg, tmp_path, RunLogger(tmp_path, "none"))
+    kept = tmp_path / "checkpoint.safetensors"
+    assert kept.exists() == (update > 0)
+    if update > 0:
+        tensors = load_file(kept)
+        assert int(tensors["iteration"]) == update and all(x.isfinite().all() for x in tensors.values())
 
 
 class JudgedEnv(PointEnv):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -84,20 +85,20 @@ class DemonstrationTargets:
         self.cache, self.episodes, self.device = cache, episodes.cpu(), device
         self.generator = torch.Generator().manual_seed(seed)
         self._episode: Tensor | None = None
+        self._phrase = torch.zeros(0, dtype=torch.long)  # of each episode of the cache, in the environment's numbers
         self._placed_at = torch.zeros(0, dtype=torch.long)  # age of each episode when it was put at its first frame
 
     def begin(self, env, ids: Tensor) -> None:
         """Reset environments ``ids`` to the first frames of demonstrations, with their instructions."""
         if self._episode is None:
+            self._phrase = self._phrases(env.instruction.texts)
             self._episode = torch.zeros(env.num_envs, dtype=torch.long)
             self._placed_at = torch.zeros(env.num_envs, dtype=torch.long)
         draw = torch.randint(len(self.episodes), (len(ids),), generator=self.generator)
         episode = self.episodes[draw]
         self._episode[ids.cpu()] = episode
         self._placed_at[ids.cpu()] = env.episode_length_buf[ids].cpu()
-        instruction = env.instruction
-        numbers = [instruction.texts.index(self.cache.instructions[i]) for i in episode.tolist()]
-        instruction.phrase[ids] = torch.tensor(numbers, device=env.device)
+        env.instruction.phrase[ids] = self._phrase[episode].to(env.device)
         first = self.cache.starts[episode]
         joints = self.cache.positions[first].to(env.device)
         velocity = torch.zeros_like(joints)
@@ -113,6 +114,18 @@ class DemonstrationTargets:
         if env.widening is not None:
             env.widening.leave_out(ids, GIVEN)
         events.restore_objects(env, ids, poses)
+
+    def _phrases(self, texts: Sequence[str]) -> Tensor:
+        """Which of ``texts`` each episode of the cache was asked for (E,)."""
+        known = {text: i for i, text in enumerate(texts)}
+        unknown = [text for text in self.cache.instructions if text not in known]
+        if unknown:
+            raise ValueError(
+                f"A demonstration was asked to {unknown[0]!r}, which this task asks of nobody, so that no episode can "
+                "begin as it did. Record demonstrations anew with overwrite=true, or leave them out of the target "
+                "mixture with controller.demonstration_share=0."
+            )
+        return torch.tensor([known[text] for text in self.cache.instructions])
 
     def targets(self, env, ids: Tensor, horizon: Tensor) -> LatentState:
         """See ``TargetSource``."""

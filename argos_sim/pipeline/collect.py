@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from argos_sim.demos import record_demonstrations, record_views
+from argos_sim.envs.latent_tracking import LatentTrackingEnvCfg
 from argos_sim.pipeline.environment import (
     environment_cfg,
     make_environment,
@@ -22,7 +23,7 @@ from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
 from argos_wm.checkpoint import load_json, save_json
 from argos_wm.data.files import DatasetError
-from argos_wm.data.layout import check_dataset
+from argos_wm.data.layout import DatasetSummary, check_dataset
 
 TASK_FILES = "task_files.json"
 VIEW_SPREAD = 0.25
@@ -75,11 +76,8 @@ def _copy_demos(settings: Settings, dataset: Path) -> dict[str, Any]:
             f"{dataset} has {found.control_per_frame if found.has_control else 0} control steps a frame and the task "
             f"{cfg.rates.control_per_frame}: nothing in it can be imitated."
         )
-    if not found.environment_dim and settings.controller.demonstration_share > 0:
-        raise DatasetError(
-            f"{dataset} does not tell where blocks lay, and an episode of PPO cannot begin as one of its "
-            "demonstrations: give controller.demonstration_share=0."
-        )
+    if settings.controller.demonstration_share > 0:
+        _require_beginnings(found, cfg, settings.task)
     files = sorted(path for path in dataset.rglob("*") if path.is_file())
     digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
 
@@ -89,6 +87,17 @@ def _copy_demos(settings: Settings, dataset: Path) -> dict[str, Any]:
         return {"recorded": found.episodes}
 
     return run_stage(settings.folder / "demos", "demos", {"dataset": digest}, work, settings.overwrite)
+
+
+def _require_beginnings(found: DatasetSummary, cfg: LatentTrackingEnvCfg, task: str) -> None:
+    """Refuse, before hours of other work, a dataset whose demonstrations PPO could not begin episodes as."""
+    remedy = "and an episode of PPO cannot begin as one of its demonstrations: give controller.demonstration_share=0."
+    if not found.environment_dim:
+        raise DatasetError(f"{found.root} does not tell where blocks lay, {remedy}")
+    asked = {text for texts in cfg.commands.instruction.phrasings().values() for text in texts}
+    unknown = [text for text in found.tasks if text not in asked]
+    if unknown:
+        raise DatasetError(f"{found.root} has the instruction {unknown[0]!r}, which {task} does not ask for, {remedy}")
 
 
 def changed_since(folder: Path, task: str) -> list[str]:

@@ -17,6 +17,7 @@ from argos_sim.controller.imitation import ImitationData
 from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.deploy.pictures import packed
 from argos_sim.deploy.recording import Recording, load_recording
+from argos_sim.lerobot_io import EpisodeWriter, RecordedEpisode
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.collect import collect_demos
 from argos_sim.pipeline.environment import environment_cfg
@@ -125,6 +126,26 @@ def test_a_run_takes_it_instead_of_recording(dataset: Path, recording: Recording
     write_dataset([other], tmp_path / "fast", SIZE)
     with pytest.raises(DatasetError, match="was recorded at 25 frames/s and 10 are expected"):
         collect_demos(settings(tmp_path / "fast"))
+
+
+def test_demonstrations_of_what_the_task_does_not_ask_are_refused_before_they_are_copied(
+    recording: Recording, tmp_path: Path
+) -> None:
+    path, shapes = tmp_path / "waving", {"state": (12,), "action": (6,), "environment_state": (21,)}
+    numbers = {name: np.zeros((4, *shape), np.float32) for name, shape in shapes.items()}
+    numbers |= {f"control_{name}": np.zeros((4, 5, *shapes[name]), np.float32) for name in ("state", "action")}
+    with EpisodeWriter(path, recording.joint_names, SIZE) as writer:
+        for task in ("touch the red block", "wave"):
+            writer.add(RecordedEpisode(images=np.zeros((4, SIZE, SIZE, 3), np.uint8), task=task, **numbers))
+
+    def settings(share: float) -> Settings:
+        controller, demos = ControllerSettings(demonstration_share=share), DemosSettings(dataset=str(path))
+        return Settings(run_dir=str(tmp_path / "run"), demos=demos, controller=controller)
+
+    with pytest.raises(DatasetError, match="'wave', which Argos-Reach-SO100-v0 does not ask for"):
+        collect_demos(settings(0.1))
+    assert not (tmp_path / "run").exists()
+    assert collect_demos(settings(0.0))["figures"] == {"recorded": 2}
 
 
 def test_frames_lie_where_pictures_were_taken(recording: Recording) -> None:

@@ -102,3 +102,13 @@ def test_a_demonstration_is_asked_for_from_its_beginning_whatever_age_its_episod
     assert source.targets(env, ids, horizon).proprio.flatten().tolist() == [8, 23]
     env.episode_length_buf += 15
     assert source.targets(env, ids, torch.full((2,), 0.8)).proprio.flatten().tolist() == [11, 31]
+
+
+def test_a_demonstration_of_what_the_task_does_not_ask_is_refused_in_a_sentence() -> None:
+    cache: Any = SimpleNamespace(environment_state=torch.zeros(40, 1), instructions=["touch the red block", "wave"])
+    source = DemonstrationTargets(cache, torch.arange(1), "cpu")
+    env: Any = SimpleNamespace(num_envs=2, instruction=SimpleNamespace(texts=["wave", "touch the red block"]))
+    assert source._phrases(env.instruction.texts).tolist() == [1, 0]
+    env.instruction.texts = ["touch the red block"]
+    with pytest.raises(ValueError, match="asked to 'wave', which this task asks of nobody"):
+        source.begin(env, torch.arange(2))

@@ -11,7 +11,6 @@ and camera, even light, nothing but the arm moves. While the arm moves any key s
 """
 
 import argparse
-import dataclasses
 import math
 import sys
 from pathlib import Path
@@ -19,13 +18,16 @@ from pathlib import Path
 from argos_sim.camera_alignment.align import Asked, align, known_lens, policy_world
 from argos_sim.camera_alignment.board import Board
 from argos_sim.camera_alignment.capture import by_hand
+from argos_sim.camera_alignment.checks import POSTURES
 from argos_sim.camera_alignment.recording import Recording, keep_recording, read_recording
-from argos_sim.camera_alignment.sessions import SIMULATED, moved_session, simulated_session
+from argos_sim.camera_alignment.sessions import moved_session, simulated_session
 from argos_sim.camera_alignment.trials import WEBCAM, TrialSettings, summary
 from argos_sim.deploy import opening
 from argos_sim.deploy.lerobot_arm import opened_camera
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.signals import stop_on_signals
+from argos_sim.deploy.simulated import SimulatedRobotSettings
+from argos_sim.deploy.simulated_cameras import CAMERAS, TRAINED
 from argos_sim.mujoco_c.world import World
 
 stopped: list[str] = []
@@ -54,6 +56,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--board-lens", action="store_true", help="trials: the arm's way knows the lens from a board")
     parser.add_argument("--webcam", action="store_true", help="trials: lenses off centre and bent as a webcam's")
     parser.add_argument("--seed", type=int, default=0, help="sim: of background and noise")
+    sims = tuple(name for name in CAMERAS if name != TRAINED)
+    parser.add_argument("--sim-camera", choices=sims, default=sims[0], help="sim: how its camera is off")
     opening.add_so100(parser)
     parser.add_argument("--camera", default="0", help="so100: number or path of the camera, as OpenCV has it")
     return parser.parse_args()
@@ -66,7 +70,7 @@ def record(options: argparse.Namespace, manifest: PolicyManifest, world: World) 
         if board:
             raise ValueError("The simulated arm has no board before it; use --way arm, --data or --trials.")
         stop_on_signals(stopped.append)
-        settings = dataclasses.replace(SIMULATED, seed=options.seed)
+        settings = SimulatedRobotSettings(seed=options.seed, **CAMERAS[options.sim_camera])
         return simulated_session(options.policy, manifest, world, settings, options.pictures, stopped)
     name, hz = manifest.spec.get("cameras", ("front",))[0], manifest.rates["camera_hz"]
     robot = opening.so100(options, manifest, lambda: {name: opened_camera(options.camera, hz)})
@@ -98,6 +102,9 @@ def main() -> None:
             Board().write(options.print)
             print(f"{options.print}: print it at 100 %, and check its line of 100 mm with a ruler.")
             return
+        least = POSTURES if options.way == "arm" and options.data is None else 1
+        if options.pictures < least or (options.trials is not None and options.trials < 1):
+            raise ValueError(f"--pictures must be {least} at least, and --trials 1.")
         manifest, world = read_manifest(options.policy), policy_world(options.policy)
         if options.trials is not None:
             measure(options, manifest, world)

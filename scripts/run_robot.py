@@ -5,6 +5,7 @@ arm: no torque. On a real arm begin with --limp, and move each joint by hand (do
 """
 
 import argparse
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -12,9 +13,11 @@ from pathlib import Path
 from argos_sim.deploy import opening
 from argos_sim.deploy.keys import stop_on_key
 from argos_sim.deploy.live import Watched, run_episodes, run_text, show_joints
-from argos_sim.deploy.manifest import DeployError, read_manifest
+from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.pilot import Pilot
+from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.signals import stop_on_signals
+from argos_sim.deploy.simulated_cameras import CAMERAS, TRAINED, simulated_robot
 from argos_sim.deploy.view.access import PORT, TOKEN_VARIABLE, ViewSettings, read_token
 
 
@@ -34,12 +37,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     opening.add_so100(parser)
     opening.add_cameras(parser)
+    sim_camera = "sim: training's camera, or one that align_camera.py finds"
+    parser.add_argument("--sim-camera", choices=tuple(CAMERAS), default=TRAINED, help=sim_camera)
     parser.add_argument("--camera-file", type=Path, help="camera.yaml of align_camera.py, to see as training's camera")
     parser.add_argument("--view", type=int, nargs="?", const=PORT, metavar="PORT", help="show a browser what happens")
     parser.add_argument("--view-host", default="127.0.0.1", help="others than this machine need a token to look")
     parser.add_argument("--view-token-file", type=Path, help=f"holds the token; or else {TOKEN_VARIABLE} does")
     parser.add_argument("--limp", action="store_true", help="no torque: only print the joints, to be moved by hand")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.seconds > 0 or (options.episodes is not None and options.episodes < 1):
+        parser.error("--seconds and --episodes are above zero.")
+    return options
 
 
 def view_settings(options: argparse.Namespace) -> ViewSettings | None:
@@ -52,7 +60,12 @@ def view_settings(options: argparse.Namespace) -> ViewSettings | None:
 def main() -> None:
     """Run; a mistake is one sentence, and ends with 2."""
     options = parse()
-    real = None if options.robot == "sim" else lambda manifest: opening.so100(options, manifest)
+
+    def robot_of(manifest: PolicyManifest) -> Robot:
+        if options.robot == "so100":
+            return opening.so100(options, manifest)
+        return simulated_robot(options.policy, manifest, options.seed, options.sim_camera)
+
     pictures = not options.no_pictures
     try:
         view = view_settings(options)
@@ -60,14 +73,13 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     more = {"view": view, "camera_file": options.camera_file}
-    watched = Watched(options.policy, real, options.seed, options.log, options.stop_file, pictures, **more)
+    watched = Watched(options.policy, robot_of, options.seed, options.log, options.stop_file, pictures, **more)
     stop_on_signals(watched.stop)
     begin = time.monotonic()
     try:
         if options.limp:
-            robot = watched.make_robot(read_manifest(options.policy))
-            show_joints(robot, options.seconds, lambda: watched.stopped is not None)
-            robot.close()
+            with contextlib.closing(watched.make_robot(read_manifest(options.policy))) as robot:
+                show_joints(robot, options.seconds, lambda: watched.stopped is not None)
             return
         with watched, stop_on_key(watched.stop) as keys:
             how = " Any key stops the arm." if keys else ""

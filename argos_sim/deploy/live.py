@@ -17,7 +17,8 @@ from argos_sim.deploy.planning import encoded_text
 from argos_sim.deploy.recorder import Recorder, require_new
 from argos_sim.deploy.recording import describe
 from argos_sim.deploy.robots import Robot
-from argos_sim.deploy.simulated import SimulatedRobot, SimulatedRobotSettings
+from argos_sim.deploy.simulated import SimulatedRobot
+from argos_sim.deploy.simulated_cameras import simulated_robot
 from argos_sim.deploy.telemetry import Telemetry
 from argos_sim.deploy.view.access import ViewSettings
 from argos_sim.deploy.view.browser import BrowserView, require_free
@@ -74,8 +75,7 @@ class Watched:
         self._asked: queue.Queue[tuple[str, queue.Queue[str], float]] = queue.Queue()
 
     def _simulated(self, manifest: PolicyManifest) -> Robot:
-        settings = SimulatedRobotSettings(image_size=manifest.image_size, seed=self.seed)
-        return SimulatedRobot(self.folder, manifest, settings)
+        return simulated_robot(self.folder, manifest, self.seed)
 
     def _pilot(self, _: PolicyManifest, robot: Robot, recorder: Recorder | None) -> Pilot:
         settings = PilotSettings(stop_file=self.stop_file, seed=self.seed, camera_file=self.camera_file)

@@ -55,7 +55,11 @@ class SimulatedRobotSettings:
     camera_focal_scale: float = 1.0
     """... a factor on its focal length, ..."""
     camera_distortion: float = 0.0
-    """... and k₁ of its lens, see ``argos_sim.deploy.pinhole``."""
+    """... k₁ of its lens, see ``argos_sim.deploy.pinhole``, ..."""
+    camera_distortion_2: float = 0.0
+    """... k₂, ..."""
+    camera_offset: tuple[float, float] = (0.0, 0.0)
+    """... and where its axis is, to the right of the picture's middle and down, in halves of the central square."""
     seed: int = 0
     ranges: str = "train"
     """Preset from which each episode's bodies, motors and surfaces are drawn."""
@@ -92,7 +96,10 @@ class SimulatedRobot:
                 f"The policy at {folder} has no {WORLD_FILE}: MuJoCo's loop cannot simulate its robot, or it was "
                 "exported for a robot alone."
             )
-        world = json.loads(path.read_text())
+        try:
+            world = json.loads(path.read_text())
+        except ValueError as error:
+            raise DeployError(f"{path} is no JSON ({error}); it may be cut off. Export the policy again.") from None
         self.joint_names, self.settings = manifest.joint_names, settings
         self.episode: int | None = None
         """The one that was begun last."""

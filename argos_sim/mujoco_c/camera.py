@@ -73,7 +73,8 @@ class RayCamera:
         aperture: width of the sensor, in the units of the pose's focal length.
         classes: name of a body → class of its pixels and its children's; what has none is background, 0.
         focal_scale: factor on the focal length.
-        distortion: k₁ of the lens, see ``Pinhole``.
+        distortion, distortion_2: k₁ and k₂ of the lens, see ``Pinhole``.
+        offset: of the principal point from the picture's middle, in halves of the central square.
     """
 
     def __init__(
@@ -85,10 +86,14 @@ class RayCamera:
         classes: dict[str, int],
         focal_scale: float = 1.0,
         distortion: float = 0.0,
+        distortion_2: float = 0.0,
+        offset: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.size, self.model = (size, size) if isinstance(size, int) else size, wide(model)
         nominal = posed(pose, aperture, *self.size)
-        self.lens = replace(nominal, focal=focal_scale * nominal.focal, distortion=distortion)
+        right, down = nominal.half * offset[0], nominal.half * offset[1]
+        bent = replace(nominal, distortion=distortion, distortion_2=distortion_2)
+        self.lens = replace(bent, focal=focal_scale * nominal.focal, offset=(right, down))
         self._rays = self.lens.directions(self.lens.pixels())
         material = model.geom_matid
         # Colours of an MJCF's materials are sRGB, those of a task's objects are linear.

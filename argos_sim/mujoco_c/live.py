@@ -43,7 +43,8 @@ class LiveArm:
         self.arms = Arms(world, 1)
         root = self.arms.nominal.body(1).name
         classes = {root: 1} | {name: 2 + i for i, name in enumerate(world.objects)}
-        lens = (settings.camera_focal_scale, settings.camera_distortion)
+        bent = (settings.camera_distortion, settings.camera_distortion_2)
+        lens = (settings.camera_focal_scale, *bent, settings.camera_offset)
         self.camera = RayCamera(self.arms.nominal, settings.image_size, world.camera, world.aperture, classes, *lens)
         self._camera_moved = np.array(settings.camera_shift), np.array(settings.camera_turn)
         self._drawn = mujoco.MjData(self.arms.nominal)

@@ -150,3 +150,6 @@ def test_the_script_prints_a_board_and_says_what_is_missing(tmp_path: Path) -> N
     assert done.returncode == 0 and (tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
     done = subprocess.run([*script, "--policy", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.startswith("error: There is no exported policy at")
+    for few in (["--pictures", "4"], ["--trials", "0"]):
+        done = subprocess.run([*script, *few], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (2, "error: --pictures must be 5 at least, and --trials 1.\n")

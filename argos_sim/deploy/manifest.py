@@ -34,8 +34,9 @@ PRECISIONS = ("fp32", "fp16", "int8")
 SPEC_FIELDS = ("encoder", "encoder_hash", "rows", "cols", "channels", "proprio_dim", "joint_names", "stats_hash")
 RATE_FIELDS = ("physics_hz", "control_hz", "camera_hz", "planner_period_s")
 AGAIN = "Export the policy again."
-MOST_STEPS, MOST_TEXT = 1000, 8192
-"""Of a sampler, and of a text encoder's sizes; more is a mistake, or meant to keep a robot busy."""
+MOST_STEPS, MOST_TEXT, MOST_PIXELS = 1000, 8192, 4096
+"""Of a sampler, of a text encoder's sizes, and of the side of a picture [pixels]; more is a mistake, or meant to keep a
+robot busy."""
 
 
 class DeployError(ValueError):
@@ -172,6 +173,8 @@ class PolicyManifest:
             problems.append(f"joint_names {self.joint_names} differ from the spec's {self.spec['joint_names']}")
         if not isinstance(self.history, int) or self.history < 0:
             problems.append(f"history {self.history} should be a whole number, 0 or more")
+        if type(self.image_size) is not int or not 0 <= self.image_size <= MOST_PIXELS:
+            problems.append(f"image_size {self.image_size} should be a whole number from 0 to {MOST_PIXELS}")
         unknown = [name for name in self.networks if name not in NETWORKS]
         if unknown:
             problems.append(f"there is no network {unknown[0]!r}; known are {', '.join(NETWORKS)}")
@@ -244,7 +247,7 @@ def read_manifest(folder: Path | str) -> PolicyManifest:
     try:
         manifest = _made(PolicyManifest, data, path)
         manifest.check(path)
-    except (TypeError, AttributeError, KeyError, ValueError) as error:
+    except (TypeError, AttributeError, KeyError, ValueError, OverflowError) as error:
         if isinstance(error, DeployError):
             raise
         raise DeployError(f"{path} has a value of the wrong kind ({error}). {AGAIN}") from None

@@ -252,8 +252,7 @@ class ControlLoop(ABC):
             self.guard.reset()
             return np.zeros(self._joints)
         if reading is None:
-            self.guard.follow(wanted)
-            return wanted
+            return self.guard.unseen(wanted)
         allowed = self.guard.apply(wanted, reading.position, reading.velocity, reading.temperature)
         if self.guard.refused:
             self._refuse(self.guard.refused)

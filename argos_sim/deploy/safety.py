@@ -98,10 +98,13 @@ class SafetyGuard:
         self._last = np.zeros_like(self._torque_limit)
         self.acted = np.zeros_like(self.acted)
 
-    def follow(self, torque: np.ndarray) -> None:
-        """This was sent without the guard: the next torque grows from there."""
-        self._last = np.clip(np.nan_to_num(torque), -self._torque_limit, self._torque_limit)
+    def unseen(self, torque: np.ndarray) -> np.ndarray:
+        """What may be sent (J,) [N·m] of a torque where the joints are not known: within limits and rate, all that can
+        be held then."""
+        within = np.clip(np.nan_to_num(torque), -self._torque_limit, self._torque_limit)
+        self._last = self._grown(within, self._last)
         self.acted = np.zeros_like(self.acted)
+        return self._last.copy()
 
     def apply(
         self,
@@ -168,11 +171,14 @@ class SafetyGuard:
         note(allowed)
         allowed = self._within_power(allowed, vel)
         note(allowed)
-        growth = self._max_growth
-        allowed = np.clip(allowed, np.minimum(last, 0.0) - growth, np.maximum(last, 0.0) + growth)
+        allowed = self._grown(allowed, last)
         note(allowed)
         allowed = np.where(np.isfinite(allowed).all(-1, keepdims=True), allowed, 0.0)
         return np.clip(allowed, -limit, limit)
+
+    def _grown(self, torque: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """As much of a torque as may follow ``last`` within a control step."""
+        return np.clip(torque, np.minimum(last, 0.0) - self._max_growth, np.maximum(last, 0.0) + self._max_growth)
 
     def _range_factor(self, torque: np.ndarray, joint_pos: np.ndarray) -> np.ndarray:
         """1 for torque away from the near end of the range, and down to 0 at the end for torque toward it."""

@@ -16,6 +16,7 @@ from argos_sim.deploy.manifest import DeployError, read_manifest
 from argos_sim.deploy.pilot import Pilot, PilotSettings
 from argos_sim.deploy.recorder import Recorder, read_steps
 from argos_sim.deploy.robots import JointReading
+from argos_sim.deploy.safety import SafetySettings
 from tests.argos_sim.deploy.pilots import FALLBACK, StandIn, first, flying, until
 
 
@@ -102,6 +103,16 @@ def test_what_holds_the_arm_is_what_was_sent_and_not_what_was_asked_for(policy: 
         until(lambda: len(robot.sent) > count + 2, "more steps")
         blind = np.array(robot.sent[count + 1 : count + 3])
         assert (blind[:, 0] <= 0).all() and (blind[:, 1:] > 1.0).all()
+
+
+def test_torque_grows_no_faster_where_the_joints_are_silent(policy: Path) -> None:
+    pilot = Pilot(policy, StandIn(), PilotSettings(safety=SafetySettings(torque_rate=2.0)))
+    try:
+        held = np.full(3, 0.5)
+        sent = [pilot._sent(time.monotonic(), held, None, led=False) for _ in range(3)]
+        np.testing.assert_allclose(sent, 2.0 * pilot.control_dt * np.arange(1, 4)[:, None] * np.ones(3))
+    finally:
+        pilot.close()
 
 
 def test_a_text_that_cannot_be_sent_is_refused_at_once(policy: Path) -> None:

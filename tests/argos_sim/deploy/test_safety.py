@@ -150,8 +150,20 @@ def test_the_guard_tells_which_rule_acted_on_which_joint(rule: str) -> None:
     guard.apply(STILL, MIDDLE, STILL)
     assert not guard.acted.any(), "in the last step, none did"
     guard.apply(np.array(torque), np.array(position), np.array(velocity))
-    guard.follow(STILL)
-    assert not guard.acted.any(), "what was sent without the guard was changed by none"
+    guard.unseen(STILL)
+    assert not guard.acted.any(), "where the joints are not known none can act"
+
+
+def test_where_the_joints_are_not_known_limits_and_rate_are_held_all_the_same() -> None:
+    guard, growth = SafetyGuard(MANIFEST, SafetySettings(torque_rate=10.0)), 10.0 / MANIFEST.rates["control_hz"]
+    limit, rng = np.array(MANIFEST.torque_limits), np.random.default_rng(0)
+    sent = np.zeros_like(limit)
+    for wanted in [*rng.normal(0, 5, (200, len(limit))), np.full(len(limit), np.inf), np.full(len(limit), np.nan)]:
+        before, sent = sent, guard.unseen(wanted)
+        assert (np.abs(sent) <= limit).all()
+        assert (sent <= np.maximum(before, 0) + growth + 1e-9).all()
+        assert (sent >= np.minimum(before, 0) - growth - 1e-9).all()
+    assert not sent.any(), "what is no number is no torque"
 
 
 # -- with a body -----------------------------------------------------------------------------------------------------

@@ -96,7 +96,10 @@ class World:
             kinds: dict[str, type] = {"placement": Placement, "goal": Goal, "camera": CameraPose, "rates": Rates}
             values |= {k: kind(**{n: _tuples(v) for n, v in values[k].items()}) for k, kind in kinds.items()}
             values["objects"] = {name: tuple(colour) for name, colour in values["objects"].items()}
-            values["mjcf"] = asset(*Path(values["mjcf"]).parts)
+            place = Path(values["mjcf"])
+            if place.is_absolute() or ".." in place.parts:
+                raise TypeError(f"the robot's file {place} is not among the assets")
+            values["mjcf"] = asset(*place.parts)
             return World(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"This describes no world of MuJoCo's ({error}). Export the policy again.") from None

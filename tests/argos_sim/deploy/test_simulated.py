@@ -73,7 +73,8 @@ def push(robot: SimulatedRobot, torque: float, seconds: float) -> float:
 
 def test_a_world_is_the_same_after_a_file(world: World) -> None:
     assert World.from_json(json.loads(json.dumps(world.to_json()))) == world
-    for broken in ({}, world.to_json() | {"goal": 3}, world.to_json() | {"colour": 1}):
+    elsewhere = [{"mjcf": f"../{Path(__file__).parents[3].name}/README.md"}, {"mjcf": "/etc/hostname"}]
+    for broken in ({}, *(world.to_json() | change for change in ({"goal": 3}, {"colour": 1}, *elsewhere))):
         with pytest.raises(ValueError, match="describes no world"):
             World.from_json(broken)
 
@@ -152,6 +153,9 @@ def test_noise_delay_and_losses_are_there(world: World, tmp_path: Path) -> None:
 def test_a_policy_without_a_world_is_one_sentence(world: World, tmp_path: Path) -> None:
     with pytest.raises(DeployError, match="has no world.json"):
         SimulatedRobot(tmp_path, manifest(world), EXACT)
+    (tmp_path / WORLD_FILE).write_text(json.dumps(world.to_json())[:200])
+    with pytest.raises(DeployError, match="world.json is no JSON .* may be cut off"):
+        SimulatedRobot(tmp_path, manifest(world), EXACT)
     (tmp_path / WORLD_FILE).write_text("{}")
     with pytest.raises(DeployError, match="process ended or hung at its start"):
         SimulatedRobot(tmp_path, manifest(world), EXACT)
@@ -163,6 +167,13 @@ def test_the_script_says_in_a_sentence_what_is_missing(tmp_path: Path) -> None:
     )
     assert done.returncode == 2 and done.stderr.startswith("error: There is no exported policy at")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--seconds", "nan"], ["--episodes", "0"]])
+def test_no_time_is_a_mistake_that_is_said(policy: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "scripts/run_robot.py", "--policy", str(policy), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "error: --seconds and --episodes are above zero." in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -75,12 +75,15 @@ class State:
     def moved(self, step: np.ndarray) -> State:
         """With ``step`` (10 + J,) added."""
         old = self.camera
+        least, most = BOUNDS["distortion"]
+        # A lens that was found before may be bent more: with a k₂, which is not an unknown here, it shows all the same.
+        bent = np.clip(old.distortion + step[DISTORTION], min(least, old.distortion), max(most, old.distortion))
         camera = replace(
             old,
             rotation=turned(step[0:3]) @ old.rotation,
             position=old.position + step[3:6],
             focal=old.focal * float(np.exp(np.clip(step[FOCAL], -0.3, 0.3))),
-            distortion=float(np.clip(old.distortion + step[DISTORTION], *BOUNDS["distortion"])),
+            distortion=float(bent),
             offset=(old.offset[0] + float(step[MIDDLE]), old.offset[1] + float(step[MIDDLE + 1])),
         )
         return State(camera, self.bias + step[JOINTS:])

@@ -11,7 +11,7 @@ from scipy import ndimage
 from argos_sim.camera_alignment.edges import Edges, Field, derivatives
 from argos_sim.camera_alignment.foreground import foreground
 from argos_sim.camera_alignment.found import KnownLens, apart, trained_camera
-from argos_sim.camera_alignment.matching import MatchingSettings, State, jackknife, match
+from argos_sim.camera_alignment.matching import DISTORTION, JOINTS, MatchingSettings, State, jackknife, match
 from argos_sim.camera_alignment.postures import chosen_postures
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.silhouette import MOVING, ArmModel, signed_distance
@@ -77,6 +77,16 @@ def test_an_interval_is_as_wide_as_what_was_found_is_off() -> None:
 def test_what_is_believed_beforehand_is_the_interval_where_nothing_is_seen() -> None:
     nothing = jackknife(np.zeros((5, 2, 2)), np.zeros((5, 2)), np.diag([4.0, 100.0]))
     np.testing.assert_allclose(nothing, np.diag([0.25, 0.01]))
+
+
+@pytest.mark.parametrize(
+    ("known", "step", "left"), [(-0.1, 0.0, -0.1), (-0.1, -0.05, -0.1), (-0.1, 0.02, -0.08), (0.0, -0.2, -0.07)]
+)
+def test_a_lens_that_is_known_may_be_bent_more_than_one_that_is_sought(known: float, step: float, left: float) -> None:
+    lens = Pinhole(np.zeros(3), np.eye(3), 300.0, 240, 320, known, distortion_2=0.02)
+    steps = np.zeros(JOINTS + 6)
+    steps[DISTORTION] = step
+    assert State(lens, np.zeros(6)).moved(steps).camera.distortion == pytest.approx(left)
 
 
 def test_outlines_move_with_every_unknown_as_is_computed(arm: ArmModel, world: World) -> None:

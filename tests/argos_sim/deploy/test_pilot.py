@@ -109,7 +109,7 @@ def test_torque_grows_no_faster_where_the_joints_are_silent(policy: Path) -> Non
     pilot = Pilot(policy, StandIn(), PilotSettings(safety=SafetySettings(torque_rate=2.0)))
     try:
         held = np.full(3, 0.5)
-        sent = [pilot._sent(time.monotonic(), held, None, led=False) for _ in range(3)]
+        sent = [pilot._guarded(held, None) for _ in range(3)]
         np.testing.assert_allclose(sent, 2.0 * pilot.control_dt * np.arange(1, 4)[:, None] * np.ones(3))
     finally:
         pilot.close()

@@ -50,11 +50,14 @@ def described(world: World, settings: SimulatedRobotSettings) -> Pinhole:
     )
 
 
-@pytest.mark.parametrize("name", ["off", "webcam"])
+BENT = {"camera_distortion": -0.1}, {"camera_distortion": 0.0, "camera_distortion_2": 0.3}
+
+
+@pytest.mark.parametrize(("name", "lens"), [("off", {}), ("webcam", {}), ("webcam", BENT[0]), ("webcam", BENT[1])])
 def test_pictures_of_a_camera_in_its_place_become_those_of_trainings(
-    world: World, name: str, monkeypatch: pytest.MonkeyPatch
+    world: World, name: str, lens: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = replace(SimulatedRobotSettings(**CAMERAS[name]), camera_shift=(0.0, 0.0, 0.0))
+    settings = replace(SimulatedRobotSettings(**CAMERAS[name]), camera_shift=(0.0, 0.0, 0.0), **lens)
     arm = arm_seen_by(world, settings, monkeypatch)
     data, of = arm.arms.data[0], posed(world.camera, world.aperture, *settings.picture_shape[:2])
     picture = arm.camera.render(data, live.TRAINED, *arm._camera_moved)[0].transpose(1, 2, 0)

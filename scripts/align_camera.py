@@ -7,7 +7,8 @@
     align_camera.py --data FOLDER                      pictures and joints.json that were taken before
 
 Writes camera.yaml and overlay.png to --out, and keeps what each session saw in --out/recordings. Postures: still room
-and camera, even light, nothing but the arm moves. While the arm moves any key stops it: it is limp, then, and falls.
+and camera, even light, nothing but the arm moves. While the arm moves any key stops it: it sinks, braked, for 2 s at
+most; a second one lets it go at once.
 """
 
 import argparse

@@ -21,6 +21,7 @@ from argos_sim.deploy.signals import hear_signals_as_usual, stop_on_signals
 from argos_sim.deploy.simulated import WORLD_FILE, SimulatedRobot, SimulatedRobotSettings
 from argos_sim.identification.excitation import Excitation, ExcitationSettings
 from argos_sim.identification.playing import play
+from argos_sim.motion.model import RobotModel
 
 RECORDING = "recording"
 
@@ -57,12 +58,13 @@ def move(options: argparse.Namespace, manifest: PolicyManifest) -> None:
     reasons: list[str] = []
     stop_on_signals(reasons.append)
     excitation = Excitation(manifest, ExcitationSettings(seconds=options.seconds, seed=options.seed))
+    model = RobotModel.of_policy(options.policy, manifest)
     robot = opened(options, manifest)
     try:
         with stop_on_key(reasons.append) as keys:
             how = " Any key stops the arm." if keys else ""
             print(f"The arm is moved for {options.seconds:.0f} s, and there and back.{how}", flush=True)
-            play(robot, manifest, excitation, options.out / RECORDING, options.robot, reasons)
+            play(robot, manifest, model, excitation, options.out / RECORDING, options.robot, reasons)
     finally:
         robot.close()
     hear_signals_as_usual()  # nothing moves any more
@@ -79,7 +81,7 @@ def main() -> None:
             raise DeployError(f"The policy at {options.policy} has no {WORLD_FILE}, which says how its arm is built.")
         if options.trials is None and options.data is None:
             move(options, manifest)
-        # Only now: nothing that simulates is loaded while an arm moves.
+        # Only now: nothing that trains is loaded while an arm moves.
         from argos_sim.identification import report, trial
         from argos_sim.identification.fit import fit
         from argos_sim.identification.windows import read_recording

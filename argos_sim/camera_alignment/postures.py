@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from argos_sim.camera_alignment.silhouette import MOVING, ArmModel
-from argos_sim.camera_alignment.ways import CLEARANCE, clearance
 from argos_sim.deploy.pinhole import Pinhole
+from argos_sim.motion.model import RobotModel
+from argos_sim.motion.ways import WANTED
 
 TRIED = 600
 WANDER = 0.3
@@ -26,6 +27,7 @@ def chosen_postures(arm: ArmModel, trained: Pinhole, count: int, seed: int = 0) 
         ValueError: so many cannot be found.
     """
     rng, world = np.random.default_rng(seed), arm.world
+    model = RobotModel(world.mjcf, world.joint_names)
     low, high = np.array(world.joint_limits).T
     focal = trained.focal * SIZE / (2 * trained.half)
     wide = Pinhole(trained.position, trained.rotation, focal, 3 * SIZE, 3 * SIZE)
@@ -33,7 +35,7 @@ def chosen_postures(arm: ArmModel, trained: Pinhole, count: int, seed: int = 0) 
     for _ in range(TRIED):
         spread = WANDER * (high - low)
         q = (np.array(world.ready) + rng.uniform(-spread, spread)).clip(low + MARGIN, high - MARGIN)
-        if clearance(arm, q) < CLEARANCE:
+        if model.free(q) < WANTED:
             continue
         all_of_it = arm.look(wide, q) == MOVING
         mask = all_of_it[SIZE : 2 * SIZE, SIZE : 2 * SIZE]

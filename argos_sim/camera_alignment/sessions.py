@@ -7,17 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from argos_sim.camera_alignment.driving import Driver, driven
+from argos_sim.camera_alignment.driving import driven
 from argos_sim.camera_alignment.found import trained_camera
 from argos_sim.camera_alignment.postures import chosen_postures
 from argos_sim.camera_alignment.recording import Recording
+from argos_sim.camera_alignment.route import route
 from argos_sim.camera_alignment.silhouette import ArmModel
-from argos_sim.camera_alignment.ways import route
 from argos_sim.deploy.keys import stop_on_key
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.simulated import SimulatedRobot, SimulatedRobotSettings
-from argos_sim.identification.playing import Clock, MonotonicClock
+from argos_sim.motion.clock import Clock, MonotonicClock
+from argos_sim.motion.driving import Driver
+from argos_sim.motion.model import RobotModel
+from argos_sim.motion.ways import Ways
 from argos_sim.mujoco_c.world import World
 
 SIMULATED = SimulatedRobotSettings(
@@ -42,12 +45,14 @@ def simulated_session(
     stopped: list[str],
 ) -> Recording:
     """Pictures of ``count`` postures of the simulated arm; ``stopped`` is filled by whoever ends it."""
-    arm, size = ArmModel(world), settings.picture_shape[:2]
-    postures = chosen_postures(arm, trained_camera(world, *size), count, settings.seed)
-    stops = route(arm, np.array(world.ready), postures)
+    trained, ready, clock = trained_camera(world, *settings.picture_shape[:2]), np.array(world.ready), MonotonicClock()
+    postures = chosen_postures(ArmModel(world), trained, count, settings.seed)
+    model = RobotModel(world.mjcf, world.joint_names)
+    # Before it begins to fall: it is limp until it is driven.
+    legs = route(Ways(model, manifest), ready, ready, postures)
     robot = SimulatedRobot(policy, manifest, settings)
     try:
-        return driven(robot, manifest, stops, lambda: bool(stopped), print)
+        return driven(robot, Driver(robot, manifest, model.gravity, stopped, clock), legs, print, clock)
     finally:
         robot.close()
 
@@ -65,17 +70,17 @@ def moved_session(
     """Pictures of a robot that is moved through ``count`` postures from where it rests, and back.
 
     Raises:
-        DeployError: somebody does not want it, or stops it, or no guard knows the table.
-        ValueError: no way from where it rests is clear.
+        DeployError: somebody does not want it, or stops it, no guard knows the table, or no way from where it rests is
+            clear.
     """
     if manifest.body is None:
         raise DeployError("The policy does not know its arm's body, so no guard keeps it off the table: use --limp.")
-    arm = ArmModel(world)
-    postures = chosen_postures(arm, trained_camera(world, 480, 640), count, seed)
+    postures = chosen_postures(ArmModel(world), trained_camera(world, 480, 640), count, seed)
     if ask(ASK.format(count)).strip().lower() == "q":
         raise DeployError("Nothing was moved.")
-    clock, ended = clock or MonotonicClock(), lambda: bool(stopped)
-    stops = route(arm, Driver(robot, manifest, ended, clock).reading().position, postures)
+    model, clock = RobotModel(world.mjcf, world.joint_names), clock or MonotonicClock()
+    driver, ways = Driver(robot, manifest, model.gravity, stopped, clock), Ways(model, manifest)
+    legs = driver.planned(lambda begin: route(ways, begin, np.array(world.ready), postures))
     with stop_on_key(stopped.append) as keys:
         print("Any key stops the arm." if keys else "Ctrl-C stops the arm.", flush=True)
-        return driven(robot, manifest, stops, ended, print, clock)
+        return driven(robot, driver, legs, print, clock)

@@ -12,14 +12,13 @@ import numpy as np
 from scipy import ndimage
 
 from argos_sim.deploy.pinhole import Pinhole
+from argos_sim.motion.model import SEEN_GROUP
 from argos_sim.mujoco_c import scene
 from argos_sim.mujoco_c.camera import FAR, cast, wide
 from argos_sim.mujoco_c.world import World
 
 NOTHING, STILL, MOVING = 0, 1, 2
 """What a pixel shows: no arm, its foot, what joints move."""
-SEEN_GROUP = 2
-"""Of the MJCF's geoms that are seen."""
 REACH, HALVINGS = 1.5, 7
 """The outline is within so many pixels of a pixel beside it, and is found to a hundredth of one."""
 

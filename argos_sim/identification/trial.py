@@ -13,8 +13,9 @@ from argos_sim.deploy.simulated import JointDynamics, SimulatedRobot, SimulatedR
 from argos_sim.identification.excitation import Excitation, ExcitationSettings
 from argos_sim.identification.fit import PER_JOINT, Fit, fit
 from argos_sim.identification.playing import play
-from argos_sim.identification.virtual import VirtualRobot
 from argos_sim.identification.windows import read_recording
+from argos_sim.motion.model import RobotModel
+from argos_sim.mujoco_c.virtual import VirtualRobot
 from argos_sim.mujoco_c.world import World
 from argos_sim.randomization.ranges import get_ranges
 
@@ -43,7 +44,8 @@ def record(world: World, manifest: PolicyManifest, folder: Path, seconds: float,
     settings = SimulatedRobotSettings(image_size=16, seed=seed, ranges=bodies, dynamics=hidden(world, seed))
     robot = VirtualRobot(world, settings, offset)
     excitation = Excitation(manifest, ExcitationSettings(seconds=seconds, seed=seed))
-    play(robot, manifest, excitation, folder, f"hidden arm {seed}", clock=robot)
+    model = RobotModel(world.mjcf, world.joint_names)
+    play(robot, manifest, model, excitation, folder, f"hidden arm {seed}", clock=robot)
     return offset
 
 
@@ -70,7 +72,8 @@ def record_live(
     robot = SimulatedRobot(policy, manifest, settings)
     try:
         excitation = Excitation(manifest, ExcitationSettings(seconds=seconds, seed=seed))
-        play(robot, manifest, excitation, folder, f"hidden arm {seed}, live")
+        model = RobotModel(world.mjcf, world.joint_names)
+        play(robot, manifest, model, excitation, folder, f"hidden arm {seed}, live")
         return 0.5 * world.rates.physics_dt, robot.lost_s()
     finally:
         robot.close()

@@ -14,7 +14,7 @@ from argos_sim.mujoco_c.world import World
 
 
 class VirtualRobot:
-    """A ``Robot`` and its own ``Clock``: physics goes on while somebody waits.
+    """A ``Robot`` and its own ``motion.clock.Clock``: physics goes on while somebody waits.
 
     Args:
         offset: of the control loop's first step after a step of physics [s]; the bus is not in phase with it.

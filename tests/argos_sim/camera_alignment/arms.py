@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from argos_sim.deploy.robots import Frame, JointReading
-from argos_sim.identification.playing import Clock, MonotonicClock
-from argos_sim.identification.virtual import VirtualRobot
+from argos_sim.motion.clock import Clock, MonotonicClock
+from argos_sim.mujoco_c.virtual import VirtualRobot
 
 INERTIA, FRICTION, GRAVITY = 0.05, 0.6, 0.4
 
@@ -26,14 +28,14 @@ class Waiting:
 
 
 class HeavyArm:
-    """Joints with inertia and a constant weight."""
+    """Joints with inertia and a weight, by default a constant one."""
 
     def __init__(
         self,
         names: tuple[str, ...],
         clock: Clock | None = None,
         position: np.ndarray | None = None,
-        weight: float = GRAVITY,
+        weight: Callable[[np.ndarray], np.ndarray] = lambda q: np.full(len(q), GRAVITY),
     ) -> None:
         self.joint_names, self.clock, self.weight = names, clock or MonotonicClock(), weight
         self.position = np.zeros(len(names)) if position is None else position
@@ -45,11 +47,12 @@ class HeavyArm:
         now = self.clock.now()
         for _ in range(round((now - self._then) / 1e-3)):
             self._then += 1e-3
-            self.velocity += 1e-3 / INERTIA * (self.torque - self.weight - FRICTION * self.velocity)
+            pull = self.torque - self.weight(self.position) - FRICTION * self.velocity
+            self.velocity += 1e-3 / INERTIA * pull
             self.position = self.position + 1e-3 * self.velocity
         return JointReading(self.position.copy(), self.velocity.copy(), now)
 
-    def frame(self) -> Frame:
+    def frame(self) -> Frame | None:
         return Frame((np.full((4, 4, 3), 7, np.uint8),), self.clock.now())
 
     def send(self, torque: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,11 +13,14 @@ from argos_sim.camera_alignment.driving import driven
 from argos_sim.camera_alignment.found import trained_camera
 from argos_sim.camera_alignment.matching import match
 from argos_sim.camera_alignment.postures import chosen_postures
+from argos_sim.camera_alignment.route import Leg, route
 from argos_sim.camera_alignment.sessions import SIMULATED, moved_session
 from argos_sim.camera_alignment.silhouette import ArmModel
-from argos_sim.camera_alignment.ways import Stop, clearance, route
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.rotations import turn_of, turned
+from argos_sim.motion.driving import Driver
+from argos_sim.motion.model import RobotModel
+from argos_sim.motion.ways import Way, Ways
 from argos_sim.mujoco_c.world import World
 from tests.argos_sim.camera_alignment.arms import HeavyArm, Seeing, Waiting
 
@@ -27,59 +31,103 @@ def bare(manifest: PolicyManifest) -> PolicyManifest:
     return replace(manifest, body=None, joint_limits=((-1.0, 1.0),) * len(manifest.joint_names))
 
 
+def legs_through(manifest: PolicyManifest, *postures: np.ndarray) -> list[Leg]:
+    """Straight from zero through postures, of which the second is not shown."""
+    path = [np.zeros(len(manifest.joint_names)), *postures]
+    ways = [Way(np.stack(ends), np.array([0.0, 1.0])) for ends in itertools.pairwise(path)]
+    return [Leg(way, shown=number != 1) for number, way in enumerate(ways)]
+
+
+def weightless(q: np.ndarray) -> np.ndarray:
+    return np.zeros_like(q)
+
+
 def test_an_arm_is_driven_to_its_postures_and_let_go(bare: PolicyManifest) -> None:
     clock = Waiting()
-    robot, postures = HeavyArm(bare.joint_names, clock), np.array([[0.2] * 6, [-0.1, 0.3, 0.1, 0, 0, 0.2]])
-    stops = [Stop(postures[0]), Stop(np.zeros(6), shown=False), Stop(postures[1])]
-    recording = driven(robot, bare, stops, lambda: False, lambda text: None, clock)
-    np.testing.assert_allclose(recording.joints, postures, atol=0.03)
+    robot, postures = HeavyArm(bare.joint_names, clock), np.array([[0.2] * 6, [0] * 6, [-0.1, 0.3, 0.1, 0, 0, 0.2]])
+    driver = Driver(robot, bare, weightless, (), clock)
+    recording = driven(robot, driver, legs_through(bare, *postures), lambda text: None, clock)
+    np.testing.assert_allclose(recording.joints, postures[[0, 2]], atol=0.03)
     assert recording.pictures.shape == (2, 4, 4, 3) and recording.files == ("00.png", "01.png")
     assert not robot.torque.any()
 
 
-def test_a_stop_lets_go(bare: PolicyManifest) -> None:
+class Stopping(HeavyArm):
+    """Somebody stops it at these times [s]."""
+
+    def __init__(self, manifest: PolicyManifest, clock: Waiting, *times: float) -> None:
+        super().__init__(manifest.joint_names, clock)
+        self.stops, self.times, self.sent = list[str](), list(times), list[tuple[float, np.ndarray, np.ndarray]]()
+
+    def send(self, torque: np.ndarray) -> None:
+        super().send(torque)
+        self.sent.append((self.clock.now(), self.velocity.copy(), torque))
+        while self.times and self.clock.now() > self.times[0]:
+            self.stops.append(f"after {self.times.pop(0)} s")
+
+
+def stopped(bare: PolicyManifest, *times: float) -> Stopping:
     clock = Waiting()
-    robot = HeavyArm(bare.joint_names, clock)
-    with pytest.raises(DeployError, match="Stopped by hand"):
-        driven(robot, bare, [Stop(np.full(6, 0.5))], lambda: clock.now() > 0.3, lambda text: None, clock)
-    assert not robot.torque.any() and robot.position.max() > 0
+    robot = Stopping(bare, clock, *times)
+    driver = Driver(robot, bare, weightless, robot.stops, clock)
+    with pytest.raises(DeployError, match="Stopped: after 0.3 s. Nothing was written"):
+        driven(robot, driver, legs_through(bare, np.full(6, 0.5)), lambda text: None, clock)
+    assert not robot.torque.any() and np.max(robot.went) > 0
+    return robot
+
+
+def test_a_stop_brakes_and_a_second_one_lets_go(bare: PolicyManifest) -> None:
+    """An arm that goes on falling, whatever it is told."""
+    braked = [(at, velocity, torque) for at, velocity, torque in stopped(bare, 0.3).sent if at > 0.31]
+    assert 2.2 < braked[-1][0] < 2.4
+    for _, velocity, torque in braked[:-1]:
+        np.testing.assert_allclose(torque, -0.6 * velocity, atol=0.1)
+    assert 0.3 < stopped(bare, 0.3, 0.5).sent[-1][0] < 0.55
+    assert stopped(bare, 0.3, 0.3).sent[-1][0] < 0.35
+
+
+def test_a_camera_without_pictures_ends_it_braked(bare: PolicyManifest) -> None:
+    clock = Waiting()
+    robot, notes = HeavyArm(bare.joint_names, clock), []
+    robot.frame = lambda: None
+    driver = Driver(robot, bare, weightless, (), clock, note=lambda *step: notes.append(driver.braking))
+    with pytest.raises(DeployError, match="The camera gives no new pictures. Nothing was written"):
+        driven(robot, driver, legs_through(bare, np.full(6, 0.2)), lambda text: None, clock)
+    assert notes[-1] and not notes[-150] and not robot.torque.any()
 
 
 def test_an_arm_moves_by_itself_once_it_is_allowed_and_returns(manifest: PolicyManifest, world: World) -> None:
     lying, clock = np.array([0.0, -3.1, 3.0, 0.9, -1.57, 0.2]), Waiting()
-    robot, asked, stopped = HeavyArm(manifest.joint_names, clock, lying, weight=0.0), [], []
+    model = RobotModel(world.mjcf, world.joint_names)
+    weight = lambda q: model.gravity(q) * (np.abs(q - lying).max() > 0.1)  # noqa: E731  # its foot bears it there
+    robot, asked, stopped = HeavyArm(manifest.joint_names, clock, lying, weight), [], []
 
-    def moved(robot: HeavyArm, answer: str) -> np.ndarray:
+    def moved(answer: str) -> np.ndarray:
         ask: Callable[[str], str] = lambda text: asked.append(text) or answer  # noqa: E731
         return moved_session(robot, manifest, world, 3, 0, ask, stopped, clock).joints
 
     with pytest.raises(DeployError, match="Nothing was moved"):
-        moved(robot, "q")
+        moved("q")
     assert not robot.went and "through 3 postures" in asked[0]
-    joints = moved(robot, "")
+    joints = moved("")
     assert len(joints) == 3 and np.ptp(joints, axis=0).max() > 0.3
-    np.testing.assert_allclose(robot.position, lying, atol=0.05)
-    arm = ArmModel(world)
-    assert min(clearance(arm, q) for q in robot.went[::10]) > 0.0
-    forward = HeavyArm(manifest.joint_names, clock, np.array([0.0, -0.6, 1.2, 1.0, 0.0, 0.0]), weight=0.0)
-    with pytest.raises(ValueError, match="no way is clear to any posture"):
-        moved(forward, "")
-    assert not forward.went
+    np.testing.assert_allclose(robot.went[-1], lying, atol=0.12)
+    assert min(model.free(q) for q in robot.went[::10]) > 0.0
     stopped.append("a key")
-    with pytest.raises(DeployError, match="Stopped by hand"):
-        moved(robot, "")
+    with pytest.raises(DeployError, match="Stopped: a key. Nothing was moved"):
+        moved("")
 
 
 def test_the_simulated_arm_is_driven_and_its_camera_is_found(manifest: PolicyManifest, world: World) -> None:
     """With its noise, delays and lost packets, from begin to end."""
     arm, trained = ArmModel(world), trained_camera(world, 240, 320)
-    robot = Seeing(world, SIMULATED)
+    robot, model, ready = Seeing(world, SIMULATED), RobotModel(world.mjcf, world.joint_names), np.array(world.ready)
     try:
-        stops = route(arm, np.array(world.ready), chosen_postures(arm, trained, 8))
-        recording = driven(robot, manifest, stops, lambda: False, lambda text: None, robot)
+        legs = route(Ways(model, manifest), ready, ready, chosen_postures(arm, trained, 8))
+        recording = driven(robot, Driver(robot, manifest, model.gravity, (), robot), legs, lambda text: None, robot)
     finally:
         robot.close()
-    wanted = np.array([stop.joints for stop in stops if stop.shown])
+    wanted = np.array([leg.way.end for leg in legs if leg.shown])
     assert len(recording.pictures) == 8 and np.abs(recording.joints - wanted).max() < 0.1
     found = match(recording, arm, trained).camera
     shift, turn = np.array(SIMULATED.camera_shift), turned(np.array(SIMULATED.camera_turn))

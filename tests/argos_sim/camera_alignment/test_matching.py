@@ -15,8 +15,9 @@ from argos_sim.camera_alignment.matching import DISTORTION, JOINTS, MatchingSett
 from argos_sim.camera_alignment.postures import chosen_postures
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.silhouette import MOVING, ArmModel, signed_distance
-from argos_sim.camera_alignment.ways import CLEARANCE, clearance
 from argos_sim.deploy.pinhole import Pinhole
+from argos_sim.motion.model import RobotModel
+from argos_sim.motion.ways import WANTED
 from argos_sim.mujoco_c.world import World
 
 QUICK = MatchingSettings(starts=1)
@@ -148,7 +149,8 @@ def test_postures_are_seen_clear_and_unlike(arm: ArmModel, world: World) -> None
     assert ((postures > low) & (postures < high)).all()
     masks = [arm.look(camera, q) == MOVING for q in postures]
     assert min(mask.mean() for mask in masks) > 0.01
-    assert min(clearance(arm, q) for q in postures) >= CLEARANCE
+    model = RobotModel(world.mjcf, world.joint_names)
+    assert min(model.free(q) for q in postures) >= WANTED
     different = [(a ^ b).sum() / (a | b).sum() for i, a in enumerate(masks) for b in masks[:i]]
     assert min(different) > 0.15
     with pytest.raises(ValueError, match="Only .* of 500 postures"):

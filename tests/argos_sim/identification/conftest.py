@@ -10,6 +10,7 @@ import pytest
 import tasks  # noqa: F401
 from argos_sim.deploy.manifest import PolicyManifest
 from argos_sim.identification import trial
+from argos_sim.motion.model import RobotModel
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.environment import environment_cfg
 from argos_sim.pipeline.export import body_of
@@ -25,6 +26,7 @@ class Arm:
 
     world: World
     manifest: PolicyManifest
+    model: RobotModel
     folder: Path
     offset: float
 
@@ -48,4 +50,5 @@ def manifest_of(world: World) -> PolicyManifest:
 def arm(tmp_path_factory: pytest.TempPathFactory) -> Arm:
     world = World.of(environment_cfg(Settings(), 1))
     manifest, folder = manifest_of(world), tmp_path_factory.mktemp("hidden")
-    return Arm(world, manifest, folder, trial.record(world, manifest, folder, SECONDS, SEED, "nominal"))
+    model = RobotModel(world.mjcf, world.joint_names)
+    return Arm(world, manifest, model, folder, trial.record(world, manifest, folder, SECONDS, SEED, "nominal"))

@@ -69,6 +69,9 @@ class ExportConfig:
     """auto leaves fp32 only for what is so many times as fast."""
     torch: bool = False
     """Also write each network as a torch program, ``<name>.pt2``. Loading one can run code: for your own use."""
+    adapted: str | None = None
+    """What ``adapt.py`` made in the place of the run's controller, such as ``camera/protected.0``, with the homography
+    that it looks through; exported into ``<run>/adapt/<adapted>/export``."""
 
     def __post_init__(self) -> None:
         if not self.faster >= 1:

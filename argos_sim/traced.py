@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from argos_sim.controller.alignment import homography, sampled, sampling_grid
 from argos_sim.deploy.manifest import CONTROLLER, DECODER, JOINTS, OUTPUT, PLAN_CONTEXT, PLAN_FLOW, PROPRIO, VISION
 from argos_wm.attention import Rotation
 from argos_wm.decoder import LatentDecoder
@@ -86,16 +88,18 @@ def traced_controller(actor: nn.Module, observations: dict[str, Tensor]) -> Trac
     return Traced(CONTROLLER, actor, dict(observations), (OUTPUT,))
 
 
-def traced_encoder(encoder: StateEncoder, images: Tensor, joints: Tensor) -> list[Traced]:
+def traced_encoder(encoder: StateEncoder, images: Tensor, joints: Tensor, eyes: Sequence[float] = ()) -> list[Traced]:
     """Vision, proprioception, and proprioception decoded.
 
     Args:
         images: uint8 (M, 3, S, S), as wide as the encoder looks at, or (M, V, 3, S, S) of several cameras.
         joints: (M, 2J) positions and speeds [rad, rad/s].
+        eyes: a homography's eight numbers, see ``controller.alignment``, that pictures of one camera are seen through.
     """
     felt = encoder.encode_proprio(joints)
+    vision = _Moved(encoder, eyes) if eyes else _Vision(encoder)
     return [
-        Traced(VISION, _Vision(encoder), {"images": images}, ("latents",)),
+        Traced(VISION, vision, {"images": images}, ("latents",)),
         Traced(PROPRIO, _Proprio(encoder), {"joints": joints}, ("latent",)),
         Traced(JOINTS, _Joints(encoder), {"latent": felt}, ("joints",)),
     ]
@@ -155,6 +159,23 @@ class _Vision(nn.Module):
         else:
             raw = self.encoder(images)
         return (raw.float() - self.stats.vision_mean) / self.stats.vision_std
+
+
+class _Moved(_Vision):
+    """Of a camera that was moved, see ``controller.alignment``: looks at whole pictures where that says.
+
+    Colours are not rounded in between: what lies halfway falls to either side in torch and in onnxruntime.
+    """
+
+    grid: Tensor
+
+    def __init__(self, encoder: StateEncoder, numbers: Sequence[float]) -> None:
+        super().__init__(encoder)
+        size = encoder.vision.image_size
+        self.register_buffer("grid", sampling_grid(homography(torch.tensor([numbers])), size, size))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(sampled(images, self.grid.expand(images.shape[0], -1, -1, -1)))
 
 
 class _Proprio(nn.Module):

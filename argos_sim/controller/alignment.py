@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from argos_sim.perception import Perception
+if TYPE_CHECKING:
+    from argos_sim.perception import Perception
 
 Encode = Callable[[Tensor], Tensor]
 """Pictures (M, 3, H, W) uint8 → latents (M, P, C)."""
@@ -73,16 +75,23 @@ def homography(numbers: Tensor) -> Tensor:
     return torch.eye(3) + F.pad(numbers, (0, 1)).unflatten(-1, (3, 3))
 
 
-def warp(pictures: Tensor, maps: Tensor) -> Tensor:
-    """Pictures (N, 3, H, W) uint8 that show at x what ``pictures`` show at ``maps (N, 3, 3)`` x; edges go on."""
-    n, _, height, width = pictures.shape
-    rows = (torch.arange(height, device=pictures.device) + 0.5) / height * 2 - 1
-    columns = (torch.arange(width, device=pictures.device) + 0.5) / width * 2 - 1
+def sampling_grid(maps: Tensor, height: int, width: int) -> Tensor:
+    """Where (N, H, W, 2) a picture that is seen through ``maps (N, 3, 3)`` is looked at, x and y in −1 … 1."""
+    rows = (torch.arange(height, device=maps.device) + 0.5) / height * 2 - 1
+    columns = (torch.arange(width, device=maps.device) + 0.5) / width * 2 - 1
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     points = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3) @ maps.transpose(1, 2)
-    grid = (points[..., :2] / points[..., 2:].clamp_min(0.1)).view(n, height, width, 2)
-    seen = F.grid_sample(pictures.float(), grid, padding_mode="border", align_corners=False)
-    return seen.round_().to(torch.uint8)
+    return (points[..., :2] / points[..., 2:].clamp_min(0.1)).view(len(maps), height, width, 2)
+
+
+def sampled(pictures: Tensor, grid: Tensor) -> Tensor:
+    """Pictures uint8 (N, 3, H, W) at ``grid (N, H, W, 2)``, bilinearly, as floats; edges go on."""
+    return F.grid_sample(pictures.float(), grid, padding_mode="border", align_corners=False)
+
+
+def warp(pictures: Tensor, maps: Tensor) -> Tensor:
+    """Pictures (N, 3, H, W) uint8 that show at x what ``pictures`` show at ``maps (N, 3, 3)`` x; edges go on."""
+    return sampled(pictures, sampling_grid(maps, *pictures.shape[-2:])).round_().to(torch.uint8)
 
 
 def error_of(residuals: Tensor) -> Tensor:

@@ -104,6 +104,9 @@ class PolicyManifest:
     """Torque of an action of 1 [N·m]; ``last_action`` is the last torque divided by it."""
     image_size: int = 0
     """Side of the square picture that the vision encoder takes [pixels]; 0 where it was not exported."""
+    homography: tuple[float, ...] = ()
+    """Of a camera that was moved: the eight numbers (``controller.alignment``) of what ``vision.onnx`` sees pictures
+    through by itself. None where it was not, and not written then."""
     planner: PlannerSettings | None = None
     """None where the planner was not exported."""
     body: Body | None = None
@@ -140,8 +143,10 @@ class PolicyManifest:
 
     def to_yaml(self) -> str:
         """What is stored."""
-        # Lists of numbers on one line each.
         plain = _lists(asdict(self))
+        if not self.homography:
+            del plain["homography"]
+        # Lists of numbers on one line each.
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
     def check(self, source: Path | str) -> None:
@@ -181,6 +186,10 @@ class PolicyManifest:
         other = [network.precision for network in self.networks.values() if network.precision not in PRECISIONS]
         if other:
             problems.append(f"there is no precision {other[0]!r}; known are {', '.join(PRECISIONS)}")
+        if self.homography and (len(self.homography) != 8 or not _finite(self.homography)):
+            problems.append(f"homography {self.homography} should be eight finite numbers")
+        if self.homography and len(self.spec.get("cameras", ("front",))) > 1:
+            problems.append("homography is of one camera, and there are several")
         problems += [] if self.body is None else self.body.problems(len(self.joint_names))
         problems += [] if self.motors is None else self.motors.problems(self.joint_limits)
         return problems + ([] if self.planner is None else self._problems_of_planner(self.planner))

@@ -100,6 +100,8 @@ def read_rectification(path: Path, folder: Path, manifest: PolicyManifest) -> Re
     file = read_camera_file(path)
     if len(cameras := manifest.spec.get("cameras", ("front",))) > 1:
         raise DeployError(f"{path} is of one camera, and the policy has {', '.join(cameras)}.")
+    if manifest.homography:
+        raise DeployError(f"{path} would put pictures right twice: the policy at {folder} adapted to a moved camera.")
     require_same_training(file, path, folder)
     return Rectification(file.found, file.trained, manifest.image_size)
 

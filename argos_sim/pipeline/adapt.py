@@ -29,6 +29,7 @@ from argos_sim.controller.network import Controller, load_controller, save_contr
 from argos_sim.controller.translation import InverseModel, fit_inverse, moments, translation_of
 from argos_sim.evaluation import PerfectTracking
 from argos_sim.pipeline.deployment import (
+    EYES,
     METHODS,
     SHIFT_SEED,
     Deployment,
@@ -152,7 +153,7 @@ def adapt_to(settings: Settings, name: str) -> dict[str, Any]:
             for learner in fleet.learners:
                 extra = {"settings": settings.to_dict(), "shift": name}
                 save_controller(learner.controller, deployed.spec, folder / learner.name, extra)
-                save_tensors(folder / learner.name / "eyes.safetensors", {"numbers": learner.eyes})
+                save_tensors(folder / learner.name / EYES, {"numbers": learner.eyes})
             looks = {f"{learner.name}.eyes": learner.eyes.tolist() for learner in fleet.learners}
         for path in folder.glob("experience_*.safetensors"):
             path.unlink()

@@ -28,6 +28,8 @@ from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import LatentSpec
 
 METHODS = ("protected", "unprotected")
+EYES = "eyes.safetensors"
+"""Beside an adapted controller: the homography that it looks through."""
 SHIFT_SEED = 30_000
 """Apart from those of training, evaluation and the old conditions."""
 

@@ -23,17 +23,18 @@ from argos_sim.deploy.text import HASHED
 from argos_sim.experts import Arm
 from argos_sim.mujoco_c.world import World
 from argos_sim.paths import PRETRAINED
+from argos_sim.pipeline.deployment import EYES
 from argos_sim.pipeline.encoder import load_encoder
 from argos_sim.pipeline.environment import environment_cfg
 from argos_sim.pipeline.evaluate import write_metrics
 from argos_sim.pipeline.play import Weights
 from argos_sim.pipeline.recorded import from_demonstrations, from_mujoco
-from argos_sim.pipeline.settings import Settings
+from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.pipeline.stage import RECORD, UPSTREAM, require_stage, run_stage
 from argos_sim.reporting.model_card import write_card
 from argos_sim.traced import Traced, traced_controller, traced_decoder, traced_encoder, traced_planner
 from argos_sim.traced_text import ExportedText, TextError, exported_text
-from argos_wm.checkpoint import load_json, save_json
+from argos_wm.checkpoint import load_json, load_tensors, save_json
 from argos_wm.decoder import LatentDecoder
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import HashedNGramEncoder
@@ -57,13 +58,19 @@ def export_stage(settings: Settings) -> dict[str, Any]:
     weights = Weights.of(settings.folder if own else PRETRAINED)
     if not own:
         made_from = {"weights": weights.hash(), "task": settings.task, "rates": dataclasses.asdict(rates_of(settings))}
+    target, name = settings.folder / "export", "export"
+    if settings.export.adapted is not None:
+        weights, of_shift = adapted_weights(settings, weights)
+        made_from |= {"adapted": of_shift}
+        target, name = weights.controller / "export", f"adapt.{settings.export.adapted.replace('/', '.')}.export"
 
     def work(folder: Path) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
         manifest, networks, text = policy_of(settings, weights, own)
         manifest = export_policy(networks, manifest, folder, settings.export, text)
-        metrics = write_metrics(settings) if own else PRETRAINED / "metrics.json"
-        write_card(folder, manifest, settings.task, load_json(metrics))
+        metrics = load_json(write_metrics(settings) if own else PRETRAINED / "metrics.json")
+        # What was measured was the controller before it adapted.
+        write_card(folder, manifest, settings.task, {} if settings.export.adapted else metrics)
         write_world(folder, settings)
         for name, network in manifest.networks.items():
             apart = f"at most {network.difference:.1e}, rms {network.rms:.1e} ({network.compared})"
@@ -84,8 +91,37 @@ def export_stage(settings: Settings) -> dict[str, Any]:
 
     sampling = dataclasses.asdict(settings.controller.sampling)
     inputs = made_from | {"sampling": sampling, "calls": settings.evaluation.inference_calls}
-    inputs |= {"format": FORMAT_VERSION, "export": dataclasses.asdict(settings.export)}
-    return run_stage(settings.folder / "export", "export", inputs, work, settings.overwrite)
+    # Exports of before there was this setting are what they were.
+    export = {key: value for key, value in dataclasses.asdict(settings.export).items() if key != "adapted"}
+    inputs |= {"format": FORMAT_VERSION, "export": export}
+    return run_stage(target, name, inputs, work, settings.overwrite)
+
+
+def adapted_weights(settings: Settings, weights: Weights) -> tuple[Weights, str]:
+    """``weights`` with the controller that ``export.adapted`` names, and the fingerprint of the shift that made it.
+
+    Raises:
+        SettingsError: there is none of that name.
+        CheckpointError: its shift is not finished.
+    """
+    shift, _, learner = str(settings.export.adapted).partition("/")
+    folder = settings.folder / "adapt"
+    known = sorted(str(path.parent.relative_to(folder)) for path in folder.glob(f"*/*/{EYES}"))
+    if settings.export.adapted not in known:
+        raise SettingsError(
+            f"export.adapted is {settings.export.adapted!r}, and {folder} has {', '.join(known) or 'none'}; "
+            "scripts/adapt.py makes them."
+        )
+    record = require_stage(folder / shift, f"adapt.{shift}", f"adapt.py {shift}")
+    return dataclasses.replace(weights, controller=folder / shift / learner), record["fingerprint"]
+
+
+def eyes_of(controller: Path) -> tuple[float, ...]:
+    """The homography that a controller looks through, eight numbers; none where it looks at the bare picture."""
+    if not (controller / EYES).is_file():
+        return ()
+    numbers = tuple(load_tensors(controller / EYES)["numbers"].tolist())
+    return numbers if any(numbers) else ()
 
 
 def rates_of(settings: Settings) -> Any:
@@ -102,13 +138,15 @@ def policy_of(
     planner = Planner.load(weights.planner, settings.controller.sampling)
     controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
     met = (from_demonstrations if own else from_mujoco)(settings, encoder, planner, controller)
+    eyes = eyes_of(weights.controller)
     manifest = dataclasses.replace(
         manifest_of(settings, encoder, controller),
         image_size=met.images.shape[-1],
+        homography=eyes,
         licences={encoder.spec.encoder: licence_of(encoder)},
         training=load_json(weights.controller / "controller.json").get("extra", {}).get("settings", {}),
     )
-    networks = [traced_controller(controller, met.observations), *traced_encoder(encoder, met.images, met.joints)]
+    networks = [traced_controller(controller, met.observations), *traced_encoder(encoder, met.images, met.joints, eyes)]
     if (weights.encoder / "decoder.safetensors").is_file():
         networks.append(traced_decoder(LatentDecoder.load(weights.encoder), met.history.vision[:, -1]))
     try:

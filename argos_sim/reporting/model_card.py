@@ -35,6 +35,8 @@ def write_card(folder: Path, manifest: PolicyManifest, task: str, metrics: dict[
         rms = "" if network.rms is None else f", rms {network.rms:.1e}"
         found = f"{network.difference:.1e}{rms} ({network.compared} rows)"
         lines.append(f"| `{network_file(name)}` | {network.precision} | {takes} | {gives} | {found} |")
+    if manifest.homography:
+        lines += ["", "Of a camera that was moved: `vision.onnx` sees its pictures through a homography by itself."]
     measured = [line for name in MEASURED if (line := _success(metrics, name))]
     if measured:
         lines += ["", "Done what was asked, from text, in simulation:", "", *measured]

@@ -68,7 +68,13 @@ def moments(encoder: StateEncoder, count: int) -> tuple[LatentState, torch.Tenso
     return LatentState(vision, torch.randn(count, STATES, spec.proprio_dim, generator=generator), time), known
 
 
-def write(folder: Path, encoder: StateEncoder, model: WorldModel, only: tuple[str, ...] = NETWORKS) -> PolicyManifest:
+def write(
+    folder: Path,
+    encoder: StateEncoder,
+    model: WorldModel,
+    only: tuple[str, ...] = NETWORKS,
+    eyes: tuple[float, ...] = (),
+) -> PolicyManifest:
     spec = encoder.spec
     sizes = ControllerConfig(spec.patches, spec.channels, spec.proprio_dim, 3, history=1, hidden=(32, 32))
     controller = Controller(sizes, torch.full((3,), 2.0))
@@ -82,6 +88,7 @@ def write(folder: Path, encoder: StateEncoder, model: WorldModel, only: tuple[st
         history=1,
         action_scale=(2.0,) * 3,
         image_size=SIZE,
+        homography=eyes,
         planner=PlannerSettings(
             history=model.config.history,
             text={"kind": "hashed-ngram", "dim": 64, "max_words": 16},
@@ -95,7 +102,7 @@ def write(folder: Path, encoder: StateEncoder, model: WorldModel, only: tuple[st
     text = HashedNGramEncoder()([TEXTS[i % 3] for i in range(count)])
     networks = [
         traced_controller(controller, observations),
-        *traced_encoder(encoder, pictures(count, len(encoder.cameras)), torch.randn(count, 6)),
+        *traced_encoder(encoder, pictures(count, len(encoder.cameras)), torch.randn(count, 6), eyes),
         traced_decoder(make_decoder(), history.vision[:, -1]),
         *traced_planner(model, history, known, text, torch.linspace(0.1, 0.8, count)),
     ]

@@ -1,4 +1,4 @@
-"""Laws of the stage ``export`` beside the whole of it (``test_smoke.py``): which text encoders leave with a policy."""
+"""Laws of the stage ``export`` beside the whole of it (``test_smoke.py``): what leaves with a policy."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import tasks  # noqa: F401  registers the gymnasium ids
-from argos_sim.pipeline.export import text_of
-from argos_sim.pipeline.settings import Settings
+from argos_sim.paths import PRETRAINED
+from argos_sim.pipeline.export import adapted_weights, eyes_of, text_of
+from argos_sim.pipeline.play import Weights
+from argos_sim.pipeline.settings import Settings, SettingsError
+from argos_sim.pipeline.stage import RECORD
+from argos_sim.precision import ExportConfig
 from argos_sim.traced_text import TextError
+from argos_wm.checkpoint import CheckpointError, save_json, save_tensors
 from argos_wm.encoders.text import HashedNGramEncoder, TextEncoder, TextFeatures
 from tests.argos_sim.deploy.test_text import bert, loaded
 
@@ -41,3 +47,22 @@ def test_another_is_refused_with_its_reason() -> None:
 
     with pytest.raises(TextError, match="other is no text model of transformers"):
         text_of(Settings(), planner(Other()))
+
+
+def test_an_adapted_controller_is_exported_with_what_it_looks_through(tmp_path: Path) -> None:
+    def settings(adapted: str) -> Settings:
+        return Settings(run_dir=str(tmp_path), export=ExportConfig(adapted=adapted))
+
+    shift, weights = tmp_path / "adapt" / "camera", Weights.of(PRETRAINED)
+    numbers = torch.tensor([0.5, 0, 0.25, 0, 0, -0.125, 0, 0])
+    for name, eyes in (("protected.0", numbers), ("protected.1", torch.zeros(8))):
+        save_tensors(shift / name / "eyes.safetensors", {"numbers": eyes})
+    with pytest.raises(CheckpointError, match=r"'adapt.camera' has not finished .* scripts/adapt.py camera"):
+        adapted_weights(settings("camera/protected.0"), weights)
+    save_json(shift / RECORD, {"name": "adapt.camera", "fingerprint": "f", "figures": {}})
+    found, made_from = adapted_weights(settings("camera/protected.0"), weights)
+    assert (found.controller, found.planner, made_from) == (shift / "protected.0", weights.planner, "f")
+    assert eyes_of(found.controller) == tuple(numbers.tolist())
+    assert eyes_of(shift / "protected.1") == eyes_of(weights.controller) == ()
+    with pytest.raises(SettingsError, match="'payload/protected.0', and .* has camera/protected.0, camera/protected.1"):
+        adapted_weights(settings("payload/protected.0"), weights)

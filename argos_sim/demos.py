@@ -21,14 +21,11 @@ from argos_sim.experts import TaskExpert
 from argos_sim.mdp.events import write_joints
 from argos_sim.perception import canonical_view
 from argos_sim.randomization.draws import Draws
-from argos_sim.randomization.ranges import get_ranges
+from argos_sim.randomization.ranges import RandomizationRanges
 from argos_wm.checkpoint import save_json, save_tensors
 
 if TYPE_CHECKING:
     from argos_sim.lerobot_io import RecordedEpisode
-
-VIEW_CAMERAS = {"a": "train", "b": "train", "canonical": "nominal"}
-"""Views of a state, by the randomization preset of their camera."""
 
 
 @dataclass
@@ -184,7 +181,8 @@ def record_demonstrations(env: LatentTrackingEnv, expert: TaskExpert, root: Path
 
 
 def record_views(env: LatentTrackingEnv, expert: TaskExpert, path: Path, movements: int, scattered: int) -> None:
-    """Write ``views.safetensors``: each state through two moved cameras and the canonical one.
+    """Write ``views.safetensors``: each state through two cameras, moved as the environment's ranges say, and the
+    canonical one.
 
     Scattered states share nothing with each other, which is what an encoder learns most from; movements show what
     changes in one planner period, which is what its invariance is measured against.
@@ -247,9 +245,10 @@ def _scatter(env: LatentTrackingEnv, expert: TaskExpert, every: Tensor) -> None:
 
 
 def _view_poses(env: LatentTrackingEnv, every: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    own = env.cfg.ranges
     return {
-        view: env.camera_poses(every, Draws(get_ranges(name), env.num_envs, env.device))
-        for view, name in VIEW_CAMERAS.items()
+        view: env.camera_poses(every, Draws(ranges, env.num_envs, env.device))
+        for view, ranges in {"a": own, "b": own, "canonical": RandomizationRanges()}.items()
     }
 
 

@@ -21,6 +21,7 @@ from argos_sim.pipeline.environment import (
 )
 from argos_sim.pipeline.settings import Settings
 from argos_sim.pipeline.stage import run_stage
+from argos_sim.randomization.ranges import get_ranges
 from argos_wm.checkpoint import load_json, save_json
 from argos_wm.data.files import DatasetError
 from argos_wm.data.layout import DatasetSummary, check_dataset
@@ -109,6 +110,14 @@ def changed_since(folder: Path, task: str) -> list[str]:
     return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
 
 
+def _view_cameras(settings: Settings) -> dict[str, Any]:
+    """How views' cameras are moved, where that is not as in ``train``, whose ranges all views had before."""
+    own, train = settings.ranges(), get_ranges("train")
+    names = ("camera_position", "camera_rotation")
+    moved = {name: getattr(own, name) for name in names if getattr(own, name) != getattr(train, name)}
+    return {"cameras": moved} if moved else {}
+
+
 def collect_views(settings: Settings) -> dict[str, Any]:
     """Render views into ``<run>/views/views.safetensors``."""
     encoder = settings.encoder
@@ -126,7 +135,7 @@ def collect_views(settings: Settings) -> dict[str, Any]:
         "ranges": settings.drawn_from(),
         "physics": physics_identity(settings),
         "seed": settings.seed,
-    }
+    } | _view_cameras(settings)
 
     def work(folder: Path) -> dict[str, Any]:
         cfg = environment_cfg(settings, num_envs)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 import torch
 
 import tasks  # noqa: F401
 from argos_sim.configs import ExpertCfg
-from argos_sim.demos import expert_rollout, record_demonstrations
+from argos_sim.demos import _view_poses, expert_rollout, record_demonstrations
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.mdp.events import write_joints
+from argos_sim.pipeline.collect import _view_cameras
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert
 from argos_sim.pipeline.settings import Settings
+from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
 
 N, TASK = 8, "Argos-Reach-SO100-v0"
 
@@ -74,3 +78,14 @@ def test_an_episode_that_physics_broke_is_no_demonstration_and_leaves_the_next_w
     assert steps.index(True) == 3
     assert rollout.success.tolist() == [i != 2 for i in range(N)]
     assert env.episode_length_buf.tolist() == [0] * N
+
+
+@pytest.mark.parametrize("name", ["train", "complete"])
+def test_views_are_of_cameras_moved_as_far_as_the_runs_ranges_say(name: Literal["train", "complete"]) -> None:
+    drawn: list[RandomizationRanges] = []
+    env: Any = SimpleNamespace(cfg=SimpleNamespace(ranges=get_ranges(name)), num_envs=2, device="cpu")
+    env.camera_poses = lambda every, draws: drawn.append(draws.ranges)
+    assert list(_view_poses(env, torch.arange(2))) == ["a", "b", "canonical"]
+    assert drawn == [get_ranges(name), get_ranges(name), get_ranges("nominal")]
+    moved = _view_cameras(Settings(randomization=name))
+    assert (moved == {}) == (name == "train"), "views of before are what they were; others are not"

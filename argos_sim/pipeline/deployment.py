@@ -20,7 +20,7 @@ from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.evaluation import Policy, judge
 from argos_sim.pipeline.environment import environment_cfg, make_environment
 from argos_sim.pipeline.evaluate import EVALUATION_SEED
-from argos_sim.pipeline.play import Weights
+from argos_sim.pipeline.play import Weights, remember_for
 from argos_sim.pipeline.settings import AdaptationSettings, Settings, SettingsError
 from argos_sim.randomization.shifts import Shift, set_world
 from argos_sim.targets import PlannerTargets
@@ -110,13 +110,13 @@ def deployment(settings: Settings) -> Iterator[Deployment]:
     weights, cfg = Weights.find(settings), settings.adaptation
     encoder = StateEncoder.load(weights.encoder)
     controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
-    env_cfg = environment_cfg(settings, fleet_size(cfg), encoder=str(weights.encoder))
     remembering = history_only(settings, encoder)
+    source = PlannerTargets.load(weights.planner, encoder.spec, settings.controller.sampling, "cpu")
+    env_cfg = environment_cfg(settings, fleet_size(cfg), encoder=str(weights.encoder))
     histories = [c.cfg.history for c in (controller, remembering) if c is not None]
-    env_cfg.perception.control_history = max(histories)
+    remember_for(env_cfg, encoder, source.planner, max(histories))
     with make_environment(env_cfg) as env:
-        sampling = settings.controller.sampling
-        env.target.source = PlannerTargets.load(weights.planner, encoder.spec, sampling, "cpu")
+        env.target.source = source
         yield Deployment(settings, env, controller, encoder.spec, remembering)
 
 

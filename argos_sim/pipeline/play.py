@@ -190,11 +190,16 @@ def play_cfg(settings: Settings, weights: Weights, policy: Policy, num_envs: int
         raise SettingsError(wrong_encoder(str(weights.encoder), policy.encoder.joint_names, cfg.joint_names))
     cfg.ranges = dataclasses.replace(settings.ranges())
     cfg.seed = settings.seed + PLAY_SEED
-    cfg.perception.image_size = policy.encoder.vision.image_size
-    cfg.perception.control_history = policy.controller.cfg.history
-    cfg.perception.history_s = max(-offset for offset in policy.planner.world_model.config.history)
-    cfg.apply()
+    remember_for(cfg, policy.encoder, policy.planner, policy.controller.cfg.history)
     return cfg
+
+
+def remember_for(cfg: LatentTrackingEnvCfg, encoder: StateEncoder, planner: Planner, control_history: int) -> None:
+    """Let an environment see and remember what trained parts need, whatever the preset says."""
+    cfg.perception.image_size = encoder.vision.image_size
+    cfg.perception.control_history = control_history
+    cfg.perception.history_s = max(-offset for offset in planner.world_model.config.history)
+    cfg.apply()
 
 
 def plan_pictures(recording: Recording, paint: Painter, folder: Path, most: int = PLAN_PICTURES) -> list[Path]:

@@ -16,7 +16,7 @@ Learners, say of several seeds, share one environment: each owns an equal share 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -192,6 +192,9 @@ def learn(
     Args:
         states: that the learner came to, with what the deployed controller does there.
         decode: proprioceptive latents (M, D) → joint states (M, 2J).
+
+    Raises:
+        FloatingPointError: a loss or a weight became not finite; the controller has the weights of before the round.
     """
     torch.manual_seed(seed)
     wanted = translation(decode(states.latents()), states.action)
@@ -207,10 +210,25 @@ def learn(
         total += float(loss.detach()) / cfg.updates
         if weight > 0:
             loss = loss + weight * replay.loss(controller, cfg.batch_size)
+        _require_finite([loss], "loss", update, controller, before)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(controller.parameters(), 1.0)
         optimizer.step()
         schedule.step()
+    _require_finite(controller.parameters(), "controller", cfg.updates, controller, before)
     kept = cut_to_region(controller, before, replay, cfg.radius)
     return {"loss": total, "kept": kept, "distance": replay.distance(controller), "weight": weight}
+
+
+def _require_finite(
+    values: Iterable[Tensor], name: str, update: int, controller: Controller, before: dict[str, Tensor]
+) -> None:
+    """Give ``controller`` its weights ``before`` back and stop, if one of ``values`` is not finite."""
+    if all(bool(value.isfinite().all()) for value in values):
+        return
+    controller.load_state_dict(before)
+    raise FloatingPointError(
+        f"In update {update} of a round of adaptation the {name} became not finite; the weights of the round before "
+        "are kept. Lower adaptation.learning.learning_rate."
+    )

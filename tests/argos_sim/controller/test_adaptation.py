@@ -108,6 +108,14 @@ def same(a: Controller, b: Controller) -> bool:
     return all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
 
 
+@pytest.mark.parametrize(("updates", "name"), [(30, "loss"), (1, "controller")])
+def test_what_is_not_finite_ends_a_round_and_leaves_the_weights_of_before(updates: int, name: str) -> None:
+    controller = fresh()
+    with pytest.raises(FloatingPointError, match=f"the {name} became not finite; the weights of the round before"):
+        taught(replace(CFG, updates=updates, radius=None, learning_rate=1e39 if updates == 1 else 1e30), controller)
+    assert same(controller, fresh())
+
+
 def test_each_learner_moves_and_remembers_its_own_robots() -> None:
     env, controllers = LineEnv(), [fresh(1), fresh(2), fresh(3)]
     made = practise(env, FleetPolicy(controllers), replace(CFG, noise=0.0), 5, "")  # pyright: ignore

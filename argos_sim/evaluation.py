@@ -85,21 +85,26 @@ def run_episodes(env: LatentTrackingEnv, policy: Policy, label: str) -> dict[str
     """One episode in every environment, from reset to its end.
 
     Returns:
-        the target command's records, joined (M,), and ``torque`` (N,) RMS [N·m], ``success`` (N,).
+        the target command's records, joined (M,), and ``torque`` (N,) RMS [N·m], ``success`` (N,). Of an episode that
+        broken physics ended there are the targets of before, no torque and no success.
     """
     target, instruction = env.target, env.instruction
     target.cfg.record = True
     obs, _ = env.reset()
-    target.records.clear()
+    kept: list[dict[str, Tensor]] = []
     squares = torch.zeros(env.num_envs, device=env.device)
     for _ in tqdm(range(env.max_episode_length - 1), desc=label, leave=False):
         action = policy.act(cast("dict[str, Tensor]", obs))
+        target.records.clear()
         squares += (action * policy.torque_limit).square().mean(-1)
         obs = env.step(action)[0]
         squares[env.reset_buf] = float("nan")  # none is at its end yet
-    joined = {k: torch.cat([r[k] for r in target.records]).float().cpu() for k in target.records[0]}
+        # Where physics broke another episode has begun since, of which neither targets nor success are this one's.
+        whole = ~squares.isnan()
+        kept += [{k: v[whole[record["env"]]] for k, v in record.items()} for record in target.records]
+    target.records.clear()
+    joined = {k: torch.cat([r[k] for r in kept]).float().cpu() for k in kept[0]}
     joined["torque"] = (squares / (env.max_episode_length - 1)).sqrt().cpu()
-    # Where physics broke another episode has begun since, of which this one's success is no part.
     joined["success"] = (instruction.success & ~squares.isnan()).float().cpu()
     return joined
 

@@ -91,6 +91,7 @@ def test_what_is_done_after_broken_physics_is_not_counted() -> None:
     records = run_episodes(env, policy, "")
     assert records["success"].tolist() == [1, 0, 1]
     assert records["torque"].isnan().tolist() == [False, True, False]
+    assert records["env"].long().bincount().tolist() == [5, 2, 5], "of the broken episode the targets of before remain"
 
 
 def test_paired_gain_forgets_what_makes_episodes_hard() -> None:

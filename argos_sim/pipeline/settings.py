@@ -352,6 +352,9 @@ def _numbers(part: Any, name: str = "") -> Iterator[tuple[str, float]]:
     if dataclasses.is_dataclass(part):
         for item in dataclasses.fields(part):
             yield from _numbers(getattr(part, item.name), f"{name}.{item.name}" if name else item.name)
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            yield from _numbers(value, f"{name}.{key}")
     elif isinstance(part, list | tuple):
         for value in part:
             yield from _numbers(value, name)
@@ -361,10 +364,14 @@ def _numbers(part: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 def _counted_from(part: Any, seed: int) -> Any:
     """``part`` with ``seed`` added to each seed in it."""
+    if isinstance(part, dict):
+        return {key: _counted_from(value, seed) for key, value in part.items()}
+    if not dataclasses.is_dataclass(part):
+        return part
     changes = {}
     for item in dataclasses.fields(part):
         value = getattr(part, item.name)
-        if dataclasses.is_dataclass(value):
+        if dataclasses.is_dataclass(value) or isinstance(value, dict):
             changes[item.name] = _counted_from(value, seed)
         elif item.name == "seed":
             changes[item.name] = value + seed

@@ -53,6 +53,14 @@ def test_a_number_that_is_none_is_named_before_any_work(value: str) -> None:
     assert settings("adaptation.learning.radius=null").adaptation.learning.radius is None
 
 
+def test_a_sources_number_that_is_none_is_named() -> None:
+    web = {"kind": "pictures", "path": "somewhere", "weight": float("nan")}
+    with pytest.raises(SettingsError, match="planner.sources.web.weight = nan is not a finite number"):
+        settings_from({"planner": {"sources": {"web": web}}})
+    web["weight"] = 2.0
+    assert settings_from({"seed": 3, "planner": {"sources": {"web": web}}}).planner.sources["web"].weight == 2.0
+
+
 def test_the_defaults_are_the_demo() -> None:
     assert settings("preset=demo") == Settings() == settings()
 

@@ -47,6 +47,11 @@ class DemosSettings:
     dataset: str | None = None
     """A LeRobot dataset that is copied instead of recording, such as ``record.py`` makes of a robot; null records."""
 
+    def __post_init__(self) -> None:
+        for name in ("episodes", "num_envs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"demos.{name} is {getattr(self, name)}; it should be 1 or more.")
+
 
 @dataclass(frozen=True)
 class EncoderSettings:

@@ -61,6 +61,12 @@ def test_a_sources_number_that_is_none_is_named() -> None:
     assert settings_from({"seed": 3, "planner": {"sources": {"web": web}}}).planner.sources["web"].weight == 2.0
 
 
+@pytest.mark.parametrize("name", ["episodes", "num_envs"])
+def test_no_demonstrations_are_refused_before_any_work(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"demos.{name} is 0; it should be 1 or more"):
+        settings(f"demos.{name}=0")
+
+
 def test_the_defaults_are_the_demo() -> None:
     assert settings("preset=demo") == Settings() == settings()
 

@@ -94,7 +94,7 @@ def export_stage(settings: Settings) -> dict[str, Any]:
     # Exports of before there was this setting are what they were.
     export = {key: value for key, value in dataclasses.asdict(settings.export).items() if key != "adapted"}
     inputs |= {"format": FORMAT_VERSION, "export": export}
-    return run_stage(target, name, inputs, work, settings.overwrite)
+    return run_stage(target, name, inputs, work, settings.overwrite, replaces=True)
 
 
 def adapted_weights(settings: Settings, weights: Weights) -> tuple[Weights, str]:

@@ -1,4 +1,8 @@
-"""A stage of the pipeline: does its work once, remembers what it was made from, and is reused while that holds."""
+"""A stage of the pipeline: does its work once, remembers what it was made from, and is reused while that holds.
+
+What was made with other settings is not deleted unasked: it may be hours of work. What was made from an earlier stage
+that has been made anew since is of nothing that is still there, and is made anew, too.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import json
 import resource
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,18 @@ RECORD, STARTED = "stage.json", "started.json"
 WEIGHTS = ("*.safetensors", "*.json")
 RUN_FILES = (RECORD, STARTED, "checkpoint.json", "checkpoint.safetensors")
 """What a stage keeps for itself."""
-UPSTREAM = ("demos", "encoder", "latents", "planner", "planner_mean", "imitation", "dagger", "ppo", "controller")
+UPSTREAM = (
+    "demos",
+    "views",
+    "encoder",
+    "latents",
+    "planner",
+    "planner_mean",
+    "imitation",
+    "dagger",
+    "ppo",
+    "controller",
+)
 """Stages that others are made from; a stage's inputs name their fingerprints by these names."""
 
 
@@ -40,6 +55,7 @@ def run_stage(
     overwrite: bool = False,
     parallel: Parallel | None = None,
     grows: tuple[dict[str, Any], int] | None = None,
+    replaces: bool = False,
 ) -> dict[str, Any]:
     """Do ``work`` into ``folder`` unless its outputs are there, made from the same ``inputs``.
 
@@ -52,17 +68,22 @@ def run_stage(
         parallel: processes that all do ``work`` together; the main one keeps the folder and decides. None is one alone.
         grows: what remains of ``inputs`` without the length of a training that may be continued, and that length. Where
             the rest holds and the length grew, ``work`` finds what the shorter one left, its checkpoint for one.
+        replaces: with other settings the work is done again unasked, since it takes minutes and always comes out alike.
 
     Returns:
-        the stage's record: ``name``, ``fingerprint``, ``made_from`` (earlier stages' fingerprints), ``seconds``,
-        ``peak_gib`` (of the process), ``figures``.
+        the stage's record: ``name``, ``fingerprint``, ``inputs``, ``made_from`` (earlier stages' fingerprints),
+        ``seconds``, ``peak_gib`` (of the process), ``figures``.
+
+    Raises:
+        CheckpointError: ``folder`` holds what other settings made, and ``overwrite`` does not say that it may go.
     """
     parallel = parallel or Parallel()
-    wanted: dict[str, Any] = {"fingerprint": fingerprint(inputs)}
+    wanted: dict[str, Any] = {"fingerprint": fingerprint(inputs), "made_from": _made_from(inputs)}
+    wanted["inputs"] = _plain(inputs)
     if grows is not None:
         wanted["grows"] = {"fingerprint": fingerprint(grows[0]), "length": grows[1]}
     started = folder / STARTED
-    record = parallel.agreed(_prepare(folder, name, wanted, overwrite) if parallel.main else None)
+    record = parallel.agreed(_prepare(folder, name, wanted, overwrite, replaces) if parallel.main else None)
     if record is not None:
         return record
     spent = load_json(started).get("seconds", 0.0) if parallel.main else 0.0
@@ -78,7 +99,6 @@ def run_stage(
         record = {
             "name": name,
             **wanted,
-            "made_from": _made_from(inputs),
             "seconds": round(seconds, 1),
             "peak_gib": round(peak, 2),
             "figures": figures,
@@ -118,7 +138,49 @@ def _continues(earlier: dict[str, Any], wanted: dict[str, Any]) -> bool:
     return before["length"] <= now["length"]
 
 
-def _prepare(folder: Path, name: str, wanted: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
+def differences(earlier: dict[str, Any], now: dict[str, Any], name: str = "") -> Iterator[str]:
+    """What differs between two stages' inputs, such as ``sampling.steps is 4 and was 2``."""
+    for key in [*now, *(key for key in earlier if key not in now)]:
+        before, after, path = earlier.get(key), now.get(key), f"{name}{key}"
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from differences(before, after, f"{path}.")
+        elif before != after:
+            yield f"{path} is {_short(after)} and was {_short(before)}"
+
+
+def _short(value: Any, most: int = 40) -> str:
+    text = "not given" if value is None else str(value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def require_stale(folder: Path, name: str, earlier: dict[str, Any], inputs: dict[str, Any]) -> None:
+    """Refuse to delete what other settings made; let go what was made from stages that are no longer there.
+
+    Args:
+        earlier: the record in ``folder``; of before inputs were kept in it, which setting differs is not told.
+        inputs: those of now.
+
+    Raises:
+        CheckpointError: it may not go unasked.
+    """
+    before = earlier.get("made_from", {})
+    if any(before.get(stage, made_from) != made_from for stage, made_from in _made_from(inputs).items()):
+        return
+    told = list(differences(earlier["inputs"], _plain(inputs))) if "inputs" in earlier else []
+    first = told[0] if told else "which ones, it does not say"
+    more = f" ({len(told) - 1} more differ)" if len(told) > 1 else ""
+    raise CheckpointError(
+        f"The stage '{name}' in {folder} was made with other settings: {first}{more}. Give those, a run_dir= of its "
+        "own, or overwrite=true, which deletes it and makes it anew."
+    )
+
+
+def _plain(inputs: dict[str, Any]) -> dict[str, Any]:
+    """As they are read from a record."""
+    return json.loads(json.dumps(inputs, default=str))
+
+
+def _prepare(folder: Path, name: str, wanted: dict[str, Any], overwrite: bool, replaces: bool) -> dict[str, Any] | None:
     """The record of outputs that may be reused; None after the folder was made ready for work."""
     spent = 0.0
     started = folder / STARTED
@@ -134,9 +196,13 @@ def _prepare(folder: Path, name: str, wanted: dict[str, Any], overwrite: bool) -
             spent = record["seconds"]
             (folder / RECORD).unlink()
         else:
+            if not replaces:
+                require_stale(folder, name, record, wanted["inputs"])
             print(f"[{name}] the settings or an earlier stage changed; doing it again")
             shutil.rmtree(folder)
     elif started.is_file() and not _continues(load_json(started), wanted):
+        if any(folder.rglob("*.safetensors")):  # checkpoints and the like, from which its own settings would go on
+            require_stale(folder, name, load_json(started), wanted["inputs"])
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     spent = load_json(started).get("seconds", 0.0) if started.is_file() else spent

@@ -2,7 +2,8 @@
 
 A cell is an engine and a condition; each is a stage of its own in ``<run>/transfer/<engine>/<condition>``, so that a
 killed run goes on with the cell that it was in. Its figures are ``transfer.<policy>.<engine>.<condition>.<figure>``.
-Cells of other weights than the present ones are taken away, so that one table shows one run.
+Cells of weights that are no longer there are taken away, so that one table shows one run; those of other settings only
+with ``overwrite``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from argos_sim.pipeline.environment import Scenes, environment_cfg, physics_iden
 from argos_sim.pipeline.evaluate import EVALUATION_SEED, judge_planned, print_result
 from argos_sim.pipeline.export import export_trained
 from argos_sim.pipeline.settings import Settings, SettingsError
-from argos_sim.pipeline.stage import RECORD, fingerprint, require_stage, run_stage
+from argos_sim.pipeline.stage import RECORD, fingerprint, require_stage, require_stale, run_stage
 from argos_sim.randomization.ranges import GROUPS, RandomizationRanges, with_group
 from argos_sim.randomization.shifts import SHIFTS, set_world
 from argos_wm.checkpoint import load_json
@@ -71,7 +72,7 @@ def transfer_stage(settings: Settings, engine: str) -> None:
         "seed": settings.seed,
     }
     made_from = fingerprint(policies)
-    _take_away_others(settings, made_from)
+    _take_away_others(settings, policies)
     common: dict[str, Any] = {
         "transfer.made_from": made_from,
         "transfer.trained_on": records["ppo"]["figures"].get("physics", settings.resolved_physics()),
@@ -97,12 +98,22 @@ def transfer_stage(settings: Settings, engine: str) -> None:
             run_stage(folder, f"evaluate_transfer_{engine}_{condition}", inputs, work, settings.overwrite)
 
 
-def _take_away_others(settings: Settings, made_from: str) -> None:
-    """Remove the cells, of all engines, that were measured with other policies."""
-    for path in sorted((settings.folder / "transfer").glob(f"*/*/{RECORD}")):
-        if load_json(path)["figures"].get("transfer.made_from") != made_from:
-            print(f"[transfer] {path.parent} is of other weights or another seed: taken away", flush=True)
-            shutil.rmtree(path.parent)
+def _take_away_others(settings: Settings, policies: dict[str, Any]) -> None:
+    """Remove the cells, of all engines, that were measured with weights that are no longer there.
+
+    Raises:
+        CheckpointError: some were measured with other settings, and ``overwrite`` does not say that they may go.
+    """
+    records = {path.parent: load_json(path) for path in sorted((settings.folder / "transfer").glob(f"*/*/{RECORD}"))}
+    made_from = fingerprint(policies)
+    others = {cell: x for cell, x in records.items() if x["figures"].get("transfer.made_from") != made_from}
+    for cell, record in others.items():
+        if not settings.overwrite:
+            known = {"inputs": {k: record["inputs"].get(k) for k in policies}} if "inputs" in record else {}
+            require_stale(cell, record["name"], record | known, policies)
+    for cell in others:
+        print(f"[transfer] {cell} is of other weights or settings: taken away", flush=True)
+        shutil.rmtree(cell)
 
 
 def _world_identity(settings: Settings, engine: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A stage runs once, runs again when what it was made from changes, and reports mistakes in a sentence."""
+"""A stage runs once, again when what it was made from was made anew, and keeps what other settings made."""
 
 from __future__ import annotations
 
@@ -22,8 +22,36 @@ def test_stage_is_reused_while_its_inputs_hold(tmp_path: Path) -> None:
 
     first = run_stage(tmp_path / "s", "s", {"a": 1}, work)
     assert run_stage(tmp_path / "s", "s", {"a": 1}, work) == first
-    assert run_stage(tmp_path / "s", "s", {"a": 2}, work)["figures"] == {"figure": 2}
-    assert run_stage(tmp_path / "s", "s", {"a": 2}, work, overwrite=True)["figures"] == {"figure": 3}
+    assert run_stage(tmp_path / "s", "s", {"a": 1}, work, overwrite=True)["figures"] == {"figure": 2}
+
+
+def test_what_other_settings_made_is_kept_until_it_may_go(tmp_path: Path) -> None:
+    def run(steps: int, planner: str = "x", **options: bool) -> dict:
+        inputs = {"sampling": {"steps": steps, "solver": "heun"}, "planner": planner, "seed": 0}
+        return run_stage(tmp_path / "s", "s", inputs, lambda _: {"steps": steps, "of": planner}, **options)["figures"]
+
+    run(2)
+    with pytest.raises(CheckpointError, match=r"'s' in .* with other settings: sampling.steps is 4 and was 2\. Give"):
+        run(4)
+    assert run(2) == {"steps": 2, "of": "x"}
+    assert run(4, replaces=True) == {"steps": 4, "of": "x"}, "what takes minutes is made anew"
+    assert run(2, overwrite=True) == {"steps": 2, "of": "x"}
+    assert run(2, "y") == {"steps": 2, "of": "y"}, "what it was made from is gone"
+
+
+def test_records_of_before_inputs_were_kept_are_kept_too(tmp_path: Path) -> None:
+    record = {
+        "name": "s",
+        "fingerprint": "of other settings",
+        "made_from": {"demos": "d"},
+        "seconds": 1.0,
+        "figures": {},
+    }
+    save_json(tmp_path / "s" / "stage.json", record)
+    with pytest.raises(CheckpointError, match="with other settings: which ones, it does not say"):
+        run_stage(tmp_path / "s", "s", {"a": 1, "demos": "d", "encoder": "e"}, lambda _: {})
+    assert load_json(tmp_path / "s" / "stage.json") == record
+    assert run_stage(tmp_path / "s", "s", {"a": 1, "demos": "of today"}, lambda _: {"new": 1})["figures"] == {"new": 1}
 
 
 def test_what_a_stage_made_for_others_are_its_weights(tmp_path: Path) -> None:
@@ -50,15 +78,25 @@ def test_interrupted_stage_keeps_its_checkpoints_and_its_time(tmp_path: Path) ->
     assert run_stage(tmp_path / "s", "s", {"a": 1}, resumed)["figures"] == {"found": "half"}
 
 
-def test_checkpoints_of_other_settings_are_not_continued(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["curves.jsonl", "checkpoint.safetensors"])
+def test_checkpoints_of_other_settings_are_neither_continued_nor_deleted(tmp_path: Path, left: str) -> None:
     def killed(folder: Path) -> dict:
-        (folder / "checkpoint").write_text("half")
+        (folder / left).write_text("half")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_stage(tmp_path / "s", "s", {"a": 1}, killed)
-    record = run_stage(tmp_path / "s", "s", {"a": 2}, lambda f: {"left": (f / "checkpoint").exists()})
-    assert record["figures"] == {"left": False}
+
+    def other(overwrite: bool) -> dict:
+        return run_stage(tmp_path / "s", "s", {"a": 2}, lambda f: {"left": (f / left).exists()}, overwrite)["figures"]
+
+    if left.endswith(".safetensors"):
+        with pytest.raises(CheckpointError, match="a is 2 and was 1"):
+            other(overwrite=False)
+        assert (tmp_path / "s" / left).read_text() == "half"
+        assert other(overwrite=True) == {"left": False}
+    else:
+        assert other(overwrite=False) == {"left": False}
 
 
 @pytest.mark.parametrize(
@@ -92,13 +130,13 @@ def test_a_stage_made_from_another_than_lies_there_is_told(tmp_path: Path) -> No
     inputs = {"controllers": {"ppo": "of no stage here"}, "planner": planner["fingerprint"], "episodes": 2}
     run_stage(tmp_path / "evaluation" / "controllers", "evaluate", inputs, lambda _: {})
     require_one_chain(tmp_path)
-    run_stage(tmp_path / "planner", "planner", {"steps": 2}, lambda _: {})
+    run_stage(tmp_path / "planner", "planner", {"steps": 2}, lambda _: {}, overwrite=True)
     with pytest.raises(CheckpointError, match="'evaluation/controllers' of .* made from another 'planner' than"):
         require_one_chain(tmp_path)
 
 
-def test_a_longer_training_goes_on_and_a_shorter_one_begins_anew(tmp_path: Path) -> None:
-    def train(length: int, rest: int = 0) -> dict:
+def test_a_longer_training_goes_on_and_a_shorter_one_is_asked_for_twice(tmp_path: Path) -> None:
+    def train(length: int, rest: int = 0, overwrite: bool = False) -> dict:
         def work(folder: Path) -> dict:
             kept = folder / "checkpoint"
             begin = int(kept.read_text()) if kept.is_file() else 0
@@ -106,8 +144,11 @@ def test_a_longer_training_goes_on_and_a_shorter_one_begins_anew(tmp_path: Path)
             return {"began_at": begin}
 
         inputs = {"length": length, "rest": rest}
-        return run_stage(tmp_path / "s", "s", inputs, work, grows=({"rest": rest}, length))["figures"]
+        return run_stage(tmp_path / "s", "s", inputs, work, overwrite, grows=({"rest": rest}, length))["figures"]
 
     assert train(3) == {"began_at": 0} and train(5) == {"began_at": 3}
     assert train(5) == {"began_at": 3}, "done and the same: reused"
-    assert train(4) == {"began_at": 0} and train(6, rest=1) == {"began_at": 0}
+    for other, message in ({"length": 4}, "length is 4 and was 5"), ({"length": 6, "rest": 1}, "length is 6 .*1 more"):
+        with pytest.raises(CheckpointError, match=message):
+            train(**other)
+    assert train(4, overwrite=True) == {"began_at": 0}

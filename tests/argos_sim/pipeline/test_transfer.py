@@ -10,13 +10,14 @@ import pytest
 
 import tasks  # noqa: F401
 from argos_sim.pipeline import transfer
-from argos_sim.pipeline.settings import EvaluationSettings, Settings, SettingsError
+from argos_sim.pipeline.settings import ControllerSettings, EvaluationSettings, Settings, SettingsError
 from argos_sim.pipeline.stage import RECORD
 from argos_sim.pipeline.transfer import LIGHTS, MUJOCO, JudgeCell, conditions, transfer_stage
 from argos_sim.randomization.ranges import GROUPS, RandomizationRanges
 from argos_sim.reporting.page import Html
 from argos_sim.reporting.transfer import markdown, transfer_tables, write_tables
 from argos_wm.checkpoint import CheckpointError, load_json, save_json
+from argos_wm.sampler import SamplerConfig
 
 
 def finished(folder: Path, *stages: str) -> Settings:
@@ -100,6 +101,25 @@ def test_cells_of_other_weights_leave_the_table(tmp_path: Path, monkeypatch: pyt
     assert not list(kept.iterdir())
     figures = load_json(tmp_path / "transfer/newton_mjwarp/train" / RECORD)["figures"]
     assert figures["transfer.trained_on"] == settings.resolved_physics() and not figures["transfer.unseen_was_seen"]
+
+
+def test_cells_of_other_settings_stay_until_they_may_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = finished(tmp_path, "imitation", "dagger", "ppo", "planner")
+    settings = dataclasses.replace(settings, evaluation=EvaluationSettings(transfer_conditions=("train",)))
+    monkeypatch.setattr(transfer, "_isaac_lab", lambda *_: lambda condition, ranges: {"ppo": cell(0.5)})
+    transfer_stage(settings, "ovphysx")
+    kept = tmp_path / "transfer/ovphysx/train" / RECORD
+    record = load_json(kept)
+    other = dataclasses.replace(settings, controller=ControllerSettings(sampling=SamplerConfig(steps=4)))
+    for engine in ("ovphysx", "newton_mjwarp"):
+        with pytest.raises(CheckpointError, match=r"sampling.steps is 4 and was 2\. .*overwrite=true"):
+            transfer_stage(other, engine)
+    fewer = dataclasses.replace(settings.evaluation, transfer_episodes=64)
+    with pytest.raises(CheckpointError, match="episodes is 64 and was 512"):
+        transfer_stage(dataclasses.replace(settings, evaluation=fewer), "ovphysx")
+    assert load_json(kept) == record
+    transfer_stage(dataclasses.replace(other, overwrite=True), "newton_mjwarp")
+    assert not kept.exists() and (tmp_path / "transfer/newton_mjwarp/train" / RECORD).exists()
 
 
 @pytest.mark.parametrize(("words", "seen"), [({}, False), ({"randomization": "complete"}, True)])

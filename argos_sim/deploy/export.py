@@ -29,6 +29,7 @@ from argos_sim.deploy.manifest import (
     CONTROLLER,
     MANIFEST_FILE,
     TOKENIZER_FILE,
+    WORLD_FILE,
     DeployError,
     NetworkFile,
     PolicyManifest,
@@ -43,6 +44,7 @@ from argos_sim.precision import ExportConfig
 from argos_sim.torch_program import write_program
 from argos_sim.traced import Traced, traced_controller
 from argos_sim.traced_text import ExportedText
+from argos_wm.checkpoint import save_json
 
 OPSET = 18
 """ONNX operator set that torch 2.11 writes without conversion; it has LayerNormalization as one operator."""
@@ -54,15 +56,17 @@ def export_policy(
     folder: Path | str,
     config: ExportConfig | None = None,
     text: ExportedText | None = None,
+    world: dict[str, Any] | None = None,
 ) -> PolicyManifest:
     """Write ``networks`` and their ``manifest`` to ``folder``, whole or not at all; an earlier export is replaced.
 
     Args:
         networks: on any device; they are copied, not changed.
-        manifest: the settings; ``networks`` is filled in here.
+        manifest: the settings; ``networks`` and ``world_sha256`` are filled in here.
         folder: the folder to make.
         config: precisions, and whether torch programs are written, too; by default fp32 without.
         text: the planner's text encoder where it is a network, ``text.traced`` being among ``networks``.
+        world: what ``world.json`` says, with which a simulated robot needs no simulator of training's.
 
     Returns:
         the manifest as it was written.
@@ -82,6 +86,10 @@ def export_policy(
         if text is not None:
             (temporary / TOKENIZER_FILE).write_bytes(text.tokenizer)
             text.verify(temporary, manifest)
+        if world is not None:
+            save_json(temporary / WORLD_FILE, world)
+            digest = hashlib.sha256((temporary / WORLD_FILE).read_bytes()).hexdigest()
+            manifest = replace(manifest, world_sha256=digest)
         (temporary / MANIFEST_FILE).write_text(manifest.to_yaml())
         ControllerRuntime(temporary)
     except BaseException:

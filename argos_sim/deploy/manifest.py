@@ -22,6 +22,8 @@ from argos_sim.deploy.motor_units import MotorUnits
 FORMAT_VERSION, READ_VERSIONS = 4, (2, 3, 4)
 """1 was ``controller.json`` beside the controller alone; 2 had neither precisions nor tokenizers, 3 no motors."""
 MANIFEST_FILE, EARLIER_FILE, TOKENIZER_FILE = "policy.yaml", "controller.json", "tokenizer.json"
+WORLD_FILE = "world.json"
+"""The task's scene: what a simulated arm is made of, and where the camera stood in training."""
 OUTPUT = "torque"
 CONTROLLER, VISION, PROPRIO, JOINTS = "controller", "vision", "proprio", "joints"
 PLAN_CONTEXT, PLAN_FLOW, TEXT, DECODER = "planner_context", "planner_flow", "text", "decoder"
@@ -115,6 +117,8 @@ class PolicyManifest:
     """What angles and torques are in the motors' units; None in exports before format 4, see ``motor_units``."""
     networks: dict[str, NetworkFile] = field(default_factory=dict)
     """By their names in ``NETWORKS``; each is the file ``<name>.onnx``. Filled in by the export."""
+    world_sha256: str | None = None
+    """Of ``world.json``; None where there is none, and in exports before it was stated. Filled in by the export."""
     licences: dict[str, str] = field(default_factory=dict)
     """Of what the weights were made from, such as the vision encoder."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -180,6 +184,8 @@ class PolicyManifest:
             problems.append(f"history {self.history} should be a whole number, 0 or more")
         if type(self.image_size) is not int or not 0 <= self.image_size <= MOST_PIXELS:
             problems.append(f"image_size {self.image_size} should be a whole number from 0 to {MOST_PIXELS}")
+        if not isinstance(self.world_sha256, str | None):
+            problems.append(f"world_sha256 {self.world_sha256} should be the SHA-256 of {WORLD_FILE}")
         unknown = [name for name in self.networks if name not in NETWORKS]
         if unknown:
             problems.append(f"there is no network {unknown[0]!r}; known are {', '.join(NETWORKS)}")
@@ -237,7 +243,10 @@ def network_file(name: str) -> str:
 
 
 def read_manifest(folder: Path | str) -> PolicyManifest:
-    """Read and check ``policy.yaml``; ``DeployError`` in one sentence if it cannot be right."""
+    """Read and check ``policy.yaml``; ``DeployError`` in one sentence if it cannot be right.
+
+    ``world.json`` is compared with it here, since everybody who believes it has read this first.
+    """
     path = Path(folder) / MANIFEST_FILE
     if not path.is_file():
         earlier = (Path(folder) / EARLIER_FILE).is_file()
@@ -260,6 +269,9 @@ def read_manifest(folder: Path | str) -> PolicyManifest:
         if isinstance(error, DeployError):
             raise
         raise DeployError(f"{path} has a value of the wrong kind ({error}). {AGAIN}") from None
+    world = Path(folder) / WORLD_FILE
+    if manifest.world_sha256 is not None and world.is_file():  # without it a robot that is none of MuJoCo's can run
+        read_hashed(world, manifest.world_sha256, "world")
     return manifest
 
 

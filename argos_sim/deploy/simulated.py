@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from argos_sim.deploy.manifest import DeployError, PolicyManifest
+from argos_sim.deploy.manifest import WORLD_FILE, DeployError, PolicyManifest
 from argos_sim.deploy.robots import Frame, JointReading
 from argos_sim.deploy.signals import leave_to_parent
 from argos_sim.deploy.simulated_bus import SimulatedBus
 
-WORLD_FILE = "world.json"
 PATIENCE_S = 60.0
 """How long the process may take to begin."""
 

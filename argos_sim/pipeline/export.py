@@ -18,7 +18,6 @@ from argos_sim.deploy.export import export_controller, export_policy, time_infer
 from argos_sim.deploy.manifest import CONTROLLER, FORMAT_VERSION, PlannerSettings, PolicyManifest
 from argos_sim.deploy.motor_units import MotorUnits
 from argos_sim.deploy.planner import PlannerRuntime
-from argos_sim.deploy.simulated import WORLD_FILE
 from argos_sim.deploy.text import HASHED
 from argos_sim.experts import Arm
 from argos_sim.mujoco_c.world import World
@@ -34,7 +33,7 @@ from argos_sim.pipeline.stage import RECORD, UPSTREAM, require_stage, run_stage
 from argos_sim.reporting.model_card import write_card
 from argos_sim.traced import Traced, traced_controller, traced_decoder, traced_encoder, traced_planner
 from argos_sim.traced_text import ExportedText, TextError, exported_text
-from argos_wm.checkpoint import load_json, load_tensors, save_json
+from argos_wm.checkpoint import load_json, load_tensors
 from argos_wm.decoder import LatentDecoder
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import HashedNGramEncoder
@@ -67,11 +66,10 @@ def export_stage(settings: Settings) -> dict[str, Any]:
     def work(folder: Path) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
         manifest, networks, text = policy_of(settings, weights, own)
-        manifest = export_policy(networks, manifest, folder, settings.export, text)
+        manifest = export_policy(networks, manifest, folder, settings.export, text, world_of(settings))
         metrics = load_json(write_metrics(settings) if own else PRETRAINED / "metrics.json")
         # What was measured was the controller before it adapted.
         write_card(folder, manifest, settings.task, {} if settings.export.adapted else metrics)
-        write_world(folder, settings)
         for name, network in manifest.networks.items():
             apart = f"at most {network.difference:.1e}, rms {network.rms:.1e} ({network.compared})"
             print(f"  {name}, {network.precision}: torch and onnxruntime differ by {apart}")
@@ -177,14 +175,13 @@ def text_of(settings: Settings, planner: Planner) -> tuple[dict[str, Any], Expor
     return text.settings, text
 
 
-def write_world(folder: Path, settings: Settings) -> None:
-    """Write ``world.json``, with which ``SimulatedRobot`` needs no simulator of training's; not of all robots."""
+def world_of(settings: Settings) -> dict[str, Any] | None:
+    """What ``world.json`` says; None, and a word about it, of a robot that MuJoCo's loop does not know."""
     try:
-        world = World.of(environment_cfg(settings, 1)).to_json()
+        return World.of(environment_cfg(settings, 1)).to_json()
     except ValueError as error:
         print(f"  {error} So the policy cannot be run on a simulated robot.")
-        return
-    save_json(folder / WORLD_FILE, world)
+        return None
 
 
 def manifest_of(settings: Settings, encoder: StateEncoder, controller: Controller) -> PolicyManifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import queue
 import re
@@ -346,6 +347,11 @@ def rewritten(old: str, new: str) -> Callable[[Path], object]:
     return act
 
 
+def other_world(folder: Path) -> None:
+    (folder / "world.json").write_text('{"aperture": 20.0}')
+    rewritten("world_sha256: null", f"world_sha256: {hashlib.sha256(b'{}').hexdigest()}")(folder)
+
+
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a model file is cut off": (lambda folder: cut_off(folder / "planner_flow.onnx"), "planner_flow.onnx is not"),
     "a model file is another's": (
@@ -357,6 +363,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "policy.yaml is of another format": (rewritten(f"format_version: {FORMAT_VERSION}", "format_version: 99"), "99"),
     "policy.yaml has a limit that is none": (rewritten("- [-1.0, 1.0]", "- [.nan, 1.0]"), "joint_limits"),
     "policy.yaml is missing": (lambda folder: (folder / "policy.yaml").unlink(), "policy.yaml"),
+    "world.json is another's": (other_world, "world.json is not the world that policy.yaml describes"),
 }
 
 

@@ -282,6 +282,7 @@ PLANNER = {
         ({"networks": {"controller": {}}}, "controller lacks sha256, inputs"),
         ({"networks": {"controller": NETWORK | {"precision": "fp8"}}}, "no precision 'fp8'; known are fp32, fp16"),
         ({"networks": 7}, "wrong kind"),
+        ({"world_sha256": 7}, "world_sha256 7 should be the SHA-256 of world.json"),
         ({"planner": PLANNER | {"history": [0.0, -0.8]}}, "planner.history .* should rise and end in 0"),
         ({"planner": PLANNER | {"solver": "rk4"}}, "planner.solver rk4"),
         ({"planner": PLANNER | {"steps": 0}}, "planner.solver heun of 0 steps"),
@@ -293,6 +294,23 @@ def test_a_manifest_that_cannot_be_right_names_the_field(copy: Path, changes: di
     edit(copy, **changes)
     with pytest.raises(DeployError, match=message):
         ControllerRuntime(copy)
+
+
+def test_a_world_that_is_not_the_exports_is_refused(actor: StandIn, tmp_path: Path) -> None:
+    folder = tmp_path / "policy"
+    written = export_policy([traced_controller(actor, tensors(4, 0))], MANIFEST, folder, world={"aperture": 20.0})
+    assert read_manifest(folder) == written and written.world_sha256 is not None
+    world = folder / "world.json"
+    world.write_text(world.read_text().replace("20.0", "21.0"))
+    with pytest.raises(DeployError, match="world.json is not the world that policy.yaml describes"):
+        read_manifest(folder)
+    stated = stored(folder)
+    del stated["world_sha256"]
+    (folder / "policy.yaml").write_text(yaml.safe_dump(stated))
+    assert read_manifest(folder).world_sha256 is None, "exports that do not state it are read"
+    edit(folder, world_sha256=written.world_sha256)
+    world.unlink()
+    read_manifest(folder)
 
 
 def test_an_export_of_the_format_before_still_moves_the_arm() -> None:

@@ -11,7 +11,9 @@ from argos_sim.deploy.safety import SafetySettings
 
 SETTINGS = {
     "as it comes": SafetySettings(),
-    "torque rate 30 N·m/s, a box": SafetySettings(torque_rate=30.0, box=((-0.2, 0.2), (-0.4, 0.0), (0.0, 0.4))),
+    "half the torque, torque rate 30 N·m/s, a box": SafetySettings(
+        torque_share=0.5, torque_rate=30.0, box=((-0.2, 0.2), (-0.4, 0.0), (0.0, 0.4))
+    ),
 }
 
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from argos_sim.deploy import opening
+from argos_sim.deploy.guard_options import add_guard, guard_settings
 from argos_sim.deploy.keys import stop_on_key
 from argos_sim.deploy.live import Watched, run_episodes, run_text, show_joints
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
@@ -43,6 +44,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--view", type=int, nargs="?", const=PORT, metavar="PORT", help="show a browser what happens")
     parser.add_argument("--view-host", default="127.0.0.1", help="others than this machine need a token to look")
     parser.add_argument("--view-token-file", type=Path, help=f"holds the token; or else {TOKEN_VARIABLE} does")
+    add_guard(parser)
     parser.add_argument("--limp", action="store_true", help="no torque: only print the joints, to be moved by hand")
     options = parser.parse_args()
     if not options.seconds > 0 or (options.episodes is not None and options.episodes < 1):
@@ -68,11 +70,11 @@ def main() -> None:
 
     pictures = not options.no_pictures
     try:
-        view = view_settings(options)
+        view, safety = view_settings(options), guard_settings(options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    more = {"view": view, "camera_file": options.camera_file}
+    more = {"view": view, "camera_file": options.camera_file, "safety": safety}
     watched = Watched(options.policy, robot_of, options.seed, options.log, options.stop_file, pictures, **more)
     stop_on_signals(watched.stop)
     begin = time.monotonic()
@@ -84,6 +86,8 @@ def main() -> None:
         with watched, stop_on_key(watched.stop) as keys:
             how = " Any key stops the arm." if keys else ""
             print(f"Began after {time.monotonic() - begin:.1f} s.{how}", flush=True)
+            if watched.guarded:
+                print(f"Guard: {watched.guarded}.", flush=True)
             if isinstance(watched.pilot, Pilot) and watched.pilot.rectification is not None:
                 print(watched.pilot.rectification.told(), flush=True)
             if watched.address:

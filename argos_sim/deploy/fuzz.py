@@ -35,7 +35,7 @@ def fuzz(manifest: PolicyManifest, settings: SafetySettings, count: int, seed: i
         ``largest`` share of a torque limit that came out.
     """
     guard, rng = SafetyGuard(manifest, settings), np.random.default_rng(seed)
-    limit = np.asarray(manifest.torque_limits, dtype=float)
+    limit = settings.torque_share * np.asarray(manifest.torque_limits, dtype=float)
     low, high = np.asarray(manifest.joint_limits, dtype=float).T
     speed = np.asarray(manifest.velocity_limits, dtype=float)
     growth = np.inf if settings.torque_rate is None else settings.torque_rate / manifest.rates["control_hz"]

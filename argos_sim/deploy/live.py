@@ -6,17 +6,20 @@ import math
 import queue
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
 from argos_sim.deploy.fallback import Mode
 from argos_sim.deploy.follower import Follower
-from argos_sim.deploy.manifest import PolicyManifest, read_manifest
+from argos_sim.deploy.guard_options import told
+from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.pilot import Pilot, PilotSettings
 from argos_sim.deploy.planning import encoded_text
 from argos_sim.deploy.recorder import Recorder, require_new
 from argos_sim.deploy.recording import describe
 from argos_sim.deploy.robots import Robot
+from argos_sim.deploy.safety import SafetySettings
 from argos_sim.deploy.simulated import SimulatedRobot
 from argos_sim.deploy.simulated_cameras import simulated_robot
 from argos_sim.deploy.telemetry import Telemetry
@@ -45,8 +48,10 @@ class Watched:
         make_pilot: makes what moves the robot, of which nothing is shown; None makes the policy's ``Pilot``.
         camera_file: see ``PilotSettings``.
         view: where the browser's view of the ``Pilot`` is served; None serves none.
+        safety: of the guard of the ``Pilot``; None leaves it as it is by itself.
 
     Attributes:
+        guarded: how the guard is stricter than by itself, in words.
         address: of the browser's view; empty where there is none.
     """
 
@@ -61,9 +66,10 @@ class Watched:
         make_pilot: Callable[[PolicyManifest, Robot, Recorder | None], Pilot | Follower] | None = None,
         view: ViewSettings | None = None,
         camera_file: Path | None = None,
+        safety: SafetySettings | None = None,
     ) -> None:
         self.folder, self.seed, self.log, self.stop_file = folder, seed, log, stop_file
-        self.camera_file = camera_file
+        self.camera_file, self.safety, self.guarded = camera_file, safety or SafetySettings(), ""
         self.pictures, self.make_pilot = pictures, make_pilot or self._pilot
         self.make_robot = make_robot or self._simulated
         self.stopped: str | None = None
@@ -78,11 +84,15 @@ class Watched:
         return simulated_robot(self.folder, manifest, self.seed)
 
     def _pilot(self, _: PolicyManifest, robot: Robot, recorder: Recorder | None) -> Pilot:
-        settings = PilotSettings(stop_file=self.stop_file, seed=self.seed, camera_file=self.camera_file)
+        file, stop = self.camera_file, self.stop_file
+        settings = PilotSettings(stop_file=stop, seed=self.seed, camera_file=file, safety=self.safety)
         return Pilot(self.folder, robot, settings, recorder)
 
     def __enter__(self) -> Watched:
         manifest = read_manifest(self.folder)
+        if self.safety.box is not None and manifest.body is None:
+            raise DeployError("The policy does not know the arm's body, so that nothing keeps its fingertip in a box.")
+        self.guarded = told(self.safety, manifest)
         if self._view_settings is not None:
             require_free(self._view_settings)
         if self.log is not None:
@@ -91,7 +101,8 @@ class Watched:
         recorder = None
         try:
             if self.log is not None:
-                about = describe(self.folder, manifest, self.robot) | {"seed": self.seed}
+                about = describe(self.folder, manifest, self.robot)
+                about |= {"seed": self.seed, "guard": asdict(self.safety)}
                 recorder = Recorder(self.log, len(manifest.joint_names), about, self.pictures)
             self.pilot = self.make_pilot(manifest, self.robot, recorder)
             if self.stopped is not None:  # while it was made
@@ -111,7 +122,7 @@ class Watched:
                 raise
             self.address = self._view.address
         if isinstance(self.pilot, Pilot):
-            self._digest = Digest(self.pilot.telemetry, manifest)
+            self._digest = Digest(self.pilot.telemetry, manifest, self.guarded)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -35,6 +35,8 @@ class SafetySettings:
     """Of that spring [N·m/rad]; stable with 40 ms of delay."""
     stop_damping: float = 0.4
     """Beside the motor's own, likewise [N·m·s/rad]."""
+    torque_share: float = 1.0
+    """Share of the torque limits that is left, for a first run with less force; braking and springs have no more."""
     speed_fade: float = 0.8
     """Share of the velocity limit beyond which torque that speeds the joint up fades; zero torque at the limit."""
     torque_rate: float | None = None
@@ -62,6 +64,8 @@ class SafetySettings:
         optional = [x for x in (self.torque_rate, self.power) if x is not None]
         if not (np.isfinite([*ends, *positive, *optional]).all() and min([*positive, *optional]) > 0):
             raise ValueError(f"{self} must be finite numbers, above zero but for temperatures and the box.")
+        if not 0 < self.torque_share <= 1:
+            raise ValueError(f"{self}: torque_share must lie above 0, and be 1 at most.")
         if not 0 < self.speed_fade < 1 or any(low >= high for low, high in (self.temperature, *(self.box or ()))):
             raise ValueError(f"{self}: speed_fade must lie between 0 and 1, and pairs must rise.")
 
@@ -77,7 +81,7 @@ class SafetyGuard:
     def __init__(self, manifest: PolicyManifest, settings: SafetySettings | None = None) -> None:
         self.settings = settings or SafetySettings()
         self._lower, self._upper = np.asarray(manifest.joint_limits, dtype=np.float64).T
-        self._torque_limit = np.asarray(manifest.torque_limits, dtype=np.float64)
+        self._torque_limit = self.settings.torque_share * np.asarray(manifest.torque_limits, dtype=np.float64)
         self._velocity_limit = np.asarray(manifest.velocity_limits, dtype=np.float64)
         self._soft_zone = np.minimum(self.settings.soft_zone, 0.1 * (self._upper - self._lower))
         rate, hz = self.settings.torque_rate, manifest.rates["control_hz"]

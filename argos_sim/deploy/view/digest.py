@@ -25,10 +25,14 @@ ARRAYS = ("position", "target", "velocity", "wanted", "sent")
 
 
 class Digest:
-    """Reads a ``Telemetry``; keeps the last ``WINDOW_S`` and the last events."""
+    """Reads a ``Telemetry``; keeps the last ``WINDOW_S`` and the last events.
 
-    def __init__(self, telemetry: Telemetry, manifest: PolicyManifest) -> None:
-        self._steps, self._manifest = telemetry.steps, manifest
+    Args:
+        guarded: how strict the guard is, in words.
+    """
+
+    def __init__(self, telemetry: Telemetry, manifest: PolicyManifest, guarded: str = "") -> None:
+        self._steps, self._manifest, self._guard = telemetry.steps, manifest, guarded
         self._read = 0
         self._first: float | None = None
         self._last: dict[str, Any] | None = None
@@ -119,7 +123,7 @@ class Digest:
             "time_to_go": _plain(step["time_to_go"]),
             "steps": self._read,
             "counts": {name: int(step[name]) for name in COUNTS},
-            "guard": {"rules": list(RULES), "steps": self._guarded.tolist()},
+            "guard": {"rules": list(RULES), "steps": self._guarded.tolist(), "told": self._guard},
             "events": list(self.events),
             "plan": int(step["plan"]),
         }

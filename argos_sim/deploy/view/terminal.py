@@ -55,6 +55,7 @@ def view(state: dict[str, Any]) -> list[str]:
     """Mode, rates and latencies, the joints, and what happened last."""
     colour, reason = COLOURS[state["mode"]], f"  {state['reason']}" if state["reason"] else ""
     lines = [f"\x1b[1;{colour}m{state['mode']:<5}\x1b[0m{state['time']:7.1f} s  {state['text'] or '-'}{reason}"]
+    lines += [f"guard   {state['guard']['told']}"] if state["guard"]["told"] else []
     return lines + _clocks(state) + _joints(state) + _events(state["events"])
 
 

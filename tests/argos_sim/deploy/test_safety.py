@@ -45,13 +45,13 @@ def test_a_harmless_torque_passes_unchanged() -> None:
 
 
 def test_inside_the_range_torque_never_grows_or_turns_around() -> None:
-    for cfg in (FREE, SafetySettings(), SafetySettings(torque_rate=25.0)):
+    for cfg in (FREE, SafetySettings(), SafetySettings(torque_rate=25.0), SafetySettings(torque_share=0.3)):
         rng, guard = np.random.default_rng(0), SafetyGuard(MANIFEST, cfg)
         for _ in range(500):
             torque, velocity = rng.normal(0, 3, 2), rng.normal(0, 4, 2)
             position = rng.uniform([-0.95, 0.05], [0.95, 1.95])
             given = guard.apply(torque, position, velocity)
-            assert (np.abs(given) <= np.minimum(np.abs(torque), [2.0, 1.0])).all()
+            assert (np.abs(given) <= np.minimum(np.abs(torque), cfg.torque_share * np.array([2.0, 1.0]))).all()
             assert (given * torque >= 0).all()
 
 
@@ -262,10 +262,11 @@ def test_the_way_out_of_a_wall_makes_no_joint_too_fast(so100: PolicyManifest) ->
 @pytest.mark.parametrize(
     "bad",
     [{"lowest": math.nan}, {"stop_zone": math.nan}, {"stop_zone": -1.0}, {"stop_damping": -5.0}, {"wall": 0.0},
-     {"power": math.inf}, {"temperature": (60.0, 50.0)}, {"box": ((0.1, -0.1),) * 3}, {"speed_fade": 1.0}],
+     {"power": math.inf}, {"temperature": (60.0, 50.0)}, {"torque_share": 0.0}, {"torque_share": 1.1},
+     {"torque_share": math.nan}, {"box": ((0.1, -0.1),) * 3}, {"speed_fade": 1.0}],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(bad: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must be finite numbers|must lie between"):
+    with pytest.raises(ValueError, match="must be finite numbers|must lie"):
         SafetySettings(**bad)
 
 
@@ -336,13 +337,13 @@ def test_an_arm_that_is_thrown_about_stays_near_its_range(so100: PolicyManifest,
     assert min(farthest(seed, False) for seed in range(2)) > 1.0
 
 
-@pytest.mark.parametrize("rate", [None, 30.0])
+@pytest.mark.parametrize(("rate", "share"), [(None, 1.0), (30.0, 0.4)])
 def test_the_fuzzer_finds_nothing_outside_and_would_find_what_is(
-    so100: PolicyManifest, rate: float | None, monkeypatch: pytest.MonkeyPatch
+    so100: PolicyManifest, rate: float | None, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = fuzz(so100, SafetySettings(torque_rate=rate), 100_000)
+    found = fuzz(so100, SafetySettings(torque_rate=rate, torque_share=share), 100_000)
     assert found["tried"] >= 100_000 and found["outside"] == 0
     assert found["largest"] == 1.0, "the limit itself is reached, or too little was tried"
     whole = SafetyGuard.limited
     monkeypatch.setattr(SafetyGuard, "limited", lambda *inputs: 1.001 * whole(*inputs))
-    assert fuzz(so100, SafetySettings(torque_rate=rate), 20_000)["outside"] > 100
+    assert fuzz(so100, SafetySettings(torque_rate=rate, torque_share=share), 20_000)["outside"] > 100

@@ -20,8 +20,6 @@ from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.signals import hear_signals_as_usual, stop_on_signals
 from argos_sim.deploy.simulated import WORLD_FILE, SimulatedRobot, SimulatedRobotSettings
 from argos_sim.identification.excitation import Excitation, ExcitationSettings
-from argos_sim.identification.playing import play
-from argos_sim.motion.model import RobotModel
 
 RECORDING = "recording"
 
@@ -55,6 +53,10 @@ def opened(options: argparse.Namespace, manifest: PolicyManifest) -> Robot:
 
 def move(options: argparse.Namespace, manifest: PolicyManifest) -> None:
     """Excite and record."""
+    # Here, since MuJoCo may be missing: a sentence of main's says so.
+    from argos_sim.identification.playing import play
+    from argos_sim.motion.model import RobotModel
+
     reasons: list[str] = []
     stop_on_signals(reasons.append)
     excitation = Excitation(manifest, ExcitationSettings(seconds=options.seconds, seed=options.seed))

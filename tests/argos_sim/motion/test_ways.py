@@ -39,6 +39,8 @@ def test_a_way_keeps_its_distance_where_all_joints_at_once_do_not(begin: np.ndar
     assert (clearance >= np.minimum(ends, ways.WANTED) - 2.1 * ways.SLACK).all()
     away = np.abs(path - begin).max(1) > ways.LEAVING
     assert (clearance[away][:, ~model.near] >= ways.WANTED - 2.1 * ways.SLACK).all()
+    turns = np.abs(path[:, [0, 4, 5]] - begin[[0, 4, 5]]).max(1) > 1e-6
+    np.testing.assert_allclose(path[turns][:, 1:4], UPRIGHT[None, 1:4].repeat(turns.sum(), 0), atol=1e-9)
     if begin is FORWARD:
         at_once = begin + np.clip(UPRIGHT - begin, *(sign * np.linspace(0, 3, 100)[:, None] for sign in (-1, 1)))
         assert lowest(at_once).min() < 0.005 < 0.03 < lowest(path).min()
@@ -67,22 +69,44 @@ def test_a_straight_way_is_clear_or_there_is_none() -> None:
     assert SO100.model.free(down[-1]) < 0 and SO100.ways.straight(ready, down[-1]) is None
 
 
-def test_where_there_is_no_way_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wall between elbow angles, of which only the ends are free."""
-    free = RobotModel.clearance
+@pytest.mark.parametrize("gap", [0.2, np.inf], ids=["gap", "none"])
+def test_a_way_goes_around_what_is_between_or_it_is_one_sentence(gap: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wall between elbow angles, which ends where the wrist is bent by ``gap``."""
 
     def walled(self: RobotModel, q: np.ndarray) -> np.ndarray:
-        wall = np.where((q[:, 2] > 1.0) & (q[:, 2] < 1.4), -0.1, 0.1)
-        return np.minimum(free(self, q), wall[:, None])
+        wall = np.maximum(np.abs(q[:, 2] - 1.8) - 0.2, q[:, 3] - gap)
+        return np.minimum(0.1 * wall, 0.1)[:, None].repeat(len(self.near), 1)
 
     monkeypatch.setattr(RobotModel, "clearance", walled)
-    with pytest.raises(DeployError, match="There is no safe way for the arm from where it lies"):
-        SO100.ways.found(BACK, UPRIGHT)
+    begin = BACK + np.array([0.0, 0.0, 0.0, -0.6, 0.0, 0.0])
+    assert SO100.ways.straight(begin, UPRIGHT) is None
+    if np.isfinite(gap):
+        clearance = SO100.model.clearance(SO100.ways.found(begin, UPRIGHT).postures)
+        assert clearance.min() >= ways.WANTED - 2.1 * ways.SLACK
+    else:
+        with pytest.raises(DeployError, match="There is no safe way for the arm from where it lies"):
+            SO100.ways.found(begin, UPRIGHT)
+
+
+def test_a_way_first_leaves_what_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is more room where the wrist is bent by half a radian."""
+
+    def room(self: RobotModel, q: np.ndarray) -> np.ndarray:
+        return np.where(q[:, 3] < 0.5, 0.03, 0.1)[:, None].repeat(len(self.near), 1)
+
+    monkeypatch.setattr(RobotModel, "clearance", room)
+    begin, end = UPRIGHT.copy(), UPRIGHT.copy()
+    begin[2:4], end[2:4] = (0.5, 0.0), (2.5, 1.0)
+    way = SO100.ways.found(begin, end)
+    near = way.postures[:, 3] < 0.45
+    assert np.ptp(way.postures[near, 2]) < 0.3
+    slowly = np.abs(np.diff(way.postures, axis=0)).max(1) / np.diff(way.time)
+    assert slowly[0] < 0.6 * ways.SPEED and slowly.max() == pytest.approx(ways.SPEED)
 
 
 def test_another_robot_has_ways_too() -> None:
     """Bent aside, where joints that raise it do not bring it to its ready pose; and low before the base."""
-    aside = np.array([1.0, 0.9, 1.2, -1.6, -1.0, 1.5, 0.5, 0.0, 0.04])
+    aside = np.array([-1.2, -0.3, -2.7, -2.7, 1.0, 2.4, 0.7, 0.02, 0.02])
     low = np.array([0.0, 0.9, 0.0, -2.0, 0.0, 2.9, 0.785, 0.02, 0.02])
     for begin in (aside, low):
         path = played(FRANKA, FRANKA.ways.found(begin, FRANKA.ready), begin)

@@ -1,12 +1,10 @@
-"""What a guard must know of an arm's body: where its fingertip and links are, and how hard its joints are to stop.
+"""What a guard must know of an arm's body: where its fingertip is, and how hard its joints are to stop; in numpy.
 
-Numpy alone. Frames are those of ``argos_sim.kinematics``, from which the export takes the numbers and to which a test
-holds them.
+Frames are those of ``argos_sim.kinematics``, from which the export takes the numbers and to which a test holds them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,12 +60,23 @@ class Chain:
         """Joints that move the fingertip, from the base outward."""
         self._slides = np.array([body.slides[i] for i in self._path], dtype=bool)
         self._tip = np.array([*body.tip, 1.0])
-        self._motion = _Motion(body, self._path)
-        self._axes = self._motion.axes
+        axes = np.array([body.axes[i] for i in self._path], dtype=float)
+        self._axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
+        # A link in its parent, (4, 4), is still + sin q · turn + (1 − cos q) · back + q · slide (Rodrigues).
+        self._still, self._turn, self._back, self._slide = np.zeros((4, len(self._path), 4, 4))
+        for n, (i, (x, y, z)) in enumerate(zip(self._path, self._axes, strict=True)):
+            rotation = matrix(body.quaternions[i])
+            across = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+            self._still[n, :3, :3], self._still[n, :3, 3], self._still[n, 3, 3] = rotation, body.positions[i], 1
+            if self._slides[n]:
+                self._slide[n, :3, 3] = rotation @ self._axes[n]
+            else:
+                self._turn[n, :3, :3], self._back[n, :3, :3] = rotation @ across, rotation @ across @ across
 
     def tip_and_jacobian(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Fingertip (…, 3) [m] in the base frame and its Jacobian (…, 3, J) [m/rad] at joints (…, J)."""
-        links = self._motion.in_parents(q[..., self._path])
+        moved = q[..., self._path, None, None]
+        links = self._still + np.sin(moved) * self._turn + (1 - np.cos(moved)) * self._back + moved * self._slide
         for n in range(1, len(self._path)):
             links[..., n, :, :] = links[..., n - 1, :, :] @ links[..., n, :, :]
         tip = (links[..., -1, :, :] @ self._tip)[..., :3]
@@ -78,48 +87,6 @@ class Chain:
         columns = np.where(self._slides[:, None], axes, _cross(axes, arms))
         jacobian[..., self._path] = np.swapaxes(columns, -1, -2)
         return tip, jacobian
-
-
-class Links:
-    """Forward kinematics of all links of a ``Body``."""
-
-    def __init__(self, body: Body) -> None:
-        self._parents, self._motion = body.parents, _Motion(body, range(len(body.parents)))
-
-    def frames(self, q: np.ndarray) -> np.ndarray:
-        """From each link's frame to the base's (…, J, 4, 4) at joints (…, J)."""
-        links = self._motion.in_parents(q)
-        for link, parent in enumerate(self._parents):
-            if parent >= 0:
-                links[..., link, :, :] = links[..., parent, :, :] @ links[..., link, :, :]
-        return links
-
-
-class _Motion:
-    """How some links of a ``Body`` move in their parents.
-
-    Attributes:
-        axes: (n, 3) of their joints, of length 1, in the links' frames.
-    """
-
-    def __init__(self, body: Body, links: Sequence[int]) -> None:
-        axes = np.array([body.axes[i] for i in links], dtype=float)
-        self.axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
-        # A link in its parent, (4, 4), is still + sin q · turn + (1 − cos q) · back + q · slide (Rodrigues).
-        self._still, self._turn, self._back, self._slide = np.zeros((4, len(links), 4, 4))
-        for n, (i, (x, y, z)) in enumerate(zip(links, self.axes, strict=True)):
-            rotation = matrix(body.quaternions[i])
-            across = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-            self._still[n, :3, :3], self._still[n, :3, 3], self._still[n, 3, 3] = rotation, body.positions[i], 1
-            if body.slides[i]:
-                self._slide[n, :3, 3] = rotation @ self.axes[n]
-            else:
-                self._turn[n, :3, :3], self._back[n, :3, :3] = rotation @ across, rotation @ across @ across
-
-    def in_parents(self, q: np.ndarray) -> np.ndarray:
-        """Their frames (…, n, 4, 4) at their joints (…, n)."""
-        moved = q[..., None, None]
-        return self._still + np.sin(moved) * self._turn + (1 - np.cos(moved)) * self._back + moved * self._slide
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

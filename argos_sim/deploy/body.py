@@ -49,7 +49,11 @@ class Body:
 
 
 class Chain:
-    """Forward kinematics of a ``Body``'s fingertip."""
+    """Forward kinematics of a ``Body``'s fingertip, and of the joints on the way to it.
+
+    Attributes:
+        points: how many ``points_and_jacobian`` tells.
+    """
 
     def __init__(self, body: Body) -> None:
         self._joints, path, link = len(body.parents), [], body.tip_link
@@ -59,7 +63,12 @@ class Chain:
         self._path = path[::-1]
         """Joints that move the fingertip, from the base outward."""
         self._slides = np.array([body.slides[i] for i in self._path], dtype=bool)
-        self._tip = np.array([*body.tip, 1.0])
+        carried = [(self._path.index(p), at) for p, at in zip(body.parents, body.positions, strict=True) if p in path]
+        self.points = len(carried) + 1
+        self._carrier = np.array([n for n, _ in carried] + [len(path) - 1])
+        """Of each point, its place on the path."""
+        self._offsets = np.array([[*at, 1.0] for _, at in [*carried, (0, body.tip)]])
+        self._moves = np.arange(len(path)) <= self._carrier[:, None]
         axes = np.array([body.axes[i] for i in self._path], dtype=float)
         self._axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
         # A link in its parent, (4, 4), is still + sin q · turn + (1 − cos q) · back + q · slide (Rodrigues).
@@ -75,18 +84,27 @@ class Chain:
 
     def tip_and_jacobian(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Fingertip (…, 3) [m] in the base frame and its Jacobian (…, 3, J) [m/rad] at joints (…, J)."""
+        points, jacobian = self._placed(q, slice(-1, None))
+        return points[..., 0, :], jacobian[..., 0, :, :]
+
+    def points_and_jacobian(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Each joint that a link on the way to the fingertip carries, from the base outward, and the fingertip last:
+        (…, points, 3) [m] in the base frame and their Jacobians (…, points, 3, J) [m/rad] at joints (…, J)."""
+        return self._placed(q, slice(None))
+
+    def _placed(self, q: np.ndarray, which: slice) -> tuple[np.ndarray, np.ndarray]:
         moved = q[..., self._path, None, None]
         links = self._still + np.sin(moved) * self._turn + (1 - np.cos(moved)) * self._back + moved * self._slide
         for n in range(1, len(self._path)):
             links[..., n, :, :] = links[..., n - 1, :, :] @ links[..., n, :, :]
-        tip = (links[..., -1, :, :] @ self._tip)[..., :3]
+        points = (links[..., self._carrier[which], :3, :] @ self._offsets[which, :, None])[..., 0]
         # A joint's own motion leaves its axis where it is.
-        axes = (links[..., :3, :3] @ self._axes[..., None])[..., 0]
-        arms = tip[..., None, :] - links[..., :3, 3]
-        jacobian = np.zeros((*q.shape[:-1], 3, self._joints))
-        columns = np.where(self._slides[:, None], axes, _cross(axes, arms))
+        axes = (links[..., :3, :3] @ self._axes[..., None])[..., None, :, :, 0]
+        arms = points[..., :, None, :] - links[..., None, :, :3, 3]
+        jacobian = np.zeros((*points.shape, self._joints))
+        columns = np.where(self._slides[:, None], axes, _cross(axes, arms)) * self._moves[which, :, None]
         jacobian[..., self._path] = np.swapaxes(columns, -1, -2)
-        return tip, jacobian
+        return points, jacobian
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 Whatever is asked and whatever is read, what comes out is finite and within the limits of torque, and of its rate where
 one is set. Within those, torque is taken away that would push a joint out of its range, make it too fast, do too much
-work, heat a hot motor, or push the fingertip through the table or out of its box; a joint that would run past the end
-of its range is braked in time, with the torque at hand, and one that is pushed there is pushed back.
+work, heat a hot motor, or push fingertip, elbow or wrist through the table or the fingertip out of its box; a joint
+that would run past the end of its range is braked in time, with the torque at hand, and one that is pushed there is
+pushed back.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 
 from argos_sim.deploy.body import Chain
 from argos_sim.deploy.manifest import PolicyManifest
+from argos_sim.deploy.walls import TINY, Walls
 
-TINY = 1e-9
 RULES = ("limit", "wall", "range", "speed", "brake", "spring", "power", "rate")
 """Names of the guard's rules, in their order."""
 CHANGED = 1e-3
@@ -52,6 +53,9 @@ class SafetySettings:
     """Of a motor [°C], from which its torque fades, and at which none is left."""
     lowest: float | None = -0.01
     """Height below which torque may not push the fingertip [m]; the table is at 0, and fingers give a little."""
+    joint_radius: float | None = 0.03
+    """Of a ball about each joint that the arm carries, which may not be pushed below that height, either [m]; motors
+    and brackets of an SO-100 are as large. None lets the table stop the fingertip alone."""
     box: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None
     """x, y and z [m] in the base frame out of which torque may not push the fingertip."""
     wall: float = 0.02
@@ -61,7 +65,7 @@ class SafetySettings:
         ends = [*self.temperature, *(x for pair in self.box or () for x in pair), self.lowest or 0.0]
         zones = (self.soft_zone, self.stop_zone, self.wall)
         positive = (*zones, self.stop_stiffness, self.stop_damping, self.reaction_s, self.braking_share)
-        optional = [x for x in (self.torque_rate, self.power) if x is not None]
+        optional = [x for x in (self.torque_rate, self.power, self.joint_radius) if x is not None]
         if not (np.isfinite([*ends, *positive, *optional]).all() and min([*positive, *optional]) > 0):
             raise ValueError(f"{self} must be finite numbers, above zero but for temperatures and the box.")
         if not 0 < self.torque_share <= 1:
@@ -87,9 +91,10 @@ class SafetyGuard:
         rate, hz = self.settings.torque_rate, manifest.rates["control_hz"]
         self._max_growth = self._torque_limit if rate is None else np.full_like(self._torque_limit, rate / hz)
         self._ramp_s = 0.0 if rate is None else self._torque_limit / rate
-        self._chain = None if manifest.body is None else Chain(manifest.body)
-        self._walls = _walls(self.settings)
+        self._walls: Walls | None = None
         if manifest.body is not None:
+            cfg, chain = self.settings, Chain(manifest.body)
+            self._walls = Walls(chain, cfg.lowest, cfg.box, cfg.joint_radius, cfg.wall, cfg.reaction_s)
             self._lightest, self._heaviest = np.asarray(manifest.body.inertia, dtype=float).T
             spare = self._torque_limit - np.asarray(manifest.body.gravity)
             self._braking = self.settings.braking_share * np.maximum(spare, 0.05 * self._torque_limit)
@@ -160,15 +165,15 @@ class SafetyGuard:
         limit = self._torque_limit if temperature is None else self._torque_limit * self._cool(temperature)
         allowed = np.clip(torque, -limit, limit)
         note(allowed)
-        if self._chain is not None:
-            allowed = self._within_walls(allowed, pos, vel)
+        if self._walls is not None:
+            allowed = self._walls.within(allowed, pos, vel)
         note(allowed)
         # After the walls, whose way out may lead through a joint that is at its end or too fast: a joint's rules win.
         allowed = allowed * self._range_factor(allowed, pos)
         note(allowed)
         allowed = allowed * self._speed_factor(allowed, vel)
         note(allowed)
-        if self._chain is not None:
+        if self._walls is not None:  # the body is known
             allowed = self._braked(allowed, pos, vel)
         note(allowed)
         allowed = self._pushed_back(allowed, pos, vel)
@@ -221,21 +226,6 @@ class SafetyGuard:
         most = np.where(high > 0, np.minimum(-cfg.stop_stiffness * high - slow, 0.0), np.inf)
         return np.clip(torque, np.minimum(least, most), np.maximum(least, most))
 
-    def _within_walls(self, torque: np.ndarray, joint_pos: np.ndarray, joint_vel: np.ndarray) -> np.ndarray:
-        """Take away what pushes the fingertip toward table or box, the nearer the more of it."""
-        assert self._chain is not None
-        if not self._walls:
-            return torque
-        tip, jacobian = self._chain.tip_and_jacobian(joint_pos)
-        for normal, offset in self._walls:
-            toward = np.einsum("i,...ij->...j", normal, jacobian)  # joint motion that leads away from the wall
-            speed = (toward * joint_vel).sum(-1, keepdims=True)
-            room = (tip @ normal - offset)[..., None] + np.minimum(speed, 0.0) * self.settings.reaction_s
-            pushing = np.minimum((toward * torque).sum(-1, keepdims=True), 0.0)
-            share = 1.0 - np.clip(room / self.settings.wall, 0.0, 1.0)
-            torque = torque - share * pushing * toward / ((toward**2).sum(-1, keepdims=True) + TINY)
-        return torque
-
     def _within_power(self, torque: np.ndarray, joint_vel: np.ndarray) -> np.ndarray:
         """Scale what does work, all alike, so that all together do no more than they may."""
         if self.settings.power is None:
@@ -243,15 +233,6 @@ class SafetyGuard:
         work = np.maximum(torque * joint_vel, 0.0)
         share = np.minimum(1.0, self.settings.power / np.maximum(work.sum(-1, keepdims=True), TINY))
         return np.where(work > 0, share * torque, torque)
-
-
-def _walls(settings: SafetySettings) -> list[tuple[np.ndarray, float]]:
-    """Planes as inward normals and offsets: the fingertip is inside where normal · tip ≥ offset."""
-    walls = [] if settings.lowest is None else [(np.array([0.0, 0.0, 1.0]), settings.lowest)]
-    for axis, (low, high) in enumerate(settings.box or ()):
-        normal = np.eye(3)[axis]
-        walls += [(normal, low), (-normal, -high)]
-    return walls
 
 
 def _numbers(value: object) -> np.ndarray | None:

@@ -37,6 +37,30 @@ class Sampler:
     def __init__(self, context: Computes, flow: Computes, settings: PlannerSettings) -> None:
         self._context, self._flow, self.settings = context, flow, settings
 
+    def draw(
+        self, history: Parts, known: np.ndarray, words: Parts, horizon: np.ndarray, rng: np.random.Generator
+    ) -> Parts:
+        """N states, from noise of ``rng``.
+
+        Args:
+            history: (N, S, …) at ``settings.history``; ``known`` (N, S) of them are.
+            words: tokens (N, L, dim), and which of them are there (N, L).
+            horizon: (N,) [s].
+        """
+        count = len(horizon)
+        given = {
+            "history_vision": history[0],
+            "history_proprio": history[1],
+            "history_time": np.tile(np.asarray(self.settings.history, dtype=np.float32), (count, 1)),
+            "history_known": np.asarray(known, dtype=bool),
+            "words": words[0],
+            "words_known": words[1],
+            "horizon": np.asarray(horizon, dtype=np.float32),
+        }
+        shapes = ((count, *part.shape[2:]) for part in history)
+        noise = tuple(self.settings.temperature * rng.standard_normal(s, dtype=np.float32) for s in shapes)
+        return self(given, (noise[0], noise[1]))
+
     def __call__(self, given: dict[str, np.ndarray], noise: Parts) -> Parts:
         """N states, from the context network's inputs by name and from noise at t = 1."""
         said = self._read(given)
@@ -115,17 +139,12 @@ class PlannerRuntime:
         Raises:
             ValueError: an argument has another shape or is not finite.
         """
-        count, cfg = len(self.settings.history), self.settings
-        history = {
-            "history_vision": require_array("vision", vision, (count, *self._shapes["vision"]))[None],
-            "history_proprio": require_array("proprio", proprio, (count, *self._shapes["proprio"]))[None],
-            "history_time": np.asarray(cfg.history, dtype=np.float32)[None],
-            "history_known": np.asarray(known, dtype=bool)[None],
-            "horizon": require_array("horizon", np.atleast_1d(horizon), (1,)),
-        }
+        count = len(self.settings.history)
+        history = (
+            require_array("vision", vision, (count, *self._shapes["vision"]))[None],
+            require_array("proprio", proprio, (count, *self._shapes["proprio"]))[None],
+        )
+        until = require_array("horizon", np.atleast_1d(horizon), (1,))
         tokens, there = self._text(text)
-        said = {"words": tokens[None], "words_known": there[None]}
-        shapes = self._shapes.values()
-        noise = tuple(cfg.temperature * rng.standard_normal((1, *s), dtype=np.float32) for s in shapes)
-        drawn = self._sampler(history | said, (noise[0], noise[1]))
+        drawn = self._sampler.draw(history, np.asarray(known)[None], (tokens[None], there[None]), until, rng)
         return drawn[0][0], drawn[1][0]

@@ -6,6 +6,8 @@ the records have the same figures.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -14,16 +16,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.kinematics import cubic_path
 from argos_sim.mujoco_c import motors, scene, senses
 from argos_sim.mujoco_c.arms import Arms
+from argos_sim.mujoco_c.policy import BatchedPolicy
 from argos_sim.mujoco_c.senses import Senses
 from argos_sim.mujoco_c.world import World
 from argos_sim.randomization.ranges import RandomizationRanges, range_names
-from argos_wm.encoders.state import StateEncoder
-from argos_wm.latents import LatentSpec, LatentState
-from argos_wm.planner import Planner
+from argos_wm.latents import LatentSpec
 
 JOINT_TOLERANCE, VISION_SHARE = 0.10, 0.5
 """When a target counts as reached: rad RMS, and the share of the initial vision error that may remain."""
@@ -42,6 +44,10 @@ def require_known(ranges: RandomizationRanges) -> None:
         )
 
 
+Infer = Callable[[dict[str, np.ndarray]], np.ndarray]
+"""A controller: its inputs by name, N rows each, to torques (N, J) [N·m]; see ``ControllerRuntime.infer``."""
+
+
 class Drive(Protocol):
     """What moves the arms."""
 
@@ -54,31 +60,44 @@ class Drive(Protocol):
         ...
 
 
-class ExportedController:
-    """One runtime an arm, each with the history of its own episode: the exported network as on a robot."""
+class BatchedController:
+    """A controller, with the history of each arm's episode; what ``ControllerRuntime`` is to one robot."""
 
-    def __init__(self, folder: Path, arms: int, spec: LatentSpec) -> None:
-        """``folder`` is an export; one made for other latents than ``spec`` is refused."""
-        self.runtimes = [ControllerRuntime(folder) for _ in range(arms)]
-        made_for = LatentSpec.from_json(self.runtimes[0].manifest.spec)
-        made_for.require(spec, f"the exported controller {folder}", "the encoder")
+    def __init__(self, infer: Infer, manifest: PolicyManifest) -> None:
+        self.infer, self.manifest = infer, manifest
+        self._scale = np.asarray(manifest.action_scale, dtype=np.float32)
+
+    @staticmethod
+    def load(folder: Path | str, policy: BatchedPolicy) -> BatchedController:
+        """That of an export; ``SpecMismatch`` if it was made for other latents than ``policy`` has."""
+        runtime = ControllerRuntime(folder)
+        made_for, given = (LatentSpec.from_json(x.manifest.spec) for x in (runtime, policy))
+        made_for.require(given, f"the exported controller {folder}", "the exported encoder")
+        return BatchedController(runtime.infer, runtime.manifest)
 
     def reset(self) -> None:
-        """See ``Drive``."""
-        for runtime in self.runtimes:
-            runtime.reset()
+        """See ``Drive``: the next observation fills the whole history, and the last action is zero."""
+        self._history: np.ndarray | None = None
 
     def torques(self, loop: Loop) -> np.ndarray:
         """See ``Drive``."""
-        now, target = loop.senses, loop.target
-        each = (now.vision, now.proprio, target.vision, target.proprio)
-        vision, proprio, target_vision, target_proprio = (x.numpy() for x in each)
-        return np.stack(
-            [
-                runtime.step(vision[i], proprio[i], target_vision[i], target_proprio[i], loop.time_to_go)
-                for i, runtime in enumerate(self.runtimes)
-            ]
+        vision, proprio = loop.senses.vision, loop.senses.proprio
+        if self._history is None:
+            self._history = np.repeat(proprio[:, None], self.manifest.history + 1, 1)
+            self._last_action = np.zeros((len(proprio), len(self._scale)), dtype=np.float32)
+        self._history = np.concatenate([self._history[:, 1:], proprio[:, None]], 1)
+        torque = self.infer(
+            {
+                "vision": vision,
+                "target_vision": loop.target[0],
+                "proprio": self._history,
+                "target_proprio": loop.target[1],
+                "last_action": self._last_action,
+                "time_to_go": np.full((len(proprio), 1), loop.time_to_go, dtype=np.float32),
+            }
         )
+        self._last_action = torque / self._scale
+        return torque
 
 
 class NoTorque:
@@ -100,7 +119,8 @@ class PerfectTracking(NoTorque):
         dt, period = loop.arms.world.rates.control_dt, loop.arms.world.rates.planner_period_s
         count = len(loop.arms)
         phase = torch.full((count,), 1 - (loop.time_to_go - dt) / period)
-        position, velocity = cubic_path(loop.start_raw, loop.target_raw, torch.full((count,), period), phase)
+        start, target = (torch.from_numpy(raw) for raw in (loop.start_raw, loop.target_raw))
+        position, velocity = cubic_path(start, target, torch.full((count,), period), phase)
         loop.arms.put_joints(torch.cat([position - velocity * dt, velocity], -1).numpy())
         return super().torques(loop)
 
@@ -108,7 +128,12 @@ class PerfectTracking(NoTorque):
 class Loop:
     """Episodes of N arms at a time.
 
+    Attributes:
+        target: the wanted states, vision (N, P, C) and proprio (N, D), and ...
+        time_to_go: ... until they are due [s].
+
     Args:
+        policy: sees, feels and plans.
         ranges: randomization; axes that this loop does not have are refused.
         light: light each episode by an unseen lamp.
     """
@@ -117,21 +142,17 @@ class Loop:
         self,
         world: World,
         ranges: RandomizationRanges,
-        encoder: StateEncoder,
-        planner: Planner,
+        policy: BatchedPolicy,
         arms: int,
         light: bool = False,
         seed: int = 0,
     ) -> None:
+        """``DeployError`` or ``ValueError`` in one sentence if policy, world and ranges do not go together."""
         require_known(ranges)
-        planner.spec.require(encoder.spec, "the planner", "the encoder")
-        if world.joint_names != encoder.spec.joint_names:
-            raise ValueError(f"The robot's joints are {world.joint_names}, the encoder's {encoder.spec.joint_names}.")
-        self.ranges, self.encoder, self.planner, self.seed = ranges, encoder, planner, seed
+        _require_made_for(world, policy)
+        self.ranges, self.policy, self.seed = ranges, policy, seed
         self.arms = Arms(world, arms)
-        self.offsets = planner.world_model.config.history
-        self.senses = Senses(self.arms, encoder, ranges, light, max(-x for x in self.offsets), seed)
-        self.generator = torch.Generator(device=planner.device)
+        self.senses = Senses(self.arms, policy, ranges, light, seed)
 
     def run(self, drive: Drive, episodes: int, label: str) -> dict[str, Tensor]:
         """Records of ``episodes`` episodes, N at a time, as ``argos_sim.evaluation.judge`` has them.
@@ -153,7 +174,7 @@ class Loop:
         rng = np.random.default_rng((self.seed, batch))
         self.arms.reset(self.ranges, rng)
         self.senses.reset(rng, self.seed * 1_000_003 + batch)
-        self.generator.manual_seed(self.seed * 1_000_003 + batch)
+        self._noise = np.random.default_rng((self.seed, batch, 1))  # its own, whatever else is drawn
 
     def _episodes(self, drive: Drive, batch: int) -> dict[str, Tensor]:
         arms, rates = self.arms, self.arms.world.rates
@@ -186,32 +207,44 @@ class Loop:
 
     def _plan(self) -> None:
         """Imagine the next target from what was seen, felt and said."""
-        world, device = self.arms.world, self.planner.device
-        history, mask = self.senses.history(self.offsets)
-        text = self.planner.features([world.texts[i] for i in self.arms.asked])
-        horizon = torch.full((len(self.arms),), self.time_to_go, device=device)
-        wanted = self.planner.next_state(history.to(device), mask.to(device), text, horizon, self.generator)
-        self.target: LatentState = wanted.to("cpu")
-        self.target_raw = self.encoder.decode_proprio(self.target.proprio.to(self.encoder.device)).cpu()
-        self.start_raw = torch.from_numpy(self.arms.joints()).float()
+        history, known = self.senses.history()
+        texts = [self.arms.world.texts[i] for i in self.arms.asked]
+        horizon = np.full(len(self.arms), self.time_to_go)
+        self.target = self.policy.plan(history, known, texts, horizon, self._noise)
+        self.target_raw = self.policy.joints(self.target[1])
+        self.start_raw = self.arms.joints().astype(np.float32)
         self.given_vision, self.given_joints = self._vision_error(), self._joint_error()
 
     def _judge(self) -> dict[str, Tensor]:
         joints, vision = self._joint_error(), self._vision_error()
         reached = (joints <= JOINT_TOLERANCE) & (vision <= VISION_SHARE * self.given_vision)
-        return {
-            "env": torch.arange(len(self.arms)).float(),
-            "reached": reached.float(),
+        found = {
+            "env": np.arange(len(self.arms)),
+            "reached": reached,
             "joint_error": joints,
             "joint_error_given": self.given_joints,
             "vision_error": vision,
             "vision_error_given": self.given_vision,
         }
+        return {name: torch.from_numpy(value).float() for name, value in found.items()}
 
-    def _vision_error(self) -> Tensor:
-        return (self.senses.vision - self.target.vision).flatten(1).square().mean(1).sqrt()
+    def _vision_error(self) -> np.ndarray:
+        return np.sqrt(np.square(self.senses.vision - self.target[0]).mean((1, 2)))
 
-    def _joint_error(self) -> Tensor:
+    def _joint_error(self) -> np.ndarray:
         joints = self.target_raw.shape[1] // 2
-        true = torch.from_numpy(self.arms.joints()).float()
-        return (true - self.target_raw)[:, :joints].square().mean(1).sqrt()
+        return np.sqrt(np.square((self.arms.joints() - self.target_raw)[:, :joints]).mean(1))
+
+
+def _require_made_for(world: World, policy: BatchedPolicy) -> None:
+    """Refuse a policy of another robot, of other clocks, or of several cameras."""
+    manifest = policy.manifest
+    cameras = LatentSpec.from_json(manifest.spec).cameras
+    if len(cameras) > 1:
+        raise DeployError(f"The policy has the cameras {', '.join(cameras)}, and MuJoCo's loop has one.")
+    for what, mine, its in (
+        ("joints", world.joint_names, manifest.joint_names),
+        ("rates", dataclasses.asdict(world.rates), manifest.rates),
+    ):
+        if mine != its:
+            raise DeployError(f"The robot's {what} are {mine}, the policy's {its}.")

@@ -1,19 +1,19 @@
-"""What N arms see and feel: ray-cast pictures and joint read-outs, randomized and encoded as in training."""
+"""What N arms see and feel: ray-cast pictures and joint read-outs, randomized as in training, and encoded by the
+exported encoders."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from argos_sim.deploy.planner import Parts
 from argos_sim.mujoco_c.arms import Arms
 from argos_sim.mujoco_c.camera import TRAINED, RayCamera, unseen_light
+from argos_sim.mujoco_c.policy import BatchedPolicy
 from argos_sim.randomization.backgrounds import composite, make_background_bank
 from argos_sim.randomization.draws import Draws
 from argos_sim.randomization.photometrics import PhotometricState
 from argos_sim.randomization.ranges import RandomizationRanges
-from argos_wm.encoders.state import StateEncoder
-from argos_wm.latents import LatentState
 
 RANGES = (
     "background_families",
@@ -44,22 +44,21 @@ class Senses:
 
     Attributes:
         vision (N, P, C), proprio (N, D): the newest latents.
-        images: (N, 3, H, W) uint8, the newest pictures.
+        images: (N, 3, S, S) uint8, the newest pictures.
     """
 
-    def __init__(
-        self, arms: Arms, encoder: StateEncoder, ranges: RandomizationRanges, light: bool, history_s: float, seed: int
-    ) -> None:
-        """``light`` draws an unseen lamp for each episode; frames of ``history_s`` seconds are kept for the planner."""
-        self.arms, self.encoder, self.ranges, self.light = arms, encoder, ranges, light
-        world, size = arms.world, encoder.vision.image_size
+    def __init__(self, arms: Arms, policy: BatchedPolicy, ranges: RandomizationRanges, light: bool, seed: int) -> None:
+        """``light`` draws an unseen lamp for each episode."""
+        self.arms, self.policy, self.ranges, self.light = arms, policy, ranges, light
+        world, size = arms.world, policy.manifest.image_size
         root = arms.nominal.body(1).name
         classes = {root: 1} | {name: 2 + i for i, name in enumerate(world.objects)}
         self.camera = RayCamera(arms.nominal, size, world.camera, world.aperture, classes)
         self.generator = torch.Generator().manual_seed(seed)
         self.bank = make_background_bank(ranges.background_families, BACKGROUNDS, size, self.generator)
         self.photometrics = PhotometricState.nominal(len(arms), "cpu")
-        self._frames_kept = round(history_s * world.rates.camera_hz) + 1
+        self.offsets = policy.planner.history
+        self._frames_kept = round(-self.offsets[0] * world.rates.camera_hz) + 1
 
     def reset(self, rng: np.random.Generator, seed: int) -> None:
         """Begin new episodes: backgrounds, light, camera poses, biases and delays."""
@@ -80,7 +79,7 @@ class Senses:
             raise ValueError(f"An observation_delay of {high} physics steps is more than is kept.")
         self._rng = rng
         self._states = np.repeat(self.arms.joints()[None], READINGS, 0)
-        self._frames: list[tuple[Tensor, Tensor]] = []
+        self._frames: list[Parts] = []
 
     def read(self) -> None:
         """Read the joints: delayed, biased, noisy."""
@@ -89,7 +88,7 @@ class Senses:
         blend, every = (self.delay - newer)[:, None], np.arange(len(self.arms))
         reading = self._states[newer, every] * (1 - blend) + self._states[newer + 1, every] * blend
         reading[:, : self.bias.shape[1]] += self.bias + self.noise * self._rng.standard_normal(self.bias.shape)
-        self.proprio = self.encoder.encode_proprio(torch.from_numpy(reading).float()).cpu()
+        self.proprio = self.policy.feel(reading)
 
     def look(self) -> None:
         """Take a picture of each arm before its background, and encode it."""
@@ -97,18 +96,16 @@ class Senses:
         taken = [self.camera.render(data, light, shift, turn) for data, light, shift, turn in where]
         rgb, classes = (torch.from_numpy(np.stack(parts)) for parts in zip(*taken, strict=True))
         seen = composite(rgb, classes > 0, self.bank[self.background])
-        self.images = self.photometrics.apply(seen, self.generator)
-        self.vision = self.encoder.encode_vision(self.images).cpu()
+        self.images = self.photometrics.apply(seen, self.generator).numpy()
+        self.vision = self.policy.see(self.images)
         self._frames = [(self.vision, self.proprio), *self._frames[: self._frames_kept - 1]]
 
-    def history(self, offsets: tuple[float, ...]) -> tuple[LatentState, Tensor]:
-        """States (N, S, …) at ``offsets`` [s] from the newest frame, oldest first, and which of them exist (N, S)."""
-        ages = [round(-offset * self.arms.world.rates.camera_hz) for offset in offsets]
+    def history(self) -> tuple[Parts, np.ndarray]:
+        """States (N, S, …) at the planner's ``offsets`` [s] from the newest frame, oldest first, and which of them
+        exist (N, S)."""
+        ages = [round(-offset * self.arms.world.rates.camera_hz) for offset in self.offsets]
         known = [age < len(self._frames) for age in ages]
-        nothing = tuple(torch.zeros_like(x) for x in self._frames[0])
+        nothing = tuple(np.zeros_like(x) for x in self._frames[0])
         states = [self._frames[age] if there else nothing for age, there in zip(ages, known, strict=True)]
-        vision, proprio = (torch.stack(parts, 1) for parts in zip(*states, strict=True))
-        count = len(self.arms)
-        return LatentState(vision, proprio, torch.tensor(offsets).expand(count, -1)), torch.tensor(known).expand(
-            count, -1
-        )
+        vision, proprio = (np.stack(parts, 1) for parts in zip(*states, strict=True))
+        return (vision, proprio), np.tile(known, (len(self.arms), 1))

@@ -135,15 +135,24 @@ def policy_of(
     encoder = StateEncoder.load(weights.encoder)
     planner = Planner.load(weights.planner, settings.controller.sampling)
     controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
-    met = (from_demonstrations if own else from_mujoco)(settings, encoder, planner, controller)
+    planner.spec.require(encoder.spec, f"the planner {weights.planner}", f"the encoder {weights.encoder}")
+    model = planner.world_model
+    sampler = dataclasses.asdict(planner.sampler)
+    asked = PlannerSettings(history=model.config.history, text={}, shift=model.shift, **sampler)
     eyes = eyes_of(weights.controller)
     manifest = dataclasses.replace(
         manifest_of(settings, encoder, controller),
-        image_size=met.images.shape[-1],
+        image_size=encoder.vision.image_size,
+        planner=asked,
         homography=eyes,
         licences={encoder.spec.encoder: licence_of(encoder)},
         training=load_json(weights.controller / "controller.json").get("extra", {}).get("settings", {}),
     )
+    if own:
+        met = from_demonstrations(settings, encoder, planner, controller)
+        manifest = dataclasses.replace(manifest, image_size=met.images.shape[-1])
+    else:
+        met = from_mujoco(settings, manifest, encoder, planner, controller)
     networks = [traced_controller(controller, met.observations), *traced_encoder(encoder, met.images, met.joints, eyes)]
     if (weights.encoder / "decoder.safetensors").is_file():
         networks.append(traced_decoder(LatentDecoder.load(weights.encoder), met.history.vision[:, -1]))
@@ -151,17 +160,10 @@ def policy_of(
         said, text = text_of(settings, planner)
     except TextError as error:
         print(f"  The planner is left out, since its text encoder cannot be exported: {error}.")
-        return manifest, networks, None
-    model = planner.world_model
-    asked = PlannerSettings(
-        history=model.config.history,
-        text=said,
-        shift=model.shift,
-        **dataclasses.asdict(planner.sampler),
-    )
+        return dataclasses.replace(manifest, planner=None), networks, None
     plans = traced_planner(model, met.history, met.known, planner.features(met.texts), met.horizon)
     plans += [] if text is None else [text.traced]
-    return dataclasses.replace(manifest, planner=asked), networks + plans, text
+    return dataclasses.replace(manifest, planner=dataclasses.replace(asked, text=said)), networks + plans, text
 
 
 def text_of(settings: Settings, planner: Planner) -> tuple[dict[str, Any], ExportedText | None]:
@@ -234,12 +236,28 @@ def _numbers(values: Iterable[float]) -> Any:
     return tuple(float(x) for x in values)
 
 
-def export_trained(settings: Settings, stage: str, folder: Path) -> Controller:
-    """Write the controller of a finished stage, alone, as a robot takes it into ``folder``, and return it."""
+def export_trained(settings: Settings, stage: str, folder: Path) -> None:
+    """Write the controller of a finished stage, alone, as a robot takes it into ``folder``."""
     encoder = load_encoder(settings)
     controller = load_controller(settings.folder / stage, encoder.spec, "the encoder")
     export_controller(controller, manifest_of(settings, encoder, controller), folder)
-    return controller
+
+
+def export_whole(settings: Settings, stage: str, folder: Path) -> None:
+    """Write the run's encoder and planner, and the controller of a finished stage, as a robot takes them into
+    ``folder``; compared with torch on an episode that they play on MuJoCo.
+
+    Raises:
+        SettingsError: the planner cannot leave, since its text encoder cannot.
+    """
+    parts = (settings.folder / name for name in ("encoder", "planner", stage))
+    manifest, networks, text = policy_of(settings, Weights(*parts, owner=str(settings.folder)), own=False)
+    if manifest.planner is None:
+        raise SettingsError(
+            "MuJoCo's loop runs what was exported, and this planner cannot be. Judge on Isaac Lab's engines alone "
+            "(transfer_own, transfer_other)."
+        )
+    export_policy(networks, manifest, folder, text=text)
 
 
 def time_plans(folder: Path, manifest: PolicyManifest) -> float:

@@ -6,20 +6,26 @@ on MuJoCo.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from argos_sim.compared import TorchNetwork
 from argos_sim.configs import ImitationConfig
 from argos_sim.controller.imitation import ImitationData
 from argos_sim.controller.network import INPUTS, Controller
-from argos_sim.mujoco_c.loop import Loop
+from argos_sim.deploy.manifest import CONTROLLER, PolicyManifest
+from argos_sim.deploy.planner import Parts
+from argos_sim.mujoco_c.loop import BatchedController, Loop
+from argos_sim.mujoco_c.policy import BatchedPolicy
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.environment import environment_cfg
 from argos_sim.pipeline.planner import load_cache
 from argos_sim.pipeline.settings import Settings
+from argos_sim.traced import Traced, traced_controller, traced_encoder, traced_planner
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.latents import LatentState
 from argos_wm.planner import Planner
@@ -77,58 +83,87 @@ def from_demonstrations(
     )
 
 
-class _Watched:
-    """A controller in torch that moves arms of MuJoCo's loop, and remembers what it was shown."""
+def in_torch(
+    manifest: PolicyManifest, encoder: StateEncoder, planner: Planner, controller: Controller
+) -> tuple[BatchedPolicy, BatchedController]:
+    """What MuJoCo's loop runs, before it is exported as ``manifest`` says."""
+    networks = {each.name: TorchNetwork(each) for each in _traced(manifest, encoder, planner, controller)}
 
-    def __init__(self, controller: Controller) -> None:
+    def reads(text: str) -> Parts:
+        said = planner.features([text])
+        return said.tokens[0].numpy(), said.mask[0].numpy()
+
+    policy = BatchedPolicy(manifest, networks, reads)
+    return policy, BatchedController(lambda inputs: networks[CONTROLLER](inputs)[0], manifest)
+
+
+class _Watched:
+    """A controller that moves arms, and what it and the other parts could be asked at each of its steps."""
+
+    def __init__(self, controller: BatchedController) -> None:
         self.controller = controller
-        self.seen: dict[str, list[Tensor]] = {name: [] for name in INPUTS}
-        self.images: list[Tensor] = []
-        self.joints: list[Tensor] = []
-        self.moments: list[tuple[LatentState, Tensor, list[str], float]] = []
+        self.observations: list[dict[str, np.ndarray]] = []
+        self.images: list[np.ndarray] = []
+        self.joints: list[np.ndarray] = []
+        self.moments: list[tuple[Parts, np.ndarray, list[str], float]] = []
+        infer = controller.infer
+        controller.infer = lambda inputs: (self.observations.append(inputs), infer(inputs))[1]
 
     def reset(self) -> None:
         """See ``mujoco_c.loop.Drive``."""
-        self.last: Tensor | None = None
+        self.controller.reset()
 
-    @torch.no_grad()
     def torques(self, loop: Loop) -> np.ndarray:
         """See ``mujoco_c.loop.Drive``."""
-        now, target, past = loop.senses, loop.target, self.controller.cfg.history
-        if self.last is None:
-            self.last = torch.zeros(len(loop.arms), self.controller.cfg.joints)
-            self.history = now.proprio[:, None].expand(-1, past + 1, -1)
-        self.history = torch.cat([self.history[:, 1:], now.proprio[:, None]], 1)
-        to_go = torch.full((len(loop.arms), 1), loop.time_to_go)
-        inputs = (now.vision, target.vision, self.history, target.proprio, self.last, to_go)
-        torque = self.controller(*inputs)
-        for name, value in zip(INPUTS, inputs, strict=True):
-            self.seen[name].append(value.clone())
-        self.images.append(now.images.clone())
-        self.joints.append(torch.from_numpy(loop.arms.joints()).float())
+        self.images.append(loop.senses.images)
+        self.joints.append(loop.arms.joints())
         texts = [loop.arms.world.texts[i] for i in loop.arms.asked]
-        self.moments.append((*now.history(loop.offsets), texts, loop.time_to_go))
-        self.last = torque / self.controller.torque_limit
-        return torque.numpy()
+        self.moments.append((*loop.senses.history(), texts, loop.time_to_go))
+        return self.controller.torques(loop)
 
 
-def from_mujoco(settings: Settings, encoder: StateEncoder, planner: Planner, controller: Controller) -> Recorded:
-    """Of an episode of ``ARMS`` arms that the policy plays."""
+def from_mujoco(
+    settings: Settings, manifest: PolicyManifest, encoder: StateEncoder, planner: Planner, controller: Controller
+) -> Recorded:
+    """Of an episode of ``ARMS`` arms that the policy plays; ``manifest`` is that of the export to be."""
     world = World.of(environment_cfg(settings, 1))
-    loop = Loop(world, settings.ranges("nominal"), encoder, planner, ARMS, seed=settings.seed)
-    watched = _Watched(controller)
+    policy, moving = in_torch(manifest, encoder, planner, controller)
+    watched = _Watched(moving)
+    loop = Loop(world, settings.ranges("nominal"), policy, ARMS, seed=settings.seed)
     loop.run(watched, ARMS, "recorded for the export")
-    every = {name: torch.cat(values) for name, values in watched.seen.items()}
+    every = {name: _joined(feed[name] for feed in watched.observations) for name in INPUTS}
     chosen = torch.randperm(len(every["time_to_go"]))[:OBSERVATIONS]
     few = torch.randperm(len(chosen))[:SEEN]
-    history = LatentState.cat([moment[0] for moment in watched.moments])
+    vision, proprio = (_joined(moment[0][i] for moment in watched.moments) for i in range(2))
+    time = torch.tensor(policy.planner.history).expand(len(few), -1)
     texts = [text for moment in watched.moments for text in moment[2]]
     return Recorded(
         {name: value[chosen] for name, value in every.items()},
-        torch.cat(watched.images)[few],
-        torch.cat(watched.joints)[few],
-        history[few],
-        torch.cat([moment[1] for moment in watched.moments])[few],
+        _joined(watched.images)[few],
+        _joined(watched.joints).float()[few],
+        LatentState(vision[few], proprio[few], time),
+        _joined(moment[1] for moment in watched.moments)[few],
         [texts[i] for i in few.tolist()],
         torch.cat([torch.full((ARMS,), moment[3]) for moment in watched.moments])[few].clamp_min(0.1),
     )
+
+
+def _traced(manifest: PolicyManifest, encoder: StateEncoder, planner: Planner, controller: Controller) -> list[Traced]:
+    """Encoders, planner and controller, with zeros where recorded values belong."""
+    size, spec = manifest.image_size, encoder.spec
+    observations = {name: torch.zeros(2, *shape) for name, shape in manifest.inputs.items()}
+    images = torch.zeros(2, 3, size, size, dtype=torch.uint8)
+    time = torch.tensor(planner.world_model.config.history).expand(2, -1)
+    history = LatentState(
+        torch.zeros(*time.shape, spec.patches, spec.channels), torch.zeros(*time.shape, spec.proprio_dim), time
+    )
+    words, known = planner.features(["", ""]), torch.ones_like(time, dtype=torch.bool)
+    return [
+        traced_controller(controller, observations),
+        *traced_encoder(encoder, images, torch.zeros(2, 2 * len(manifest.joint_names))),
+        *traced_planner(planner.world_model, history, known, words, torch.ones(2)),
+    ]
+
+
+def _joined(arrays: Iterable[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.concatenate(list(arrays)))

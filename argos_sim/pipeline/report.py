@@ -114,7 +114,7 @@ CONTROLLER_NOTE = (
 
 TRANSFER_NOTE = (
     "Every group of ranges beyond training by itself, and all together; docs/transfer.md says what each is. MuJoCo's "
-    "own engine runs in a loop without Isaac Lab, by the exported controllers alone."
+    "own engine runs in a loop without Isaac Lab, by the exported policies alone."
 )
 
 

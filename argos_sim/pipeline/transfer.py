@@ -12,24 +12,26 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from argos_sim.controller.network import load_controller
+from argos_sim.deploy.manifest import FORMAT_VERSION
 from argos_sim.evaluation import ControllerPolicy, PerfectTracking, controller_figures
-from argos_sim.mujoco_c.loop import Drive, ExportedController, Loop, NoTorque, require_known
+from argos_sim.mujoco_c.loop import BatchedController, Drive, Loop, NoTorque, require_known
 from argos_sim.mujoco_c.loop import PerfectTracking as PerfectTrackingInMujoco
+from argos_sim.mujoco_c.policy import BatchedPolicy
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.encoder import load_encoder
 from argos_sim.pipeline.environment import Scenes, environment_cfg, physics_identity, unseen_was_seen
 from argos_sim.pipeline.evaluate import EVALUATION_SEED, judge_planned, print_result
-from argos_sim.pipeline.export import export_trained
+from argos_sim.pipeline.export import export_trained, export_whole
 from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.pipeline.stage import RECORD, fingerprint, require_stage, require_stale, run_stage
 from argos_sim.randomization.ranges import GROUPS, RandomizationRanges, with_group
 from argos_sim.randomization.shifts import SHIFTS, set_world
 from argos_wm.checkpoint import load_json
-from argos_wm.planner import Planner
 
 MUJOCO = "mujoco"
 """The engine that Isaac Lab has no part in."""
@@ -117,11 +119,11 @@ def _take_away_others(settings: Settings, policies: dict[str, Any]) -> None:
 
 
 def _world_identity(settings: Settings, engine: str) -> dict[str, Any]:
-    """What decides how bodies move and look on ``engine``."""
+    """What decides how bodies move and look on ``engine``, and in which form a policy comes there."""
     if engine != MUJOCO:
         return physics_identity(settings, engine) | {"renderer": settings.renderer}
     world = World.of(environment_cfg(settings, 1))
-    return dataclasses.asdict(world) | {"mjcf": world.mjcf.name}
+    return dataclasses.asdict(world) | {"mjcf": world.mjcf.name, "export": FORMAT_VERSION}
 
 
 JudgeCell = Callable[[str, RandomizationRanges], dict[str, dict[str, Any]]]
@@ -152,28 +154,28 @@ def _isaac_lab(settings: Settings, engine: str, stages: tuple[str, ...], stack: 
 
 
 def _mujoco(settings: Settings, engine: str, stages: tuple[str, ...], stack: ExitStack) -> JudgeCell:
-    """Judges in the independent loop: exported controllers, and two yardsticks that need none."""
+    """Judges in the independent loop: exported policies, and two yardsticks that need no controller."""
     count = settings.evaluation.transfer_episodes
     for ranges in conditions(settings, engine).values():
         require_known(ranges)
-    world, encoder = World.of(environment_cfg(settings, 1)), load_encoder(settings)
-    planner = Planner.load(settings.folder / "planner", settings.controller.sampling, settings.resolved_device())
-    arms = min(ARMS, count)
-    drives: dict[str, Drive] = {}
+    world, arms = World.of(environment_cfg(settings, 1)), min(ARMS, count)
 
-    def drives_once() -> dict[str, Drive]:
-        if not drives:
-            for name in stages:
-                folder = settings.folder / "transfer" / "exports" / name
-                export_trained(settings, name, folder)
-                drives[name] = ExportedController(folder, arms, encoder.spec)
-            drives.update(perfect=PerfectTrackingInMujoco(), limp=NoTorque())
-        return drives
+    @cache
+    def exported() -> tuple[BatchedPolicy, dict[str, Drive]]:
+        """Encoder and planner, and what moves the arms; when the first cell needs them."""
+        folder, drives = settings.folder / "transfer" / "exports", dict[str, Drive]()
+        export_whole(settings, stages[-1], folder / "policy")
+        policy = BatchedPolicy.load(folder / "policy")
+        for name in stages:
+            export_trained(settings, name, folder / name)
+            drives[name] = BatchedController.load(folder / name, policy)
+        return policy, drives | {"perfect": PerfectTrackingInMujoco(), "limp": NoTorque()}
 
     def judge_cell(condition: str, ranges: RandomizationRanges) -> dict[str, dict[str, Any]]:
-        loop = Loop(world, ranges, encoder, planner, arms, condition in LIGHTS, settings.seed + EVALUATION_SEED)
+        policy, drives = exported()
+        loop = Loop(world, ranges, policy, arms, condition in LIGHTS, settings.seed + EVALUATION_SEED)
         found = {}
-        for name, drive in drives_once().items():
+        for name, drive in drives.items():
             label = f"{name}, {engine}, {condition}"
             found[name] = controller_figures(loop.run(drive, count, label))
             print_result(label, found[name])

@@ -1,4 +1,4 @@
-"""A tiny policy of three joints, whole, for the tests of what runs on a robot."""
+"""A tiny policy of a few joints, whole, for the tests of what runs on a robot."""
 
 from __future__ import annotations
 
@@ -27,21 +27,23 @@ SIZE, ROWS, STATES = 32, 4, 2
 TEXTS = ("touch the red block", "", "push the green one to the left")
 
 
-def make_encoder(cameras: tuple[str, ...] = ("front",)) -> StateEncoder:
+def make_encoder(cameras: tuple[str, ...] = ("front",), names: tuple[str, ...] = NAMES) -> StateEncoder:
     torch.manual_seed(0)
     vision = SmallViT(SmallViTConfig(image_size=SIZE, stem=(8, 16), width=32, depth=1, channels=4)).eval()
-    proprio = ProprioEncoder(3, 8)
+    proprio = ProprioEncoder(len(names), max(8, 2 * len(names)))
     stats = LatentStats.measure(
-        torch.randn(50, len(cameras) * ROWS**2, 4), proprio.encode(torch.randn(50, 6)).detach(), per_position=True
+        torch.randn(50, len(cameras) * ROWS**2, 4),
+        proprio.encode(torch.randn(50, 2 * len(names))).detach(),
+        per_position=True,
     )
-    return StateEncoder(vision, proprio, stats, NAMES, precision="float32", cameras=cameras)
+    return StateEncoder(vision, proprio, stats, names, precision="float32", cameras=cameras)
 
 
 def make_model(encoder: StateEncoder) -> WorldModel:
     """Moved away from the initialisation, at which everything is the identity."""
     torch.manual_seed(1)
     config = WorldModelConfig(width=32, depth=2, context_depth=1, heads=2, precision="fp32", time_shift=1.7)
-    model = WorldModel(config, encoder.spec, HashedNGramEncoder().dim, 3)
+    model = WorldModel(config, encoder.spec, HashedNGramEncoder().dim, len(encoder.joint_names))
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     return model.eval()
@@ -75,18 +77,18 @@ def write(
     only: tuple[str, ...] = NETWORKS,
     eyes: tuple[float, ...] = (),
 ) -> PolicyManifest:
-    spec = encoder.spec
-    sizes = ControllerConfig(spec.patches, spec.channels, spec.proprio_dim, 3, history=1, hidden=(32, 32))
-    controller = Controller(sizes, torch.full((3,), 2.0))
+    spec, joints = encoder.spec, len(encoder.joint_names)
+    sizes = ControllerConfig(spec.patches, spec.channels, spec.proprio_dim, joints, history=1, hidden=(32, 32))
+    controller = Controller(sizes, torch.full((joints,), 2.0))
     manifest = PolicyManifest(
         spec=spec.to_json(),
-        joint_names=NAMES,
-        joint_limits=((-1.0, 1.0),) * 3,
-        torque_limits=(2.0,) * 3,
-        velocity_limits=(4.0,) * 3,
+        joint_names=encoder.joint_names,
+        joint_limits=((-1.0, 1.0),) * joints,
+        torque_limits=(2.0,) * joints,
+        velocity_limits=(4.0,) * joints,
         rates={"physics_hz": 200, "control_hz": 50, "camera_hz": 10, "planner_period_s": 0.8},
         history=1,
-        action_scale=(2.0,) * 3,
+        action_scale=(2.0,) * joints,
         image_size=SIZE,
         homography=eyes,
         planner=PlannerSettings(
@@ -102,7 +104,7 @@ def write(
     text = HashedNGramEncoder()([TEXTS[i % 3] for i in range(count)])
     networks = [
         traced_controller(controller, observations),
-        *traced_encoder(encoder, pictures(count, len(encoder.cameras)), torch.randn(count, 6), eyes),
+        *traced_encoder(encoder, pictures(count, len(encoder.cameras)), torch.randn(count, 2 * joints), eyes),
         traced_decoder(make_decoder(), history.vision[:, -1]),
         *traced_planner(model, history, known, text, torch.linspace(0.1, 0.8, count)),
     ]

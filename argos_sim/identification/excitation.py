@@ -38,7 +38,7 @@ class ExcitationSettings:
     """How hard and how far an arm is moved."""
 
     seconds: float = 60.0
-    """Of what is fitted; the ways to the box and back come on top (``approach.py``)."""
+    """Of what is fitted; the ways to the box and back come on top (``argos_sim.motion.ways``)."""
     seed: int = 0
     stiffness: float = 6.0
     """Pull toward the reference [N·m/rad]; back-EMF damps it."""

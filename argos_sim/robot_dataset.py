@@ -4,7 +4,9 @@ A dataset has one clock: T frames, and R control steps that start at each. A rob
 other. Control steps are taken as they were; of the R places at which the first frame may lie among them, the one is
 taken at which pictures are nearest to their frames in time. What is not regular enough for that is refused, not mended.
 
-What a robot cannot tell is missing: ``observation.environment_state``, the blocks' places.
+Where a session had a camera file, its pictures are turned into those of training's camera, as which a dataset is to
+look; recordings keep them as they came. What a robot cannot tell is missing: ``observation.environment_state``, the
+blocks' places.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 from argos_sim.deploy.encoders import squared
 from argos_sim.deploy.fallback import Mode
 from argos_sim.deploy.recording import Recording, Segment
+from argos_sim.deploy.rectification import recorded_rectification
 from argos_sim.deploy.robots import Frame
 from argos_sim.lerobot_io import EpisodeWriter, RecordedEpisode
 from argos_wm.data.files import DatasetError
@@ -78,9 +81,20 @@ def episode_of(recording: Recording, segment: Segment, image_size: int) -> tuple
     steps = steps[first : first + per_frame * len(chosen)]
     state = np.concatenate([steps["position"], steps["velocity"]], 1).reshape(len(chosen), per_frame, -1)
     torque = steps["sent"].reshape(len(chosen), per_frame, -1)
-    images = np.stack([squared(frame.pictures[0], image_size) for frame in chosen])
+    images = _pictures(recording, chosen, image_size, what)
     episode = RecordedEpisode(images, state[:, 0], torque[:, 0], None, state, torque, segment.text)
     return episode, Timing(float(np.abs(off - np.median(off)).max()), furthest)
+
+
+def _pictures(recording: Recording, frames: list[Frame], image_size: int, what: str) -> np.ndarray:
+    """(T, image_size, image_size, 3) uint8, as training's camera would have taken them where that is known."""
+    header, pictures = recording.about.get("camera_file"), [frame.pictures[0] for frame in frames]
+    if header is not None:
+        try:
+            pictures = list(map(recorded_rectification(header, image_size), pictures))
+        except (ValueError, TypeError, KeyError) as error:
+            raise DatasetError(f"{what} cannot be turned into what training's camera saw ({error}).") from None
+    return np.stack([squared(picture, image_size) for picture in pictures])
 
 
 def _aligned(times: np.ndarray, frames: list[Frame], per_frame: int, what: str) -> tuple[int, list[Frame], float]:
@@ -160,9 +174,21 @@ def _require_alike(recordings: list[Recording]) -> Recording:
                 raise DatasetError(
                     f"{recording.folder} has the {name} {mine} and {first.folder} {its}: they cannot be in one dataset."
                 )
+    require_seen_alike(recordings, first.about.get("camera_file") is not None)
     if len(first.about["cameras"]) > 1:
         raise DatasetError(f"A dataset is written of one camera, and these are {', '.join(first.about['cameras'])}.")
     return first
+
+
+def require_seen_alike(recordings: Iterable[Recording], rectified: bool) -> None:
+    """Raise ``DatasetError`` unless all, or none, were made with a camera file."""
+    for recording in recordings:
+        if (recording.about.get("camera_file") is not None) != rectified:
+            mine, others = ("without", "with") if rectified else ("with", "without")
+            raise DatasetError(
+                f"{recording.folder} was recorded {mine} --camera-file, and others {others}: they cannot be in one "
+                "dataset. Go on as it was begun, or choose another folder."
+            )
 
 
 def _robot_type(recording: Recording) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from argos_sim.deploy.demonstrating import next_session, record_episodes, sessions
 from argos_sim.deploy.live import Watched
 from argos_sim.deploy.recording import Recording, load_recording
-from argos_sim.robot_dataset import episodes_of, write_dataset
+from argos_sim.robot_dataset import episodes_of, require_seen_alike, write_dataset
 from argos_wm.checkpoint import save_json
 from argos_wm.data.files import DatasetError
 
@@ -38,7 +38,8 @@ def record_dataset(
         Counts, and how regular the episodes are.
 
     Raises:
-        DatasetError: a dataset is there that is not of such sessions, or no episode was kept.
+        DatasetError: a dataset is there that is not of such sessions, or of sessions that were seen otherwise, or no
+            episode was kept.
     """
     folder = root.with_name(root.name + ".recordings")
     earlier = _readable(folder)
@@ -49,7 +50,11 @@ def record_dataset(
         print(f"{have} episodes of earlier sessions are there.", flush=True)
     if have < episodes:
         begun = sum(bool(segment.text) for recording in earlier for segment in recording.segments())
-        with make_session(next_session(folder)) as session:
+        made = make_session(next_session(folder))
+        require_seen_alike(earlier, made.camera_file is not None)
+        with made as session:
+            if session.rectification is not None:
+                print(session.rectification.told(), flush=True)
             record_episodes(session, episodes - have, texts, seconds, keep_all, ask, begun)
             session.summarise()
     return _write(root, _readable(folder), image_size, overwrite=bool(earlier))
@@ -66,7 +71,9 @@ def _write(root: Path, recordings: list[Recording], image_size: int, overwrite: 
         "step_off_s": max(timing.step for timing in timings),
         "picture_off_s": max(timing.picture for timing in timings),
     }
-    save_json(root.with_name(root.name + ".json"), found)
+    files = [recording.about.get("camera_file") for recording in recordings]
+    rectified = [{name: file[name] for name in ("file", "sha256")} for file in files if file is not None]
+    save_json(root.with_name(root.name + ".json"), found | {"rectified_by": rectified})
     print(
         f"Written: {root}, {len(timings)} episodes; control steps within {1e3 * found['step_off_s']:.1f} ms of the "
         f"dataset's clock, pictures within {1e3 * found['picture_off_s']:.0f} ms.",

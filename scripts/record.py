@@ -12,8 +12,10 @@ from pathlib import Path
 from argos_sim.deploy import opening
 from argos_sim.deploy.demonstrating import Source
 from argos_sim.deploy.live import Watched
-from argos_sim.deploy.manifest import read_manifest
+from argos_sim.deploy.manifest import PolicyManifest, read_manifest
+from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.signals import stop_on_signals
+from argos_sim.deploy.simulated_cameras import CAMERAS, TRAINED, simulated_robot
 from argos_sim.robot_demos import record_dataset
 
 
@@ -35,20 +37,30 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--leader-inverted", nargs="*", default=[], help="leader: joints that count the other way")
     opening.add_so100(parser)
     opening.add_cameras(parser)
+    sim_camera = "sim: training's camera, or one that align_camera.py finds"
+    parser.add_argument("--sim-camera", choices=tuple(CAMERAS), default=TRAINED, help=sim_camera)
+    seen = "camera.yaml of align_camera.py: policy and dataset see as training's camera"
+    parser.add_argument("--camera-file", type=Path, help=seen)
     return parser.parse_args()
 
 
 def main() -> None:
     """Record; a mistake is one sentence, and ends with 2."""
     options = parse()
-    real = None if options.robot == "sim" else lambda manifest: opening.so100(options, manifest)
+
+    def robot_of(manifest: PolicyManifest) -> Robot:
+        if options.robot == "so100":
+            return opening.so100(options, manifest)
+        return simulated_robot(options.policy, manifest, options.seed, options.sim_camera)
+
     try:
         manifest = read_manifest(options.policy)
         source = Source(options.source, options.leader_port, options.leader_calibration, options.leader_inverted)
 
         def watched(log: Path) -> Watched:
             make_pilot = source.pilot(manifest, options.stop_file)
-            made = Watched(options.policy, real, options.seed, log, options.stop_file, make_pilot=make_pilot)
+            more = {"make_pilot": make_pilot, "camera_file": options.camera_file}
+            made = Watched(options.policy, robot_of, options.seed, log, options.stop_file, **more)
             stop_on_signals(made.stop)
             return made
 

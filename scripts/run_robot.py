@@ -15,7 +15,6 @@ from argos_sim.deploy.guard_options import add_guard, guard_settings
 from argos_sim.deploy.keys import stop_on_key
 from argos_sim.deploy.live import Watched, run_episodes, run_text, show_joints
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
-from argos_sim.deploy.pilot import Pilot
 from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.signals import stop_on_signals
 from argos_sim.deploy.simulated_cameras import CAMERAS, TRAINED, simulated_robot
@@ -88,8 +87,8 @@ def main() -> None:
             print(f"Began after {time.monotonic() - begin:.1f} s.{how}", flush=True)
             if watched.guarded:
                 print(f"Guard: {watched.guarded}.", flush=True)
-            if isinstance(watched.pilot, Pilot) and watched.pilot.rectification is not None:
-                print(watched.pilot.rectification.told(), flush=True)
+            if watched.rectification is not None:
+                print(watched.rectification.told(), flush=True)
             if watched.address:
                 print(f"In a browser: {watched.address}", flush=True)
             if options.episodes is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def read_camera_file(path: Path) -> CameraFile:
     """
     try:
         data = yaml.safe_load(path.read_text())
-        found, trained = _camera(data), _camera(data[TRAINED])
+        found, trained = camera_of(data), camera_of(data[TRAINED])
         if (found.height, found.width) != (trained.height, trained.width):
             raise ValueError("its two pictures are not of one size")
         return CameraFile(found, trained, dict(data[INTERVALS]))
@@ -59,7 +60,14 @@ def read_camera_file(path: Path) -> CameraFile:
         raise DeployError(f"{path} is no camera.yaml of align_camera.py ({why}).") from None
 
 
-def _camera(data: dict[str, Any]) -> Pinhole:
+def described(path: Path) -> dict[str, Any]:
+    """What a recording's header tells of the file at ``path``: its name, its SHA-256, and both cameras."""
+    file, digest = read_camera_file(path), hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"file": str(path), "sha256": digest, "found": plain(file.found), TRAINED: plain(file.trained)}
+
+
+def camera_of(data: dict[str, Any]) -> Pinhole:
+    """From what ``plain`` gives; ValueError, TypeError or KeyError where it is no camera."""
     height, width = (int(side) for side in data["picture"])
     k1, k2 = (float(k) for k in data["distortion"])
     arrays = [np.array(data[name], dtype=float) for name in ("position_m", "rotation", "principal_point_px")]

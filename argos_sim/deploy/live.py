@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
+from argos_sim.deploy.camera_file import described
 from argos_sim.deploy.fallback import Mode
 from argos_sim.deploy.follower import Follower
 from argos_sim.deploy.guard_options import told
@@ -18,6 +19,7 @@ from argos_sim.deploy.pilot import Pilot, PilotSettings
 from argos_sim.deploy.planning import encoded_text
 from argos_sim.deploy.recorder import Recorder, require_new
 from argos_sim.deploy.recording import describe
+from argos_sim.deploy.rectification import Rectification, first_frame, read_rectification
 from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.safety import SafetySettings
 from argos_sim.deploy.simulated import SimulatedRobot
@@ -46,12 +48,13 @@ class Watched:
         stop_file: see ``PilotSettings``.
         pictures: whether the recording keeps what the cameras see.
         make_pilot: makes what moves the robot, of which nothing is shown; None makes the policy's ``Pilot``.
-        camera_file: see ``PilotSettings``.
+        camera_file: see ``PilotSettings``; a recording keeps pictures as they came, and names it.
         view: where the browser's view of the ``Pilot`` is served; None serves none.
         safety: of the guard of the ``Pilot``; None leaves it as it is by itself.
 
     Attributes:
         guarded: how the guard is stricter than by itself, in words.
+        rectification: what ``camera_file`` does to pictures; None where there is none.
         address: of the browser's view; empty where there is none.
     """
 
@@ -72,6 +75,7 @@ class Watched:
         self.camera_file, self.safety, self.guarded = camera_file, safety or SafetySettings(), ""
         self.pictures, self.make_pilot = pictures, make_pilot or self._pilot
         self.make_robot = make_robot or self._simulated
+        self.rectification: Rectification | None = None
         self.stopped: str | None = None
         self.pilot: Pilot | Follower | None = None
         self.address, self._view_settings = "", view
@@ -93,6 +97,8 @@ class Watched:
         if self.safety.box is not None and manifest.body is None:
             raise DeployError("The policy does not know the arm's body, so that nothing keeps its fingertip in a box.")
         self.guarded = told(self.safety, manifest)
+        if self.camera_file is not None:
+            self.rectification = read_rectification(self.camera_file, self.folder, manifest)
         if self._view_settings is not None:
             require_free(self._view_settings)
         if self.log is not None:
@@ -100,9 +106,12 @@ class Watched:
         self.robot = self.make_robot(manifest)
         recorder = None
         try:
+            if self.camera_file is not None and self.rectification is not None:
+                self.rectification.require(self.camera_file, first_frame(self.robot))
             if self.log is not None:
                 about = describe(self.folder, manifest, self.robot)
-                about |= {"seed": self.seed, "guard": asdict(self.safety)}
+                seen = None if self.camera_file is None else described(self.camera_file)
+                about |= {"seed": self.seed, "guard": asdict(self.safety), "camera_file": seen}
                 recorder = Recorder(self.log, len(manifest.joint_names), about, self.pictures)
             self.pilot = self.make_pilot(manifest, self.robot, recorder)
             if self.stopped is not None:  # while it was made

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from argos_sim.deploy.camera_file import read_camera_file, require_same_training
+from argos_sim.deploy.camera_file import TRAINED, camera_of, read_camera_file, require_same_training
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.robots import Frame, Robot
@@ -104,6 +105,12 @@ def read_rectification(path: Path, folder: Path, manifest: PolicyManifest) -> Re
         raise DeployError(f"{path} would put pictures right twice: the policy at {folder} adapted to a moved camera.")
     require_same_training(file, path, folder)
     return Rectification(file.found, file.trained, manifest.image_size)
+
+
+def recorded_rectification(header: dict[str, Any], size: int) -> Rectification:
+    """Of the camera file that a recording's header describes, for pictures of ``size`` pixels; ValueError, TypeError or
+    KeyError where it describes none."""
+    return Rectification(camera_of(header["found"]), camera_of(header[TRAINED]), size)
 
 
 def first_frame(robot: Robot) -> Frame | None:

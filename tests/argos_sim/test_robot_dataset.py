@@ -15,8 +15,12 @@ import tasks  # noqa: F401
 from argos_sim.configs import ImitationConfig
 from argos_sim.controller.imitation import ImitationData
 from argos_sim.controller.network import Controller, ControllerConfig
+from argos_sim.deploy.camera_file import plain
+from argos_sim.deploy.encoders import squared
 from argos_sim.deploy.pictures import packed
+from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.recording import Recording, load_recording
+from argos_sim.deploy.rectification import recorded_rectification
 from argos_sim.lerobot_io import EpisodeWriter, RecordedEpisode
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.collect import collect_demos
@@ -146,6 +150,34 @@ def test_demonstrations_of_what_the_task_does_not_ask_are_refused_before_they_ar
         collect_demos(settings(0.1))
     assert not (tmp_path / "run").exists()
     assert collect_demos(settings(0.0))["figures"] == {"recorded": 2}
+
+
+def test_pictures_are_those_of_trainings_camera_where_a_camera_file_was_given(
+    recording: Recording, tmp_path: Path
+) -> None:
+    trained = Pinhole(np.array([0.0, -0.6, 0.5]), np.diag([1.0, -1.0, -1.0]), 40.0, 32, 48)
+    header = {"file": "camera.yaml", "sha256": "ab", "trained": plain(trained)}
+
+    def images(found: Pinhole) -> np.ndarray:
+        about = recording.about | {"camera_file": header | {"found": plain(found)}}
+        return episode_of(dataclasses.replace(recording, about=about), recording.segments()[0], SIZE)[0].images
+
+    raw = episode_of(recording, recording.segments()[0], SIZE)[0].images
+    assert np.abs(images(trained).astype(int) - raw).max() <= 1, "the same camera sees the same"
+    closer = dataclasses.replace(trained, focal=60.0)  # whose central square is of one colour, and its sides are white
+    wide, segment = images(closer), recording.segments()[0]
+    whole = recorded_rectification(header | {"found": plain(closer)}, SIZE)
+    frame = next(recording.frames(segment.begin, segment.end))
+    assert np.array_equal(wide[0], squared(whole(frame.pictures[0]), SIZE))
+    assert np.abs(wide[0].astype(int) - raw[0])[:, [0, -1]].min() > 100, "training's camera sees beyond its square"
+    assert np.abs(wide[0].astype(int) - raw[0])[:, 8:-8].max() <= 1
+    about = recording.about | {"camera_file": header | {"found": plain(trained)}}
+    both = [recording, dataclasses.replace(recording, about=about)]
+    with pytest.raises(DatasetError, match="was recorded with --camera-file, and others without"):
+        write_dataset(both, tmp_path / "d", SIZE)
+    broken = dataclasses.replace(recording, about=recording.about | {"camera_file": header})
+    with pytest.raises(DatasetError, match="cannot be turned into what training's camera saw"):
+        episode_of(broken, recording.segments()[0], SIZE)
 
 
 def test_frames_lie_where_pictures_were_taken(recording: Recording) -> None:

@@ -31,7 +31,7 @@ from argos_sim.robot_demos import record_dataset
 from argos_wm.data.episodes import read_episodes
 from argos_wm.data.files import DatasetError
 from tests.argos_sim.deploy.test_motion import Hand
-from tests.argos_sim.replay.made import EXACT, policy_folder
+from tests.argos_sim.replay.made import EXACT, policy_folder, record
 
 LONG = Patience(10.0, 11.0, 12.0)
 PATIENT = FallbackSettings(joints=LONG, camera=LONG, plan=LONG, loop=LONG)
@@ -219,3 +219,27 @@ def test_a_source_that_is_not_there_is_told_before_any_robot_is_reached(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.startswith("error: There is no exported policy at")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_sessions_with_and_without_a_camera_file_are_not_mixed_and_no_arm_is_reached(
+    policy: tuple[Path, PolicyManifest], tmp_path: Path
+) -> None:
+    def reached(_: PolicyManifest) -> object:
+        raise AssertionError("the robot was reached")
+
+    def seen_otherwise(log: Path) -> Watched:
+        made = session(policy, lambda: trajectory(policy[1]), reached)(log)
+        made.camera_file = tmp_path / "camera.yaml"
+        return made
+
+    earlier = record(tmp_path / "made", World.of(environment_cfg(Settings(), 1)), steps=62)
+    shutil.copytree(earlier, next_session(tmp_path / "robot.recordings"))
+    with pytest.raises(DatasetError, match="was recorded without --camera-file, and others with"):
+        record_dataset(tmp_path / "robot", seen_otherwise, 5, SIZE, seconds=SECONDS)
+
+
+def test_a_camera_file_that_is_none_is_a_sentence(tmp_path: Path, policy: tuple[Path, PolicyManifest]) -> None:
+    command = [sys.executable, "scripts/record.py", str(tmp_path / "d"), "--source", "policy"]
+    command += ["--policy", str(policy[0]), "--camera-file", str(tmp_path / "none.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith(f"error: {tmp_path}/none.yaml is no camera.yaml")

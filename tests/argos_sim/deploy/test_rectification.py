@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,9 +15,12 @@ import pytest
 import yaml
 
 from argos_sim.deploy.camera_file import INTERVALS, TRAINED, plain, read_camera_file
+from argos_sim.deploy.follower import Follower
+from argos_sim.deploy.live import Watched
 from argos_sim.deploy.manifest import DeployError, read_manifest
+from argos_sim.deploy.pictures import read_frames
 from argos_sim.deploy.pinhole import Pinhole
-from argos_sim.deploy.rectification import Rectification, read_rectification
+from argos_sim.deploy.rectification import Rectification, read_rectification, recorded_rectification
 from argos_sim.deploy.robots import Frame
 from argos_sim.deploy.rotations import turned
 from argos_sim.deploy.simulated import WORLD_FILE
@@ -129,6 +133,40 @@ def test_nothing_is_believed_of_a_policy_without_a_place_or_with_two_cameras(
         read_rectification(path, policy, read_manifest(policy))
     with pytest.raises(DeployError, match="of one camera, and the policy has front, wrist"):
         read_rectification(path, two_cameras, read_manifest(two_cameras))
+
+
+def test_a_recording_names_the_camera_file_and_keeps_pictures_as_they_came(placed: Path, tmp_path: Path) -> None:
+    of, robot, log = trained(2 * SIZE, 2 * SIZE), StandIn(), tmp_path / "log"
+    path, picture = write(tmp_path / "camera.yaml", of, found(of)), seen(found(of))
+    robot.bent_frame = lambda frame: Frame((picture,), frame.time)
+    with Watched(placed, lambda _: robot, log=log, camera_file=path) as watched:
+        assert watched.pilot is not None and watched.rectification is not None
+        pilot = watched.pilot
+        pilot.begin("touch the red block")
+        pilot.start()
+        until(lambda: pilot.counts["frames"] > 2, "pictures")
+    header = json.loads((log / "steps.json").read_text())["camera_file"]
+    assert header["file"] == str(path) and header["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    again = recorded_rectification(header, SIZE)
+    assert np.abs(again(picture).astype(int) - watched.rectification(picture)).max() <= 1
+    assert np.array_equal(next(read_frames(log / "frames.bin")).pictures[0], picture)
+
+
+def test_pictures_of_another_size_are_refused_before_anything_is_recorded_whoever_leads(
+    placed: Path, tmp_path: Path
+) -> None:
+    path, robot = write(tmp_path / "camera.yaml", trained(), trained()), StandIn()
+
+    def follower(*_: object) -> Follower:
+        raise AssertionError("the robot was led")
+
+    log = tmp_path / "log"
+    with (
+        pytest.raises(DeployError, match="and the camera gives 32 × 32"),
+        Watched(placed, lambda _: robot, log=log, make_pilot=follower, camera_file=path),
+    ):
+        pass
+    assert robot.closed and not log.exists()
 
 
 def test_the_policy_sees_what_trainings_camera_would_have_seen(placed: Path, tmp_path: Path) -> None:

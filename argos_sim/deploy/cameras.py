@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,13 @@ class CameraSet:
 
     def close(self) -> None:
         """Disconnect them."""
-        for camera in self._cameras:
+        disconnect_all(self._cameras)
+
+
+def disconnect_all(cameras: Iterable[Any]) -> None:
+    """Disconnect each, whatever becomes of another."""
+    for camera in cameras:
+        with contextlib.suppress(Exception):
             camera.disconnect()
 
 

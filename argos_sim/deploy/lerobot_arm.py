@@ -16,14 +16,14 @@ import json
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from argos_sim.deploy.cameras import CameraSet, camera_places
+from argos_sim.deploy.cameras import CameraSet, camera_places, disconnect_all
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import Frame, JointReading
 
@@ -253,9 +253,8 @@ def opened_cameras(named: Sequence[str], manifest: PolicyManifest) -> dict[str, 
     try:
         for name, place in places.items():
             opened[name] = opened_camera(place, manifest.rates["camera_hz"])
-    except DeployError:
-        for camera in opened.values():
-            camera.disconnect()
+    except BaseException:
+        disconnect_all(opened.values())
         raise
     return opened
 
@@ -304,17 +303,30 @@ def _connected(port: str, known: dict[str, dict[str, Any]], names: tuple[str, ..
     try:
         calibration = {name: MotorCalibration(**known[name]) for name in names}
         bus = FeetechMotorsBus(port, motors, calibration)
-        shake_hands(bus)
-        if not bus.is_calibrated:
-            bus.disconnect()
-            raise DeployError(
-                f"The motors on {port} hold another calibration than the file. Write it to them with lerobot, or give "
-                "the file that they hold."
-            )
-        bus.disable_torque()
+        with closed_on_failure(bus):
+            shake_hands(bus)
+            if not bus.is_calibrated:
+                raise DeployError(
+                    f"The motors on {port} hold another calibration than the file. Write it to them with lerobot, or "
+                    "give the file that they hold."
+                )
+            bus.disable_torque()
     except (*LOST, ImportError, TypeError) as error:
         raise DeployError(f"The arm on {port} cannot be reached ({' '.join(str(error).split())}).") from None
     return bus
+
+
+@contextlib.contextmanager
+def closed_on_failure(bus: Any) -> Iterator[None]:
+    """Close lerobot's bus, its motors limp where they can be told so, if what is done with it fails."""
+    try:
+        yield
+    except BaseException:
+        for limp in (True, False):
+            if bus.is_connected:
+                with contextlib.suppress(*LOST):
+                    bus.disconnect(disable_torque=limp)
+        raise
 
 
 def shake_hands(bus: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from argos_sim.deploy.lerobot_arm import IMPOSSIBLE, JUMP, LOST, shake_hands
+from argos_sim.deploy.lerobot_arm import IMPOSSIBLE, JUMP, LOST, closed_on_failure, shake_hands
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.motion import Wanted
 
@@ -109,11 +109,11 @@ def connected_leader(port: str, calibration: Path) -> Any:
         raise DeployError(f"lerobot's leader is not installed ({error}): pip install -e '.[robot]'.") from None
     try:
         leader = SO100Leader(SO100LeaderConfig(port=port, id=calibration.stem, calibration_dir=calibration.parent))
-        shake_hands(leader.bus)
-        if not leader.is_calibrated:
-            leader.disconnect()
-            raise DeployError(f"The leader on {port} holds another calibration than {calibration}.")
-        leader.configure()
+        with closed_on_failure(leader.bus):
+            shake_hands(leader.bus)
+            if not leader.is_calibrated:
+                raise DeployError(f"The leader on {port} holds another calibration than {calibration}.")
+            leader.configure()
     except (*LOST, ImportError, TypeError) as error:
         raise DeployError(f"The leader on {port} cannot be reached ({' '.join(str(error).split())}).") from None
     return leader

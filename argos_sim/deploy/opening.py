@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from argos_sim.deploy.cameras import require_delay
+from argos_sim.deploy.cameras import disconnect_all, require_delay
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import Robot
 
@@ -49,4 +49,8 @@ def so100(
     require_delay(delay)
     seen = opened_cameras(options.camera, manifest) if cameras is None else cameras()
     signs, settings = dict.fromkeys(options.inverted, -1), LeRobotArmSettings(camera_delay_s=delay)
-    return LeRobotArm(options.port, options.calibration, seen, manifest, signs, settings)
+    try:
+        return LeRobotArm(options.port, options.calibration, seen, manifest, signs, settings)
+    except BaseException:  # nobody else knows of them
+        disconnect_all(seen.values())
+        raise

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -178,24 +179,32 @@ def test_a_longer_text_beside_it_changes_nothing_for_a_short_one(export: Path) -
     assert np.abs(first("touch the green block", "touch red") - alone).max() > 1e-2
 
 
-def test_the_controller_drives_each_arm_as_a_robots_runtime_would(world: World, export: Path) -> None:
-    policy = BatchedPolicy.load(export)
-    loop, moving = Loop(world, get_ranges("train"), policy, 2, seed=4), BatchedController.load(export, policy)
+def test_the_controller_is_asked_as_a_robots_runtime_asks_it(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes in is compared: what training left untouched, such as the last action, would not show in torques."""
     runtimes = [ControllerRuntime(export) for _ in range(2)]
-    loop.begin()
-    for begun in (0, 3):  # the second time after a reset
-        moving.reset()
-        for runtime in runtimes:
-            runtime.reset()
-        for step in range(begun, begun + 3):
-            loop.sense(step)
-            if step == 0:
-                loop._plan()
-            torque = moving.torques(loop)
-            each = zip(runtimes, loop.senses.vision, loop.senses.proprio, *loop.target, strict=True)
-            wanted = [runtime.step(a, b, c, d, loop.time_to_go) for runtime, a, b, c, d in each]
-            np.testing.assert_allclose(torque, wanted, atol=1e-5)
-            loop.arms.step(torque)
+    batched = BatchedController(runtimes[0].infer, runtimes[0].manifest)
+    asked: list[dict[str, np.ndarray]] = []
+    for each in (batched, *runtimes):
+        monkeypatch.setattr(each, "infer", lambda feed, infer=each.infer: (asked.append(feed), infer(feed))[1])
+    rng, shapes = np.random.default_rng(0), batched.manifest.inputs
+    for _ in range(2):  # episodes
+        for each in (batched, *runtimes):
+            each.reset()
+        for step in range(3):
+            now, target = (
+                [rng.standard_normal((2, *shapes[name]), np.float32) for name in ("vision", "target_proprio")]
+                for _ in range(2)
+            )
+            senses, to_go = SimpleNamespace(vision=now[0], proprio=now[1]), 0.8 - 0.02 * step
+            torque = batched.torques(cast("Loop", SimpleNamespace(senses=senses, target=target, time_to_go=to_go)))
+            for i, runtime in enumerate(runtimes):
+                wanted = runtime.step(now[0][i], now[1][i], target[0][i], target[1][i], to_go)
+                np.testing.assert_allclose(torque[i], wanted, atol=1e-5)
+            together, alone = asked[-3], {k: np.concatenate([feed[k] for feed in asked[-2:]]) for k in shapes}
+            assert set(together) == set(alone) and np.abs(torque).max() > 0
+            for name, value in alone.items():
+                np.testing.assert_allclose(together[name], value, atol=1e-6, err_msg=name)
+                assert together[name].dtype == value.dtype == np.float32
 
 
 def test_the_controller_comes_near_its_targets_and_perfect_tracking_nearer(

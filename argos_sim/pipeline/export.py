@@ -48,20 +48,10 @@ def export_stage(settings: Settings) -> dict[str, Any]:
 
     Of the run's weights, or of the shipped ones where the run has none.
     """
-    own = any(
-        (settings.folder / name / RECORD).is_file() for name in UPSTREAM
-    )  # a run that is not at its end is refused
-    if own:
-        stages = (("planner", "planner", "train_planner.py"), ("controller", "trial", "train_controller.py"))
-        made_from = {folder: require_stage(settings.folder / folder, *rest)["fingerprint"] for folder, *rest in stages}
-    weights = Weights.of(settings.folder if own else PRETRAINED)
-    if not own:
-        made_from = {"weights": weights.hash(), "task": settings.task, "rates": dataclasses.asdict(rates_of(settings))}
-    target, name = settings.folder / "export", "export"
-    if settings.export.adapted is not None:
-        weights, of_shift = adapted_weights(settings, weights)
-        made_from |= {"adapted": of_shift}
-        target, name = weights.controller / "export", f"adapt.{settings.export.adapted.replace('/', '.')}.export"
+    weights, made_from, own = exported_weights(settings)
+    adapted, target, name = settings.export.adapted, settings.folder / "export", "export"
+    if adapted is not None:
+        target, name = weights.controller / "export", f"adapt.{adapted.replace('/', '.')}.export"
 
     def work(folder: Path) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
@@ -69,7 +59,7 @@ def export_stage(settings: Settings) -> dict[str, Any]:
         manifest = export_policy(networks, manifest, folder, settings.export, text, world_of(settings))
         metrics = load_json(write_metrics(settings) if own else PRETRAINED / "metrics.json")
         # What was measured was the controller before it adapted.
-        write_card(folder, manifest, settings.task, {} if settings.export.adapted else metrics)
+        write_card(folder, manifest, settings.task, {} if adapted else metrics)
         for name, network in manifest.networks.items():
             apart = f"at most {network.difference:.1e}, rms {network.rms:.1e} ({network.compared})"
             print(f"  {name}, {network.precision}: torch and onnxruntime differ by {apart}")
@@ -93,6 +83,23 @@ def export_stage(settings: Settings) -> dict[str, Any]:
     export = {key: value for key, value in dataclasses.asdict(settings.export).items() if key != "adapted"}
     inputs |= {"format": FORMAT_VERSION, "export": export}
     return run_stage(target, name, inputs, work, settings.overwrite, replaces=True)
+
+
+def exported_weights(settings: Settings) -> tuple[Weights, dict[str, Any], bool]:
+    """What is exported, what it was made from, for a fingerprint, and whether it is the run's own."""
+    own = any(
+        (settings.folder / name / RECORD).is_file() for name in UPSTREAM
+    )  # a run that is not at its end is refused
+    if own:
+        stages = (("planner", "planner", "train_planner.py"), ("controller", "trial", "train_controller.py"))
+        made_from = {folder: require_stage(settings.folder / folder, *rest)["fingerprint"] for folder, *rest in stages}
+    weights = Weights.of(settings.folder if own else PRETRAINED)
+    if not own:
+        made_from = {"weights": weights.hash(), "task": settings.task, "rates": dataclasses.asdict(rates_of(settings))}
+    if settings.export.adapted is not None:
+        weights, of_shift = adapted_weights(settings, weights)
+        made_from |= {"adapted": of_shift}
+    return weights, made_from, own
 
 
 def adapted_weights(settings: Settings, weights: Weights) -> tuple[Weights, str]:

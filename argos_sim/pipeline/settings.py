@@ -370,9 +370,9 @@ def _numbers(part: Any, name: str = "") -> Iterator[tuple[str, float]]:
 def _counted_from(part: Any, seed: int) -> Any:
     """``part`` with ``seed`` added to each seed in it."""
     if isinstance(part, dict):
-        return {key: _counted_from(value, seed) for key, value in part.items()}
-    if not dataclasses.is_dataclass(part):
-        return part
+        return {
+            k: _counted_from(value, seed) if dataclasses.is_dataclass(value) else value for k, value in part.items()
+        }
     changes = {}
     for item in dataclasses.fields(part):
         value = getattr(part, item.name)

@@ -95,8 +95,8 @@ def test_the_lens_is_that_of_the_randomization(arms: Arms) -> None:
     mujoco.mj_forward(model, data)
     size, k1, scale = 288, -0.06, 1.1
     straight, bent = (
-        RayCamera(model, size, world.camera, world.aperture, {"base": 1}, *lens).render(data)[0].astype(float)
-        for lens in ((), (scale, k1))
+        RayCamera(model, size, world.camera, world.aperture, {"base": 1}, focal, bend).render(data)[0].astype(float)
+        for focal, bend in ((1.0, 0.0), (scale, k1))
     )
     one = torch.ones(1)
     lens = Lens(scale * one, k1 * one, 0 * one, 0 * one, 0 * one, one)

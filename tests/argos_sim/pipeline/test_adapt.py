@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from argos_sim.pipeline.stage import RECORD, require_one_chain
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -36,3 +38,6 @@ def test_a_shift_from_end_to_end_and_what_is_done_is_not_done_again(tmp_path: Pa
     assert adapted.keys() == deployed.keys() and any(not v.equal(deployed[k]) for k, v in adapted.items())
     assert not list((folder / "payload").glob("experience_*"))
     assert "[adapt.payload] reused" in adapt(tmp_path, "payload").stdout
+    (tmp_path / "planner").mkdir()
+    (tmp_path / "planner" / RECORD).write_text('{"fingerprint": "of a run that has stages of its own"}')
+    require_one_chain(tmp_path)  # what adapted is of weights, not of stages

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from argos_sim.deploy.camera_file import TRAINED
 from argos_sim.deploy.encoders import squared
 from argos_sim.deploy.fallback import Mode
 from argos_sim.deploy.recording import Recording, Segment
@@ -175,6 +176,9 @@ def _require_alike(recordings: list[Recording]) -> Recording:
                     f"{recording.folder} has the {name} {mine} and {first.folder} {its}: they cannot be in one dataset."
                 )
     require_seen_alike(recordings, first.about.get("camera_file") is not None)
+    trained = [(recording.about.get("camera_file") or {}).get(TRAINED) for recording in recordings]
+    if any(camera != trained[0] for camera in trained):
+        raise DatasetError("The sessions were turned into different training cameras: they cannot be in one dataset.")
     if len(first.about["cameras"]) > 1:
         raise DatasetError(f"A dataset is written of one camera, and these are {', '.join(first.about['cameras'])}.")
     return first

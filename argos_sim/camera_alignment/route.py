@@ -44,5 +44,7 @@ def route(ways: Ways, begin: np.ndarray, ready: np.ndarray, postures: np.ndarray
     if not any(leg.shown for leg in legs):
         raise DeployError("Of the postures none can be reached from the ready one: take the pictures with --limp.")
     if here is not ready:
-        legs.append(Leg(ways.straight(here, ready) or ways.found(here, ready), shown=False))
+        straight = ways.straight(here, ready)
+        ways_back = [leg.way.back() for leg in reversed(legs[1:])] if straight is None else [straight]
+        legs += [Leg(way, shown=False) for way in ways_back]
     return [*legs, Leg(up.back(), shown=False)]

@@ -104,6 +104,8 @@ def read_rectification(path: Path, folder: Path, manifest: PolicyManifest) -> Re
     if manifest.homography:
         raise DeployError(f"{path} would put pictures right twice: the policy at {folder} adapted to a moved camera.")
     require_same_training(file, path, folder)
+    if not manifest.image_size:
+        raise DeployError(f"The policy at {folder} was exported without its vision. Export the whole policy.")
     return Rectification(file.found, file.trained, manifest.image_size)
 
 

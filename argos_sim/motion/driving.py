@@ -30,6 +30,8 @@ BRAKE_S, REST_S, REST_SPEED = 2.0, 0.3, 0.05
 """How long the motors brake at most [s]; an arm rests where for so long [s] no joint is faster than this [rad/s]."""
 BEHIND = 0.6
 """A joint that is farther than this from where it is to be is blocked [rad]."""
+BEYOND = 0.15
+"""A joint that reads farther than this beyond its range is calibrated wrongly [rad]."""
 MOVED, SEARCHES = 0.05, 10
 """By which the arm may move while its way is searched [rad], and how often that is tried."""
 
@@ -85,6 +87,7 @@ class Driver:
         """
         for _ in range(SEARCHES):
             begin = self._first().position
+            self._require_in_range(begin)
             made = plan(begin)
             if np.abs(self._first().position - begin).max() < MOVED:
                 return made
@@ -98,6 +101,8 @@ class Driver:
             DeployError: the joints are not read; the arm is let go at once.
         """
         self.reading, self._due, self.braking, already = self._first(), self._clock.now(), False, 0
+        self._aim = None  # where an earlier run left the arm, which was limp since
+        self._springs.reset()
         try:
             try:
                 return move()
@@ -108,6 +113,16 @@ class Driver:
                 self._brake(already)
         finally:
             self._robot.send(np.zeros(len(self._manifest.joint_names)))
+
+    def _require_in_range(self, joints: np.ndarray) -> None:
+        low, high = np.array(self._manifest.joint_limits).T
+        beyond = np.maximum(low - joints, joints - high)
+        if beyond.max() > BEYOND:
+            name = self._manifest.joint_names[int(beyond.argmax())]
+            raise DeployError(
+                f"{name} reads {beyond.max():.2f} rad beyond its range: are calibration and --inverted right? "
+                "Nothing was moved."
+            )
 
     def _first(self) -> JointReading:
         """A read-out of the limp arm that is not old."""

@@ -66,11 +66,14 @@ class RobotModel:
         """The robot that an exported policy's simulation has.
 
         Raises:
-            DeployError: it was exported without one.
+            DeployError: it was exported without one, or with one that names no robot of ours.
         """
         path = folder / WORLD_FILE
         try:
-            mjcf = asset(*Path(json.loads(path.read_text())["mjcf"]).parts)
+            place = Path(json.loads(path.read_text())["mjcf"])
+            if place.is_absolute() or ".." in place.parts:
+                raise ValueError(f"the robot's file {place} is not among the assets")
+            mjcf = asset(*place.parts)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DeployError(f"{path} does not say how the policy's arm is built ({error}).") from None
         return RobotModel(mjcf, manifest.joint_names)

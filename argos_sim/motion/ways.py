@@ -59,9 +59,9 @@ class Way:
 
     def played(self, manifest: PolicyManifest, begin: np.ndarray, now: float) -> Trajectory:
         """From ``begin`` (J,), near the first posture, which is left at ``now``."""
-        first = float(np.abs(begin - self.postures[0]).max()) / SPEED
         # Arms lie at the ends of their joints' ranges, as they read a little beyond.
         postures = self.postures.clip(*np.array(manifest.joint_limits).T)
+        first = float(np.abs(begin - postures[0]).max()) / SPEED
         path = Trajectory(self.time + max(first, 0.1), postures, manifest)
         path.begin(begin, now)
         return path

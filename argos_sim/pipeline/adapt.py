@@ -60,8 +60,8 @@ def _inputs_before(settings: Settings) -> dict[str, Any]:
     remembering = history_only(settings, encoder)
     return {
         "history_only": None if remembering is None else weights_hash(remembering),
-        "controller_weights": weights_hash(load_controller(weights.controller, encoder.spec, "the encoder")),
-        "planner_weights": weights_hash(WorldModel.load(weights.planner)),
+        "controller": weights_hash(load_controller(weights.controller, encoder.spec, "the encoder")),
+        "planner": weights_hash(WorldModel.load(weights.planner)),
         "practice": [
             cfg.learning.noise,
             cfg.learning.noise_time_s,

@@ -34,6 +34,21 @@ def test_any_key_stops_at_once_and_the_terminal_is_as_it_was(terminal: tuple[int
     assert termios.tcgetattr(stream) == before
 
 
+def test_a_key_that_is_held_down_is_pressed_once(terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, stream = terminal
+    now, reasons = [100.0], list[str]()
+    monkeypatch.setattr("argos_sim.deploy.keys.time.monotonic", lambda: now[0])
+    read = list[bytes]()
+    monkeypatch.setattr("argos_sim.deploy.keys.os.read", lambda *of, read_=os.read: (read.append(read_(*of)), b" ")[1])
+    with stop_on_key(reasons.append, stream):
+        for later, presses in ((0.0, 1), (0.5, 1), (0.03, 1), (0.03, 1), (1.0, 2)):
+            now[0] += later
+            count = len(read)
+            os.write(keys, b" ")
+            until(lambda count=count: len(read) > count, "the key")
+            until(lambda presses=presses: len(reasons) == presses, "a stop")
+
+
 def test_the_terminal_is_as_it_was_after_an_error(terminal: tuple[int, TextIO]) -> None:
     _, stream = terminal
     before = termios.tcgetattr(stream)

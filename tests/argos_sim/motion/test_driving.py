@@ -95,8 +95,34 @@ def test_where_it_lies_is_read_once_it_lies_still() -> None:
     restless = Moved(lambda time: SO100.ready)
 
     def shaken(begin: np.ndarray) -> None:
-        restless.place = lambda time, begin=begin: begin + 0.1
+        restless.place = lambda time, begin=begin: begin + 0.06
 
     with pytest.raises(DeployError, match="does not lie still"):
         driver(restless).planned(shaken)
     assert not restless.sent
+
+
+def test_an_arm_that_reads_far_beyond_its_range_is_not_driven() -> None:
+    beyond = np.array(SO100.manifest.joint_limits)[:, 1] * [1, 0, 0, 0, 0, 0] + [0.3, 0, 0, 0, 0, 0]
+    robot = Moved(lambda time: beyond)
+    with pytest.raises(DeployError, match=r"shoulder_pan reads 0.30 rad beyond its range.* Nothing was moved"):
+        driver(robot).planned(lambda begin: begin)
+    assert not robot.sent
+
+
+def test_one_that_reads_a_little_beyond_comes_into_it_no_faster_than_others_move() -> None:
+    beyond = SO100.ready.copy()
+    beyond[0] = SO100.manifest.joint_limits[0][1] + 0.14
+    path = Way(np.stack([beyond, SO100.ready]), np.array([0.0, 8.0])).played(SO100.manifest, beyond, 0.0)
+    speeds = [np.abs(path.wanted(time).velocity).max() for time in np.arange(0.0, 9.0, 0.01)]
+    assert 0.1 < max(speeds) < 1.3
+
+
+def test_an_arm_that_fell_between_two_runs_is_followed_from_where_it_lies() -> None:
+    robot = Moved(along(0.0))
+    moving = driver(robot)
+    moving.run(lambda: moving.follow(WAY))
+    low = SO100.ready - 0.2
+    robot.place, here = lambda time: low, len(robot.sent)
+    moving.run(lambda: moving.follow(Way(np.stack([low, low]), np.array([0.0, 0.1]))))
+    np.testing.assert_allclose(robot.sent[here], SO100.model.gravity(low), atol=1e-6)

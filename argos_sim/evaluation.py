@@ -103,6 +103,8 @@ def run_episodes(env: LatentTrackingEnv, policy: Policy, label: str) -> dict[str
         whole = ~squares.isnan()
         kept += [{k: v[whole[record["env"]]] for k, v in record.items()} for record in target.records]
     target.records.clear()
+    if not any(len(record["env"]) for record in kept):
+        raise ValueError(f"{label}: physics broke in every episode before a target was judged.")
     joined = {k: torch.cat([r[k] for r in kept]).float().cpu() for k in kept[0]}
     joined["torque"] = (squares / (env.max_episode_length - 1)).sqrt().cpu()
     joined["success"] = (instruction.success & ~squares.isnan()).float().cpu()

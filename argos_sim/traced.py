@@ -97,7 +97,7 @@ def traced_encoder(encoder: StateEncoder, images: Tensor, joints: Tensor, eyes: 
         eyes: a homography's eight numbers, see ``controller.alignment``, that pictures of one camera are seen through.
     """
     felt = encoder.encode_proprio(joints)
-    vision = _Moved(encoder, eyes) if eyes else _Vision(encoder)
+    vision = _Moved(encoder, eyes, images.shape[-1]) if eyes else _Vision(encoder)
     return [
         Traced(VISION, vision, {"images": images}, ("latents",)),
         Traced(PROPRIO, _Proprio(encoder), {"joints": joints}, ("latent",)),
@@ -169,9 +169,8 @@ class _Moved(_Vision):
 
     grid: Tensor
 
-    def __init__(self, encoder: StateEncoder, numbers: Sequence[float]) -> None:
+    def __init__(self, encoder: StateEncoder, numbers: Sequence[float], size: int) -> None:
         super().__init__(encoder)
-        size = encoder.vision.image_size
         self.register_buffer("grid", sampling_grid(homography(torch.tensor([numbers])), size, size))
 
     def forward(self, images: Tensor) -> Tensor:

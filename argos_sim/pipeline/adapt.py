@@ -133,7 +133,10 @@ def adapt_to(settings: Settings, name: str) -> dict[str, Any]:
     before = settings.folder / "adapt" / "before"
     record = require_stage(before, "adapt.before", "adapt.py before")
     if record["fingerprint"] != fingerprint(_inputs_before(settings)):
-        raise SettingsError(f"{before} was made with other weights or settings. Run scripts/adapt.py before again.")
+        raise SettingsError(
+            f"{before} was made with other weights or settings. Give those, or a run_dir= of its own, or run "
+            "scripts/adapt.py before with overwrite=true, which deletes what was learned of all shifts, too."
+        )
     shift = SHIFTS[name]
 
     def work(folder: Path) -> dict[str, Any]:

@@ -33,11 +33,12 @@ from argos_sim.pipeline.stage import RECORD, UPSTREAM, require_stage, run_stage
 from argos_sim.reporting.model_card import write_card
 from argos_sim.traced import Traced, traced_controller, traced_decoder, traced_encoder, traced_planner
 from argos_sim.traced_text import ExportedText, TextError, exported_text
-from argos_wm.checkpoint import load_json, load_tensors
+from argos_wm.checkpoint import load_json, load_tensors, weights_hash
 from argos_wm.decoder import LatentDecoder
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import HashedNGramEncoder
 from argos_wm.planner import Planner
+from argos_wm.world_model import WorldModel
 
 PLANS = 50
 """Targets drawn to time the planner."""
@@ -106,7 +107,7 @@ def adapted_weights(settings: Settings, weights: Weights) -> tuple[Weights, str]
     """``weights`` with the controller that ``export.adapted`` names, and the fingerprint of the shift that made it.
 
     Raises:
-        SettingsError: there is none of that name.
+        SettingsError: there is none of that name, or it adapted others than ``weights``.
         CheckpointError: its shift is not finished.
     """
     shift, _, learner = str(settings.export.adapted).partition("/")
@@ -118,6 +119,13 @@ def adapted_weights(settings: Settings, weights: Weights) -> tuple[Weights, str]
             "scripts/adapt.py makes them."
         )
     record = require_stage(folder / shift, f"adapt.{shift}", f"adapt.py {shift}")
+    began = require_stage(folder / "before", "adapt.before", "adapt.py before")["made_from"]
+    spec = StateEncoder.load(weights.encoder).spec
+    if began != {
+        "controller": weights_hash(load_controller(weights.controller, spec, "the encoder")),
+        "planner": weights_hash(WorldModel.load(weights.planner)),
+    }:
+        raise SettingsError(f"{folder / shift} adapted other weights than there are now. Run scripts/adapt.py again.")
     return dataclasses.replace(weights, controller=folder / shift / learner), record["fingerprint"]
 
 

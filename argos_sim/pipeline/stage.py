@@ -169,11 +169,11 @@ def require_stale(folder: Path, name: str, earlier: dict[str, Any], inputs: dict
     if any(before.get(stage, made_from) != made_from for stage, made_from in _made_from(inputs).items()):
         return
     told = list(differences(earlier["inputs"], _plain(inputs))) if "inputs" in earlier else []
-    first = told[0] if told else "which ones, it does not say"
+    first = told[0] if told else "which ones, it does not say, or an earlier version of ARGOS made it"
     more = f" ({len(told) - 1} more differ)" if len(told) > 1 else ""
     raise CheckpointError(
         f"The stage '{name}' in {folder} was made with other settings: {first}{more}. Give those, a run_dir= of its "
-        "own, or overwrite=true, which deletes it and makes it anew."
+        "own, or remove that folder; overwrite=true deletes what all stages of this command made."
     )
 
 

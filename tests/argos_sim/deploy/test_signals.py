@@ -18,11 +18,11 @@ from tests.argos_sim.deploy.pilots import flying, until
 
 SCRIPT = """
 import runpy, sys
-from argos_sim.deploy.live import Watched
+from argos_sim.deploy import simulated_cameras
 from tests.argos_sim.deploy.pilots import StandIn
 
 robot = StandIn()
-Watched._simulated = lambda self, manifest: robot  # no arm of MuJoCo's: the policy is of another body
+simulated_cameras.simulated_robot = lambda *of: robot  # no arm of MuJoCo's: the policy is of another body
 if __name__ == "__main__":  # and not in the planner's process, which reads this file, too
     sys.argv = ["run_robot.py", "--policy", sys.argv[1], "--seconds", "60"]
     runpy.run_path("scripts/run_robot.py", run_name="__main__")

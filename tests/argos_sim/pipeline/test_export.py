@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import tasks  # noqa: F401  registers the gymnasium ids
+from argos_sim.controller.network import load_controller
 from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.export import adapted_weights, eyes_of, text_of
 from argos_sim.pipeline.play import Weights
@@ -17,8 +18,10 @@ from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.pipeline.stage import RECORD
 from argos_sim.precision import ExportConfig
 from argos_sim.traced_text import TextError
-from argos_wm.checkpoint import CheckpointError, save_json, save_tensors
+from argos_wm.checkpoint import CheckpointError, save_json, save_tensors, weights_hash
+from argos_wm.encoders.state import StateEncoder
 from argos_wm.encoders.text import HashedNGramEncoder, TextEncoder, TextFeatures
+from argos_wm.world_model import WorldModel
 from tests.argos_sim.deploy.test_text import bert, loaded
 
 
@@ -60,6 +63,16 @@ def test_an_adapted_controller_is_exported_with_what_it_looks_through(tmp_path: 
     with pytest.raises(CheckpointError, match=r"'adapt.camera' has not finished .* scripts/adapt.py camera"):
         adapted_weights(settings("camera/protected.0"), weights)
     save_json(shift / RECORD, {"name": "adapt.camera", "fingerprint": "f", "figures": {}})
+    spec = StateEncoder.load(weights.encoder).spec
+    hashes = {
+        "controller": weights_hash(load_controller(weights.controller, spec, "the encoder")),
+        "planner": weights_hash(WorldModel.load(weights.planner)),
+    }
+    before = {"name": "adapt.before", "fingerprint": "b", "figures": {}}
+    save_json(tmp_path / "adapt" / "before" / RECORD, before | {"made_from": hashes | {"planner": "of before"}})
+    with pytest.raises(SettingsError, match="adapted other weights than there are now"):
+        adapted_weights(settings("camera/protected.0"), weights)
+    save_json(tmp_path / "adapt" / "before" / RECORD, before | {"made_from": hashes})
     found, made_from = adapted_weights(settings("camera/protected.0"), weights)
     assert (found.controller, found.planner, made_from) == (shift / "protected.0", weights.planner, "f")
     assert eyes_of(found.controller) == tuple(numbers.tolist())

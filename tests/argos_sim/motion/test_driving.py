@@ -114,7 +114,7 @@ def test_one_that_reads_a_little_beyond_comes_into_it_no_faster_than_others_move
     beyond = SO100.ready.copy()
     beyond[0] = SO100.manifest.joint_limits[0][1] + 0.14
     path = Way(np.stack([beyond, SO100.ready]), np.array([0.0, 8.0])).played(SO100.manifest, beyond, 0.0)
-    speeds = [np.abs(path.wanted(time).velocity).max() for time in np.arange(0.0, 9.0, 0.01)]
+    speeds = [np.abs(path.wanted(float(time)).velocity).max() for time in np.arange(0.0, 9.0, 0.01)]
     assert 0.1 < max(speeds) < 1.3
 
 

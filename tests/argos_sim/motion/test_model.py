@@ -98,3 +98,10 @@ def test_a_model_that_is_not_the_policys_is_one_sentence(tmp_path: Path) -> None
     np.testing.assert_array_equal(
         RobotModel.of_policy(tmp_path, SO100.manifest).gravity(SO100.ready), SO100.model.gravity(SO100.ready)
     )
+
+
+@pytest.mark.parametrize("place", ["/etc/hosts", "../pyproject.toml"])
+def test_a_robots_file_outside_the_assets_is_not_read(tmp_path: Path, place: str) -> None:
+    (tmp_path / "world.json").write_text(json.dumps({"mjcf": place}))
+    with pytest.raises(DeployError, match="is not among the assets"):
+        RobotModel.of_policy(tmp_path, SO100.manifest)

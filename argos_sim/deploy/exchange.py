@@ -74,11 +74,12 @@ class Latest:
         slot["last"] = number
         self._newest[0] = number
 
-    def read(self) -> tuple[int, dict[str, Any]] | None:
-        """The newest value and its number, from 1; None where nothing was written yet."""
+    def read(self, after: int = 0) -> tuple[int, dict[str, Any]] | None:
+        """The newest value and its number, from 1; None where none was written after the one of number ``after``, which
+        costs next to nothing, however large values are."""
         for _ in range(TRIES):
             number = self.count
-            if number == 0:
+            if number <= after:
                 return None
             value = self._whole(number)
             if value is not None:

@@ -105,8 +105,7 @@ class Pilot(ControlLoop):
         self._target: Target | None = None
         self._memory: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=256)
         self._next_plan = self._begun
-        newest = self.planning.target()
-        self._heard = 0 if newest is None else newest[0]
+        self._heard = self.planning.targets.count
 
     def _release(self) -> None:
         self.planning.close()
@@ -209,8 +208,8 @@ class Pilot(ControlLoop):
         self.telemetry.step(self, now, (late, took), ages, reading, (wanted, sent), target)
 
     def _take_target(self, now: float) -> None:
-        newest = self.planning.target()
-        if newest is None or newest[0] == self._heard:
+        newest = self.planning.target(self._heard)
+        if newest is None:
             return
         number, value = newest
         self._heard = number

@@ -79,9 +79,10 @@ class PlanningProcess:
         """Where the process puts them, for others who read them."""
         return self._targets
 
-    def target(self) -> tuple[int, dict[str, Any]] | None:
-        """Number and content of the newest target: vision (P, C), proprio (D,), and times asked, due and made."""
-        return self._targets.read()
+    def target(self, after: int = 0) -> tuple[int, dict[str, Any]] | None:
+        """Number and content of the newest target, if it is newer than the one of number ``after``: vision (P, C),
+        proprio (D,), and times asked, due and made."""
+        return self._targets.read(after)
 
     @property
     def pid(self) -> int | None:
@@ -118,8 +119,8 @@ def _serve(folder: str, requests: Latest, targets: Latest, began: Any, seed: int
     planner, rng, answered = PlannerRuntime(folder, read_manifest(folder)), np.random.default_rng(seed), 0
     began.set()
     while os.getppid() == parent:
-        newest = requests.read()
-        if newest is None or newest[0] == answered:
+        newest = requests.read(answered)
+        if newest is None:
             time.sleep(POLL_S)
             continue
         answered, request = newest

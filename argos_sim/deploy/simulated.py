@@ -102,6 +102,9 @@ class SimulatedRobot:
         self.joint_names, self.settings = manifest.joint_names, settings
         self.episode: int | None = None
         """The one that was begun last."""
+        self._frame: Frame | None = None
+        self._frames = 0
+        """Number of that picture."""
         context = multiprocessing.get_context("spawn")
         self._bus = SimulatedBus(context, len(self.joint_names), settings.picture_shape)
         self._questions, theirs = context.Pipe()
@@ -123,8 +126,11 @@ class SimulatedRobot:
 
     def frame(self) -> Frame | None:
         """See ``Robot``."""
-        newest = self._bus.frame.read()
-        return None if newest is None else Frame((newest[1]["picture"],), float(newest[1]["time"]))
+        newest = self._bus.frame.read(self._frames)
+        if newest is not None:
+            self._frames, value = newest
+            self._frame = Frame((value["picture"],), float(value["time"]))
+        return self._frame
 
     def send(self, torque: np.ndarray) -> None:
         """See ``Robot``."""

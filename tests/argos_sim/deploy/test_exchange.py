@@ -28,6 +28,16 @@ def test_a_reader_gets_the_newest_value_and_how_many_there_were() -> None:
         assert np.array_equal(value["numbers"], np.full(500, number))
 
 
+def test_only_what_is_newer_is_read_and_nothing_else_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    latest = Latest(CONTEXT, FIELDS)
+    assert latest.read(0) is None
+    for number in (1, 2):
+        written(latest, number)
+    assert (latest.read(1) or (0, {}))[0] == 2
+    monkeypatch.setattr(latest, "_whole", lambda number: pytest.fail(f"the value {number} was copied"))
+    assert latest.read(2) is None and latest.read(3) is None
+
+
 def test_values_since_a_number_are_read_in_turn_as_far_as_they_are_still_there() -> None:
     latest = Latest(CONTEXT, FIELDS, slots=8)
     assert latest.since(0) == []

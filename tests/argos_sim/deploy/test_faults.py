@@ -109,8 +109,8 @@ def targeted(**changed: Any) -> Callable[[Pilot, StandIn], None]:
     def act(pilot: Pilot, _: StandIn) -> None:
         target = pilot.planning.target
 
-        def bent() -> tuple[int, dict[str, Any]] | None:
-            newest = target()
+        def bent(after: int = 0) -> tuple[int, dict[str, Any]] | None:
+            newest = target(after)
             return None if newest is None else (newest[0], {k: v + changed.get(k, 0) for k, v in newest[1].items()})
 
         pilot.planning.target = bent

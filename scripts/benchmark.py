@@ -1,4 +1,4 @@
-"""Measure speed beside a comparison, or work out memory: benchmark.py [planner|controller|device|memory] preset=demo"""
+"""Measure speed, or work out memory: benchmark.py [planner|controller|runtime|device|memory] preset=demo"""
 
 import sys
 
@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from argos_sim.pipeline.command_line import run
 
-PARTS = ("planner", "controller", "device", "memory")
+PARTS = ("planner", "controller", "runtime", "device", "memory")
 CHOSEN = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in PARTS else PARTS[0]
 
 
@@ -22,6 +22,10 @@ def main(config: DictConfig) -> None:
         from argos_sim.pipeline.throughput import benchmark_controller
 
         run(benchmark_controller, config)
+    elif CHOSEN == "runtime":
+        from argos_sim.pipeline.runtime_speed import benchmark_runtime
+
+        run(benchmark_runtime, config)
     else:
         from argos_sim.pipeline import benchmark
 

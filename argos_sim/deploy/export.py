@@ -10,7 +10,6 @@ import copy
 import hashlib
 import logging
 import shutil
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime
 import torch
@@ -108,21 +106,6 @@ def export_controller(
     shapes = manifest.inputs.items()
     given = observations or {name: torch.randn(256, *shape, generator=generator) for name, shape in shapes}
     return export_policy([traced_controller(actor, given)], manifest, folder)
-
-
-def time_inference(folder: Path | str, n: int = 1000) -> tuple[float, float]:
-    """Median and 99th percentile of one control step on one thread [ms], checks and history included."""
-    runtime = ControllerRuntime(folder)
-    shapes, rng = runtime.manifest.inputs, np.random.default_rng(0)
-    vision, target = (rng.standard_normal(shapes["vision"], dtype=np.float32) for _ in range(2))
-    proprio = rng.standard_normal((n + 50, shapes["target_proprio"][0]), dtype=np.float32)
-    durations = []
-    for latent in proprio:
-        start = time.perf_counter()
-        runtime.step(vision, latent, target, proprio[0], 0.4)
-        durations.append(1e3 * (time.perf_counter() - start))
-    p50, p99 = np.percentile(durations[50:], [50, 99])
-    return float(p50), float(p99)
 
 
 def _add(traced: Traced, manifest: PolicyManifest, folder: Path, program: bool) -> PolicyManifest:

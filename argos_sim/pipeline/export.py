@@ -14,11 +14,12 @@ import torch
 from argos_sim.actuators import per_joint
 from argos_sim.controller.network import Controller, load_controller
 from argos_sim.deploy.body import Body
-from argos_sim.deploy.export import export_controller, export_policy, time_inference
+from argos_sim.deploy.export import export_controller, export_policy
 from argos_sim.deploy.manifest import CONTROLLER, FORMAT_VERSION, PlannerSettings, PolicyManifest
 from argos_sim.deploy.motor_units import MotorUnits
 from argos_sim.deploy.planner import PlannerRuntime
 from argos_sim.deploy.text import HASHED
+from argos_sim.deploy.timing import time_inference
 from argos_sim.experts import Arm
 from argos_sim.mujoco_c.world import World
 from argos_sim.paths import PRETRAINED

@@ -181,6 +181,17 @@ class ThroughputSettings:
 
 
 @dataclass(frozen=True)
+class RuntimeSettings:
+    """How the exported policy's speed is measured (``scripts/benchmark.py runtime``)."""
+
+    seconds: float = 60.0
+    """Of each loop."""
+    control_hz: int = 200
+    loads: tuple[str, ...] = ("idle", "busy")
+    """What else the machine does, see ``runtime_speed.LOADS``."""
+
+
+@dataclass(frozen=True)
 class AdaptationSettings:
     """Online adaptation to shifts, and how it is judged; apart from the pipeline."""
 
@@ -269,6 +280,7 @@ class Settings:
     play: PlaySettings = field(default_factory=PlaySettings)
     worlds: WorldsSettings = field(default_factory=WorldsSettings)
     throughput: ThroughputSettings = field(default_factory=ThroughputSettings)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     export: ExportConfig = field(default_factory=ExportConfig)
 
     def __post_init__(self) -> None:

@@ -36,7 +36,7 @@ from argos_sim.traced import Traced
 JUDGED = {CONTROLLER: "torque", VISION: "latent", PROPRIO: "latent", JOINTS: "joints", TEXT: "words"} | dict.fromkeys(
     PLANNER, "target"
 )
-"""By which of the limits."""
+"""By which of the limits; what people look at stays fp32."""
 ROUNDS, LEAST_ROUNDS, TIMED_S = 300, 15, 2.0
 
 
@@ -56,7 +56,7 @@ def lower_networks(
     wanted: Sequence[Precision] = LOWER if config.precision == "auto" else ()
     if config.precision in LOWER:
         wanted = (config.precision,)
-    for name in by_name:
+    for name in [name for name in by_name if name in JUDGED]:
         manifest = _lowered(name, by_name, manifest, folder, wanted, config)
     for precision in wanted:
         shutil.rmtree(folder / precision, ignore_errors=True)

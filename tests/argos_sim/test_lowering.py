@@ -13,14 +13,14 @@ import torch
 from argos_sim import lowering
 from argos_sim.compared import Difference, TorchNetwork, difference, target_difference
 from argos_sim.deploy.export import export_controller, export_policy
-from argos_sim.deploy.manifest import CONTROLLER, PlannerSettings, PolicyManifest, read_manifest
+from argos_sim.deploy.manifest import CONTROLLER, DECODER, PlannerSettings, PolicyManifest, read_manifest
 from argos_sim.deploy.network import Network
 from argos_sim.deploy.runtime import ControllerRuntime
 from argos_sim.precision import ExportConfig, Limit, PrecisionLimits, write_lower
-from argos_sim.traced import Traced, traced_controller, traced_planner
+from argos_sim.traced import Traced, traced_controller, traced_decoder, traced_planner
 from argos_wm.encoders.text import HashedNGramEncoder
 from tests.argos_sim.deploy.test_runtime import MANIFEST, StandIn, one_step, tensors
-from tests.argos_sim.deploy.tiny import make_encoder, make_model, moments
+from tests.argos_sim.deploy.tiny import make_decoder, make_encoder, make_model, moments
 
 ANY = PrecisionLimits(torque=Limit(1.0, 1.0))
 
@@ -70,6 +70,17 @@ def test_a_lower_precision_is_smaller_near_and_takes_what_was_taken(
     types = {x.type.tensor_type.elem_type for x in (*onnx.load_from_string(data).graph.input,)}
     assert types == {onnx.TensorProto.FLOAT}
     assert np.isfinite(ControllerRuntime(folder).step(**one_step())).all()  # pyright: ignore[reportArgumentType]
+
+
+def test_what_people_look_at_stays_fp32(traced: Traced, tmp_path: Path) -> None:
+    decoder = traced_decoder(make_decoder(), torch.randn(6, 16, 4))
+    config = ExportConfig(precision="fp16", limits=ANY)
+    manifest = export_policy([traced, decoder], MANIFEST, tmp_path / "policy", config)
+    assert {name: network.precision for name, network in manifest.networks.items()} == {
+        CONTROLLER: "fp16",
+        DECODER: "fp32",
+    }
+    Network(tmp_path / "policy", manifest, DECODER)
 
 
 def test_what_misses_its_limit_stays_fp32_and_says_so(

@@ -73,9 +73,15 @@ class ExportConfig:
     """What ``adapt.py`` made in the place of the run's controller, such as ``camera/protected.0``, with the homography
     that it looks through; exported into ``<run>/adapt/<adapted>/export``."""
 
+    sight_episodes: int = 192
+    """Episodes on MuJoCo that the sight of weights without a run is fitted to, see ``deploy.sight``; a run's is fitted
+    to its demonstrations. 0 exports none, so that nothing compares pictures with joints."""
+
     def __post_init__(self) -> None:
         if not self.faster >= 1:
             raise ValueError(f"export.faster is {self.faster}; it should be 1 or more.")
+        if self.sight_episodes != 0 and self.sight_episodes < 2:
+            raise ValueError(f"export.sight_episodes is {self.sight_episodes}; it should be 0, or 2 and more.")
 
 
 def write_lower(source: Path, precision: Precision, target: Path) -> None:

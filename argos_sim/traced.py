@@ -10,7 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from argos_sim.controller.alignment import homography, sampled, sampling_grid
-from argos_sim.deploy.manifest import CONTROLLER, DECODER, JOINTS, OUTPUT, PLAN_CONTEXT, PLAN_FLOW, PROPRIO, VISION
+from argos_sim.deploy.manifest import (
+    CONTROLLER,
+    DECODER,
+    JOINTS,
+    OUTPUT,
+    PLAN_CONTEXT,
+    PLAN_FLOW,
+    PROPRIO,
+    SIGHT,
+    VISION,
+)
 from argos_wm.attention import Rotation
 from argos_wm.decoder import LatentDecoder
 from argos_wm.dit import Context
@@ -110,6 +120,11 @@ def traced_decoder(decoder: LatentDecoder, vision: Tensor) -> Traced:
     camera's are drawn by themselves."""
     one = decoder.cfg.rows * decoder.cfg.cols
     return Traced(DECODER, decoder, {"vision": vision[:, :one].contiguous()}, ("picture",))
+
+
+def traced_sight(sight: nn.Module, vision: Tensor) -> Traced:
+    """Latents (M, P, C), standardised, to the joints' angles [rad]."""
+    return Traced(SIGHT, sight, {"vision": vision}, ("joints",))
 
 
 @torch.no_grad()

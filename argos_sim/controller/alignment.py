@@ -148,19 +148,32 @@ def fit_posture(views: Views, encode: Encode, steps: int, seed: int) -> Posture:
     kept, used = views.split(seed)
     (unseen, other), (seen, angle) = ((encode(part.pictures), part.joints) for part in (kept, used))
     model = Posture(seen[0].numel(), angle.shape[1])
-    model.centre, model.scale = angle.mean(0), angle.std(0).clamp_min(1e-3)
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.1)
+    learn_posture(model, model, (seen, angle), (unseen, other), steps)
+    return model
+
+
+def learn_posture(
+    network: nn.Module, posture: Posture, learned: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor], steps: int
+) -> None:
+    """Fit ``network``, whose last part is ``posture``, to latents (M, P, C) and angles (M, J) [rad], in place.
+
+    Args:
+        kept: others, of episodes that are not learned from, which tell the posture's ``error``.
+    """
+    seen, angle = learned
+    posture.centre, posture.scale = angle.mean(0), angle.std(0).clamp_min(1e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         index = torch.randint(len(angle), (256,))
-        loss = ((model(seen[index]) - angle[index]) / model.scale).square().mean()
+        loss = ((network(seen[index].float()) - angle[index]) / posture.scale).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    model.eval().requires_grad_(False)
-    model.error = (model(unseen) - other).square().mean(0).sqrt().clamp_min(1e-3)
-    return model
+    network.eval().requires_grad_(False)
+    wrong = torch.cat([network(part.float()) for part in kept[0].split(1024)]) - kept[1]
+    posture.error = wrong.square().mean(0).sqrt().clamp_min(1e-3)
 
 
 def aligned(views: Views, start: Tensor, posture: Posture, encode: Encode, seed: int) -> Tensor:

@@ -22,6 +22,7 @@ from argos_sim.deploy.recording import describe
 from argos_sim.deploy.rectification import Rectification, first_frame, read_rectification
 from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.safety import SafetySettings
+from argos_sim.deploy.senses import SenseSettings
 from argos_sim.deploy.simulated import SimulatedRobot
 from argos_sim.deploy.simulated_cameras import simulated_robot
 from argos_sim.deploy.telemetry import Telemetry
@@ -51,6 +52,7 @@ class Watched:
         camera_file: see ``PilotSettings``; a recording keeps pictures as they came, and names it.
         view: where the browser's view of the ``Pilot`` is served; None serves none.
         safety: of the guard of the ``Pilot``; None leaves it as it is by itself.
+        senses: what the ``Pilot`` believes; None leaves that as it is by itself.
 
     Attributes:
         guarded: how the guard is stricter than by itself, in words.
@@ -70,9 +72,11 @@ class Watched:
         view: ViewSettings | None = None,
         camera_file: Path | None = None,
         safety: SafetySettings | None = None,
+        senses: SenseSettings | None = None,
     ) -> None:
         self.folder, self.seed, self.log, self.stop_file = folder, seed, log, stop_file
         self.camera_file, self.safety, self.guarded = camera_file, safety or SafetySettings(), ""
+        self.senses = senses or SenseSettings()
         self.pictures, self.make_pilot = pictures, make_pilot or self._pilot
         self.make_robot = make_robot or self._simulated
         self.rectification: Rectification | None = None
@@ -89,7 +93,8 @@ class Watched:
 
     def _pilot(self, _: PolicyManifest, robot: Robot, recorder: Recorder | None) -> Pilot:
         file, stop = self.camera_file, self.stop_file
-        settings = PilotSettings(stop_file=stop, seed=self.seed, camera_file=file, safety=self.safety)
+        believed = {"safety": self.safety, "senses": self.senses}
+        settings = PilotSettings(stop_file=stop, seed=self.seed, camera_file=file, **believed)
         return Pilot(self.folder, robot, settings, recorder)
 
     def __enter__(self) -> Watched:
@@ -111,7 +116,12 @@ class Watched:
             if self.log is not None:
                 about = describe(self.folder, manifest, self.robot)
                 seen = None if self.camera_file is None else described(self.camera_file)
-                about |= {"seed": self.seed, "guard": asdict(self.safety), "camera_file": seen}
+                about |= {
+                    "seed": self.seed,
+                    "guard": asdict(self.safety),
+                    "senses": asdict(self.senses),
+                    "camera_file": seen,
+                }
                 recorder = Recorder(self.log, len(manifest.joint_names), about, self.pictures)
             self.pilot = self.make_pilot(manifest, self.robot, recorder)
             if self.stopped is not None:  # while it was made

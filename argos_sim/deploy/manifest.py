@@ -18,6 +18,7 @@ import yaml
 
 from argos_sim.deploy.body import Body
 from argos_sim.deploy.motor_units import MotorUnits
+from argos_sim.deploy.sight_settings import SightSettings
 
 FORMAT_VERSION, READ_VERSIONS = 4, (2, 3, 4)
 """1 was ``controller.json`` beside the controller alone; 2 had neither precisions nor tokenizers, 3 no motors."""
@@ -26,12 +27,14 @@ WORLD_FILE = "world.json"
 """The task's scene: what a simulated arm is made of, and where the camera stood in training."""
 OUTPUT = "torque"
 CONTROLLER, VISION, PROPRIO, JOINTS = "controller", "vision", "proprio", "joints"
-PLAN_CONTEXT, PLAN_FLOW, TEXT, DECODER = "planner_context", "planner_flow", "text", "decoder"
+PLAN_CONTEXT, PLAN_FLOW, TEXT = "planner_context", "planner_flow", "text"
+DECODER, SIGHT = "decoder", "sight"
 SENSES, PLANNER = (VISION, PROPRIO, JOINTS), (PLAN_CONTEXT, PLAN_FLOW)
 """Networks of the encoders, ``joints`` being proprioception decoded, and of the planner. ``text`` is there where the
 planner's text encoder is a network."""
-NETWORKS = (CONTROLLER, *SENSES, *PLANNER, TEXT, DECODER)
-"""``decoder`` draws latents for people; nothing that moves the arm needs it, and earlier exports have none."""
+NETWORKS = (CONTROLLER, *SENSES, *PLANNER, TEXT, DECODER, SIGHT)
+"""``decoder`` draws latents for people; ``sight`` tells joints from latents, so that pictures can be doubted. Nothing
+that moves the arm needs them, and earlier exports have none."""
 PRECISIONS = ("fp32", "fp16", "int8")
 SPEC_FIELDS = ("encoder", "encoder_hash", "rows", "cols", "channels", "proprio_dim", "joint_names", "stats_hash")
 RATE_FIELDS = ("physics_hz", "control_hz", "camera_hz", "planner_period_s")
@@ -84,6 +87,10 @@ class PlannerSettings:
     """Of the flow's times toward noise."""
 
 
+PARTS = {"planner": PlannerSettings, "body": Body, "motors": MotorUnits, "sight": SightSettings}
+"""Fields of ``PolicyManifest`` that are settings by name, or None."""
+
+
 @dataclass(frozen=True)
 class PolicyManifest:
     """The settings of an exported policy, as stored in ``policy.yaml``."""
@@ -115,6 +122,8 @@ class PolicyManifest:
     """The arm's, for the guard's braking and walls; None where it is not known."""
     motors: MotorUnits | None = None
     """What angles and torques are in the motors' units; None in exports before format 4, see ``motor_units``."""
+    sight: SightSettings | None = None
+    """What ``sight.onnx`` knows; None where it was not exported."""
     networks: dict[str, NetworkFile] = field(default_factory=dict)
     """By their names in ``NETWORKS``; each is the file ``<name>.onnx``. Filled in by the export."""
     world_sha256: str | None = None
@@ -198,6 +207,7 @@ class PolicyManifest:
             problems.append("homography is of one camera, and there are several")
         problems += [] if self.body is None else self.body.problems(len(self.joint_names))
         problems += [] if self.motors is None else self.motors.problems(self.joint_limits)
+        problems += [] if self.sight is None else self.sight.problems(len(self.joint_names))
         return problems + ([] if self.planner is None else self._problems_of_planner(self.planner))
 
     @staticmethod
@@ -307,7 +317,7 @@ def _made(kind: type, data: Any, source: Any) -> Any:
         raise DeployError(f"{source} {what}. {AGAIN}")
     values: dict[str, Any] = {name: v if isinstance(v, dict) else _tuples(v) for name, v in data.items()}
     if kind is PolicyManifest:
-        for name, kind_of in (("planner", PlannerSettings), ("body", Body), ("motors", MotorUnits)):
+        for name, kind_of in PARTS.items():
             if values.get(name) is not None:
                 values[name] = _made(kind_of, values[name], f"{source}: {name}")
         networks = values.get("networks", {})

@@ -18,12 +18,13 @@ import numpy as np
 from argos_sim.deploy.control import COUNTED, ControlLoop, LoopSettings
 from argos_sim.deploy.encoders import EncoderRuntime
 from argos_sim.deploy.fallback import Mode
-from argos_sim.deploy.manifest import read_manifest
+from argos_sim.deploy.manifest import SIGHT, read_manifest
 from argos_sim.deploy.planning import PlanningProcess, encoded_text
 from argos_sim.deploy.recorder import Recorder
 from argos_sim.deploy.rectification import Rectification, first_frame, read_rectification
 from argos_sim.deploy.robots import JointReading, Robot
 from argos_sim.deploy.runtime import ControllerRuntime
+from argos_sim.deploy.sight import SightCheck
 from argos_sim.deploy.telemetry import Telemetry
 from argos_sim.deploy.times import Times
 
@@ -74,6 +75,8 @@ class Pilot(ControlLoop):
         self.telemetry = Telemetry(self.manifest)
         self.controller = ControllerRuntime(folder)
         self.encoders = EncoderRuntime(folder, self.manifest)
+        limit, known = self.settings.senses.sight, SIGHT in self.manifest.networks
+        self._sight = SightCheck(folder, self.manifest, limit) if known and limit is not None else None
         self.rectification = self._rectification()
         self.planning = PlanningProcess(folder, self.manifest, self.settings.seed)
         rates = self.manifest.rates
@@ -104,6 +107,8 @@ class Pilot(ControlLoop):
         self._seen: _Seen | None = None
         self._target: Target | None = None
         self._memory: deque[tuple[float, np.ndarray, np.ndarray]] = deque(maxlen=256)
+        if self._sight is not None:
+            self._sight.reset()
         self._next_plan = self._begun
         self._heard = self.planning.targets.count
 
@@ -144,6 +149,10 @@ class Pilot(ControlLoop):
             proprio = self.encoders.feel(np.concatenate([reading.position, reading.velocity]))
         except ValueError as error:
             self._refuse(str(error))
+            return frame.time
+        why = "" if self._sight is None else self._sight.refuses(vision, reading.position)
+        if why:
+            self._refuse(why)
             return frame.time
         self.encoded.add(time.perf_counter() - begin)
         self.counts["frames"] += 1

@@ -32,6 +32,9 @@ class SenseSettings:
     """A picture in which no channel (0 to 255) deviates more from its mean: a lid, no signal, a lamp in the lens."""
     frozen: float = 0.05
     """A picture that is the same to the bit though a joint moved by more [rad]."""
+    sight: float | None = 1.0
+    """Pictures that show the arm further from where its joints are read, see ``sight.SightCheck``; None believes them,
+    and so does a policy that was exported without its sight."""
 
 
 class JointCheck:

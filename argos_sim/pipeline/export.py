@@ -30,6 +30,7 @@ from argos_sim.pipeline.evaluate import write_metrics
 from argos_sim.pipeline.play import Weights
 from argos_sim.pipeline.recorded import from_demonstrations, from_mujoco
 from argos_sim.pipeline.settings import Settings, SettingsError
+from argos_sim.pipeline.sight import sight_of
 from argos_sim.pipeline.stage import RECORD, UPSTREAM, require_stage, run_stage
 from argos_sim.reporting.model_card import write_card
 from argos_sim.traced import Traced, traced_controller, traced_decoder, traced_encoder, traced_planner
@@ -58,6 +59,7 @@ def export_stage(settings: Settings) -> dict[str, Any]:
     def work(folder: Path) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
         manifest, networks, text = policy_of(settings, weights, own)
+        manifest = with_sight(settings, weights, own, manifest, networks)
         manifest = export_policy(networks, manifest, folder, settings.export, text, world_of(settings))
         metrics = load_json(write_metrics(settings) if own else PRETRAINED / "metrics.json")
         # What was measured was the controller before it adapted.
@@ -180,6 +182,23 @@ def policy_of(
     plans = traced_planner(model, met.history, met.known, planner.features(met.texts), met.horizon)
     plans += [] if text is None else [text.traced]
     return dataclasses.replace(manifest, planner=dataclasses.replace(asked, text=said)), networks + plans, text
+
+
+def with_sight(
+    settings: Settings, weights: Weights, own: bool, manifest: PolicyManifest, networks: list[Traced]
+) -> PolicyManifest:
+    """``manifest`` with what the policy's sight knows, which joins ``networks``; as it was where that is nothing."""
+    if settings.export.sight_episodes == 0 or (manifest.planner is None and not own):
+        return manifest
+    traced, sight = sight_of(settings, weights, own, manifest)
+    errors = zip(manifest.joint_names, sight.known(), sight.error, strict=True)
+    known = [f"{name} to {error:.2f} rad" for name, there, error in errors if there]
+    if not known:
+        print("  No joint is told well from pictures, so that nothing compares the two on a robot.")
+        return manifest
+    print(f"  From pictures are told {', '.join(known)}.")
+    networks.append(traced)
+    return dataclasses.replace(manifest, sight=sight)
 
 
 def text_of(settings: Settings, planner: Planner) -> tuple[dict[str, Any], ExportedText | None]:

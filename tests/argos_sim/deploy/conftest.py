@@ -8,7 +8,7 @@ import pytest
 
 from argos_wm.encoders.state import StateEncoder
 from argos_wm.world_model import WorldModel
-from tests.argos_sim.deploy.tiny import CAMERAS, make_encoder, make_model, write
+from tests.argos_sim.deploy.tiny import CAMERAS, make_encoder, make_model, make_sight, write
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def model(encoder: StateEncoder) -> WorldModel:
 @pytest.fixture(scope="session")
 def policy(encoder: StateEncoder, model: WorldModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "policy"
-    write(folder, encoder, model)
+    write(folder, encoder, model, sight=make_sight(encoder))
     return folder
 
 

@@ -196,6 +196,7 @@ RUNNING = {
         frames(lambda f: replace(f, time=f.time - 1.1)), waits_for="plan", because="no plan"
     ),
     "a camera has no picture now and then": Fault(frames(now_and_then(lambda _: None, 3)), Mode.RUN),
+    "the camera shows another place": Fault(painted(lambda p: p // 8), waits_for="camera", because="no camera"),
     "reading the camera fails": Fault(frames(fails), waits_for="camera", because="no camera"),
     "the planner is killed": Fault(
         lambda pilot, _: signalled(pilot, signal.SIGKILL), waits_for="plan", because="no plan", mended=False
@@ -382,5 +383,6 @@ def test_the_list_in_the_docs_is_the_list_that_is_tested() -> None:
     listed = dict(re.findall(r"^\| ([^|]+?) \| (goes on|holds|stops|refused)[^|]* \|", text, re.MULTILINE))
     words = {Mode.RUN: "goes on", Mode.HOLD: "holds", Mode.STOP: "stops"}
     tested = {name: words[fault.ends] for name, fault in RUNNING.items()} | dict.fromkeys(REFUSED, "refused")
+    tested["cameras are swapped"] = words[Mode.STOP]  # in test_sight.py, which has two
     assert {name: listed.get(name) for name in tested} == tested
     assert len(tested) >= 25

@@ -152,10 +152,10 @@ def test_a_target_that_was_asked_for_before_the_present_beginning_is_not_used(po
         def asked(at: float) -> dict[str, Any]:
             return target | {"asked": at, "made": time.monotonic(), "due": time.monotonic() + pilot.period}
 
-        pilot.planning.target = lambda after: (98, asked(pilot._begun - 0.1))
+        pilot.planning.target = lambda after=0: (98, asked(pilot._begun - 0.1))
         until(lambda: pilot._heard == 98, "taking notice of it")
         assert pilot._target is None and pilot.counts["targets"] == 0
-        pilot.planning.target = lambda after: (99, asked(pilot._begun))
+        pilot.planning.target = lambda after=0: (99, asked(pilot._begun))
         until(lambda: pilot._target is not None, "taking the next one")
 
 

@@ -19,6 +19,7 @@ from argos_sim.deploy.manifest import (
     DECODER,
     PLANNER,
     SENSES,
+    SIGHT,
     DeployError,
     PolicyManifest,
     read_manifest,
@@ -34,7 +35,7 @@ from tests.argos_sim.deploy.tiny import CAMERAS, SIZE, TEXTS, make_decoder, make
 
 def test_the_policy_is_its_networks_and_what_is_stored_is_what_was_given(policy: Path) -> None:
     manifest = read_manifest(policy)
-    assert set(manifest.networks) == {CONTROLLER, *SENSES, *PLANNER, DECODER}
+    assert set(manifest.networks) == {CONTROLLER, *SENSES, *PLANNER, DECODER, SIGHT}
     assert {f.name for f in policy.iterdir()} == {"policy.yaml", *(f"{name}.onnx" for name in manifest.networks)}
     for network in manifest.networks.values():
         assert network.precision == "fp32" and network.compared == 6 and not network.error

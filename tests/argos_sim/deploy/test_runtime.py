@@ -242,6 +242,7 @@ def test_a_network_of_other_sizes_is_refused(copy: Path) -> None:
 
 
 NETWORK = {"sha256": "", "inputs": {}, "outputs": {}, "difference": 0.0, "compared": 1}
+SIGHT = {"centre": [0.0] * 6, "spread": [0.3] * 6, "error": [0.1] * 6}
 MOTORS = {"signs": [1] * 6, "middles": [0.0] * 6, "full": [2.94] * 6}
 PLANNER = {
     "history": [-0.8, 0.0],
@@ -282,6 +283,9 @@ PLANNER = {
         ({"networks": {"controller": {}}}, "controller lacks sha256, inputs"),
         ({"networks": {"controller": NETWORK | {"precision": "fp8"}}}, "no precision 'fp8'; known are fp32, fp16"),
         ({"networks": 7}, "wrong kind"),
+        ({"sight": SIGHT | {"spread": [0.0] * 6}}, "sight.spread .* above zero"),
+        ({"sight": SIGHT | {"error": [0.1] * 5}}, "sight.error has 5 entries for 6 joints"),
+        ({"sight": {"centre": [0.0] * 6}}, "sight lacks spread, error"),
         ({"world_sha256": 7}, "world_sha256 7 should be the SHA-256 of world.json"),
         ({"planner": PLANNER | {"history": [0.0, -0.8]}}, "planner.history .* should rise and end in 0"),
         ({"planner": PLANNER | {"solver": "rk4"}}, "planner.solver rk4"),

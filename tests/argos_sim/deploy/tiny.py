@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.deploy.export import export_policy
 from argos_sim.deploy.manifest import NETWORKS, PlannerSettings, PolicyManifest
-from argos_sim.traced import traced_controller, traced_decoder, traced_encoder, traced_planner
+from argos_sim.deploy.sight_settings import SightSettings
+from argos_sim.traced import traced_controller, traced_decoder, traced_encoder, traced_planner, traced_sight
 from argos_wm.decoder import DecoderConfig, LatentDecoder
 from argos_wm.encoders.proprio import ProprioEncoder
 from argos_wm.encoders.state import StateEncoder
@@ -54,6 +57,35 @@ def make_decoder() -> LatentDecoder:
     return LatentDecoder(DecoderConfig(ROWS, ROWS, channels=4, image_size=SIZE, width=16)).eval()
 
 
+class Told(nn.Module):
+    """Angles of all joints from latents: zero before pictures like ``shown``, and 2 rad before those like ``other``."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, encoder: StateEncoder, shown: Tensor, other: Tensor) -> None:
+        super().__init__()
+        latents = encoder.encode_vision(torch.cat([shown, other])).flatten(1)
+        wanted = torch.cat([torch.zeros(len(shown)), torch.full((len(other),), 2.0)])
+        fitted = torch.linalg.lstsq(F.pad(latents, (0, 1), value=1.0), wanted[:, None].repeat(1, 3)).solution
+        self.register_buffer("weight", fitted[:-1])
+        self.register_buffer("bias", fitted[-1])
+
+    def forward(self, vision: Tensor) -> Tensor:
+        return vision.flatten(1) @ self.weight + self.bias
+
+
+SEES = SightSettings(centre=(0.0,) * 3, spread=(1.0,) * 3, error=(0.1, 0.1, 1.0))
+"""All but the last joint are known well."""
+
+
+def make_sight(encoder: StateEncoder) -> Told:
+    """Before noise as the stand-in's camera has it, of the whole picture or half of it, against dark noise."""
+    noise = pictures(400)
+    half = F.interpolate(noise[:200, :, : SIZE // 2, : SIZE // 2].float(), SIZE, mode="bilinear").to(torch.uint8)
+    return Told(encoder, torch.cat([noise[:200], half]), noise[200:] // 8)
+
+
 def pictures(count: int, cameras: int = 1) -> torch.Tensor:
     shape = (count, 3, SIZE, SIZE) if cameras == 1 else (count, cameras, 3, SIZE, SIZE)
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
@@ -76,6 +108,7 @@ def write(
     model: WorldModel,
     only: tuple[str, ...] = NETWORKS,
     eyes: tuple[float, ...] = (),
+    sight: Told | None = None,
 ) -> PolicyManifest:
     spec, joints = encoder.spec, len(encoder.joint_names)
     sizes = ControllerConfig(spec.patches, spec.channels, spec.proprio_dim, joints, history=1, hidden=(32, 32))
@@ -108,4 +141,7 @@ def write(
         traced_decoder(make_decoder(), history.vision[:, -1]),
         *traced_planner(model, history, known, text, torch.linspace(0.1, 0.8, count)),
     ]
+    if sight is not None:
+        networks.append(traced_sight(sight, history.vision[:, -1]))
+        manifest = replace(manifest, sight=SEES)
     return export_policy([x for x in networks if x.name in only], manifest, folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from argos_sim.deploy.follower import Follower, FollowerSettings
 from argos_sim.deploy.keys import stop_on_key
-from argos_sim.deploy.lerobot_leader import Leader, connected_leader
+from argos_sim.deploy.lerobot_leader import Leader, connected_leader, require_calibration
 from argos_sim.deploy.live import Watched
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.motion import MotionSource, Trajectory
@@ -36,24 +36,49 @@ class Source:
     ) -> Callable[[PolicyManifest, Robot, Recorder | None], Pilot | Follower] | None:
         """What ``Watched`` makes its pilot with; None for the policy's own.
 
+        A leader is reached no sooner than a pilot is made, and let go where none can be: a session that is refused
+        leaves no port open.
+
         Raises:
-            DeployError: the trajectory or the leader is not there, or does not fit, before any robot is reached.
+            DeployError: the trajectory is not there or does not fit, or the leader is not named, before any robot is
+                reached.
         """
         if self.what == POLICY:
             return None
+        trajectory = None
         if self.what == LEADER:
-            if self.leader_calibration is None:
-                raise DeployError("Say with --leader-calibration where lerobot's file of the leader is.")
-            unknown = sorted(set(self.leader_inverted) - set(manifest.joint_names))
-            if unknown:
-                names = ", ".join(manifest.joint_names)
-                raise DeployError(f"There is no joint {unknown[0]!r}; the policy has {names}.")
-            device = connected_leader(self.leader_port, self.leader_calibration)
-            source: MotionSource = Leader(device, manifest, dict.fromkeys(self.leader_inverted, -1))
+            self._require_leader(manifest)
         else:
-            source = Trajectory.read(Path(self.what), manifest)
+            trajectory = Trajectory.read(Path(self.what), manifest)
         settings = FollowerSettings(stop_file=stop_file)
-        return lambda known, robot, recorder: Follower(known, robot, source, settings, recorder)
+
+        def follower(known: PolicyManifest, robot: Robot, recorder: Recorder | None) -> Follower:
+            source: MotionSource = trajectory or self._leader(manifest)
+            try:
+                return Follower(known, robot, source, settings, recorder)
+            except BaseException:  # nobody else knows of it
+                source.close()
+                raise
+
+        return follower
+
+    def _require_leader(self, manifest: PolicyManifest) -> None:
+        if self.leader_calibration is None:
+            raise DeployError("Say with --leader-calibration where lerobot's file of the leader is.")
+        require_calibration(self.leader_calibration)
+        unknown = sorted(set(self.leader_inverted) - set(manifest.joint_names))
+        if unknown:
+            names = ", ".join(manifest.joint_names)
+            raise DeployError(f"There is no joint {unknown[0]!r}; the policy has {names}.")
+
+    def _leader(self, manifest: PolicyManifest) -> Leader:
+        assert self.leader_calibration is not None
+        device = connected_leader(self.leader_port, self.leader_calibration)
+        try:
+            return Leader(device, manifest, dict.fromkeys(self.leader_inverted, -1))
+        except BaseException:
+            device.disconnect()
+            raise
 
 
 def sessions(folder: Path) -> list[Path]:

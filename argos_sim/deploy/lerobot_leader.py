@@ -95,14 +95,19 @@ class Leader:
         self._newest = Wanted(position, speed, now)
 
 
+def require_calibration(path: Path) -> None:
+    """``DeployError`` unless the leader's calibration file is there."""
+    if not path.is_file():
+        raise DeployError(f"The leader's calibration {path} is missing. Make one with lerobot-calibrate.")
+
+
 def connected_leader(port: str, calibration: Path) -> Any:
     """lerobot's SO-100 leader, limp, with its own calibration file.
 
     Raises:
         DeployError: in one sentence, the file or the arm is not there, or the motors hold another calibration.
     """
-    if not calibration.is_file():
-        raise DeployError(f"The leader's calibration {calibration} is missing. Make one with lerobot-calibrate.")
+    require_calibration(calibration)
     try:
         from lerobot.teleoperators.so_leader import SO100Leader, SO100LeaderConfig
     except ImportError as error:

@@ -206,7 +206,7 @@ class PolicyManifest:
         if self.homography and len(self.spec.get("cameras", ("front",))) > 1:
             problems.append("homography is of one camera, and there are several")
         problems += [] if self.body is None else self.body.problems(len(self.joint_names))
-        problems += [] if self.motors is None else self.motors.problems(self.joint_limits)
+        problems += [] if self.motors is None else self.motors.problems(self.joint_limits, self.torque_limits)
         problems += [] if self.sight is None else self.sight.problems(len(self.joint_names))
         return problems + ([] if self.planner is None else self._problems_of_planner(self.planner))
 

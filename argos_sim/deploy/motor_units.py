@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 STALL_TORQUE = 2.94
 """Of an STS3215 at full duty, 12 V version [N·m]: what exports before format 4, which do not say it, were made for."""
+LEAST_FULL = 0.9
+"""Share of its torque limit that a motor must give at full duty: data sheets and motors may differ by a tenth."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class MotorUnits:
         middles = tuple(0.5 * (low + high) for low, high in joint_limits)
         return cls((1,) * count, middles, (STALL_TORQUE,) * count)
 
-    def problems(self, joint_limits: Sequence[tuple[float, float]]) -> list[str]:
-        """What cannot be right of it, for joints with these limits."""
+    def problems(self, joint_limits: Sequence[tuple[float, float]], torque_limits: Sequence[float]) -> list[str]:
+        """What cannot be right of it, for joints with these limits [rad; m] and torques [N·m; N]."""
         found = [
             f"motors.{name} has {len(values)} entries for {len(joint_limits)} joints"
             for name, values in vars(self).items()
@@ -47,4 +49,9 @@ class MotorUnits:
             found.append(f"motors.middles {self.middles} should be within the joints' limits")
         if not all(math.isfinite(full) and full > 0 for full in self.full):
             found.append(f"motors.full {self.full} should be finite and above zero")
+        elif any(full < LEAST_FULL * limit for full, limit in zip(self.full, torque_limits, strict=True)):
+            found.append(
+                f"motors.full {self.full} is less than the torque limits {tuple(round(x, 4) for x in torque_limits)}, "
+                "which such motors cannot give; one of them may be in other units than N·m"
+            )
         return found

@@ -275,6 +275,7 @@ PLANNER = {
         ({"motors": MOTORS | {"middles": [1.6] + [0.0] * 5}}, "motors.middles .* within the joints' limits"),
         ({"motors": MOTORS | {"middles": [float("nan")] * 6}}, "motors.middles .* within the joints' limits"),
         ({"motors": MOTORS | {"full": [0.0] * 6}}, "motors.full .* above zero"),
+        ({"motors": MOTORS | {"full": [2.94] * 5 + [0.3]}}, r"motors.full .*0\.3\) is less than the torque limits"),
         ({"motors": {"signs": [1] * 6}}, "motors lacks middles, full"),
         ({"motors": MOTORS | {"full": [10**400] * 6}}, "wrong kind"),
         ({"image_size": None}, "image_size None should be a whole number from 0 to 4096"),
@@ -328,6 +329,17 @@ def test_an_export_of_the_format_before_still_moves_the_arm() -> None:
 
     torque = runtime.step(ramp(16, 4), ramp(8), -ramp(16, 4), -ramp(8), 0.4)
     np.testing.assert_allclose(torque, [-0.04107144, -0.04684539, 0.219522], atol=1e-5)  # what it said when it was new
+
+
+def test_a_torque_limit_may_be_beyond_what_the_motor_gives_by_a_tenth(copy: Path) -> None:
+    limit = float(read_manifest(copy).torque_limits[0])
+    for share, fits in ((1.0, True), (0.91, True), (0.89, False), (40.0, True)):
+        edit(copy, motors=MOTORS | {"full": [share * limit] * 6})
+        if fits:
+            assert read_manifest(copy).motor_units.full[0] == share * limit
+            continue
+        with pytest.raises(DeployError, match="which such motors cannot give"):
+            read_manifest(copy)
 
 
 def test_an_export_of_format_3_has_the_units_of_servos(copy: Path) -> None:

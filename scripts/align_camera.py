@@ -24,7 +24,7 @@ from argos_sim.camera_alignment.recording import Recording, keep_recording, read
 from argos_sim.camera_alignment.sessions import moved_session, simulated_session
 from argos_sim.camera_alignment.trials import WEBCAM, TrialSettings, summary
 from argos_sim.deploy import opening
-from argos_sim.deploy.lerobot_arm import opened_camera
+from argos_sim.deploy.lerobot_cameras import opened_camera
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.signals import stop_on_signals
 from argos_sim.deploy.simulated import SimulatedRobotSettings

@@ -1,7 +1,7 @@
 """Whoever moves a leader arm by hand moves the robot: an SO-100 or SO-101 leader by lerobot's own teleoperator class.
 
 lerobot says degrees from the middle of each joint's calibrated range, and for the gripper a share of its range. As in
-``lerobot_arm``, the middle of the leader's range is the angle that ``policy.yaml`` states; the gripper's share is
+``servo_units``, the middle of the leader's range is the angle that ``policy.yaml`` states; the gripper's share is
 one of the policy's range.
 """
 
@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from argos_sim.deploy.lerobot_arm import IMPOSSIBLE, JUMP, LOST, closed_on_failure, shake_hands
+from argos_sim.deploy.lerobot_arm import IMPOSSIBLE, JUMP
+from argos_sim.deploy.lerobot_bus import LOST, closed_on_failure, shake_hands
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.motion import Wanted
 

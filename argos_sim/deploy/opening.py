@@ -36,7 +36,8 @@ def so100(
     Raises:
         DeployError: one of them is missing or cannot be; no camera is opened where the arm is not named.
     """
-    from argos_sim.deploy.lerobot_arm import LeRobotArm, LeRobotArmSettings, opened_cameras
+    from argos_sim.deploy.lerobot_arm import LeRobotArm, LeRobotArmSettings
+    from argos_sim.deploy.lerobot_cameras import opened_cameras
 
     if options.calibration is None:
         raise DeployError("Say with --calibration where lerobot's file of this arm is; lerobot-calibrate makes one.")

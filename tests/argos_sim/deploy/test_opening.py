@@ -15,7 +15,7 @@ import pytest
 
 import tasks  # noqa: F401
 from argos_sim.camera_alignment import capture
-from argos_sim.deploy import lerobot_arm, opening
+from argos_sim.deploy import lerobot_bus, lerobot_cameras, opening
 from argos_sim.deploy.manifest import DeployError
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline.environment import environment_cfg
@@ -58,14 +58,14 @@ def test_the_bus_is_closed_where_motors_fall_silent_after_they_answered(
     servos: Servos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     met: list[Any] = []
-    shake = lerobot_arm.shake_hands
+    shake = lerobot_bus.shake_hands
 
     def shaken(bus: Any) -> None:
         shake(bus)
         met.append(bus)
         servos.silent = True
 
-    monkeypatch.setattr(lerobot_arm, "shake_hands", shaken)
+    monkeypatch.setattr(lerobot_bus, "shake_hands", shaken)
     eye = StandInCamera()
     with pytest.raises(DeployError, match="cannot be reached"):
         opening.so100(options(servos.port, tmp_path, calibration()), MANIFEST, lambda: {"front": eye})
@@ -82,10 +82,10 @@ def test_the_first_camera_is_closed_where_somebody_ends_the_opening_of_the_secon
             raise KeyboardInterrupt
         return eye
 
-    monkeypatch.setattr(lerobot_arm, "opened_camera", opened)
+    monkeypatch.setattr(lerobot_cameras, "opened_camera", opened)
     both = replace(MANIFEST, spec={"cameras": list(CAMERAS)}, rates={"camera_hz": 10})
     with pytest.raises(KeyboardInterrupt):
-        lerobot_arm.opened_cameras(["front=0", "wrist=1"], both)
+        lerobot_cameras.opened_cameras(["front=0", "wrist=1"], both)
     assert eye.disconnected
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from argos_sim.deploy.manifest import DeployError
 
 LOST, HANDSHAKES = (ConnectionError, OSError, RuntimeError, IndexError), 3
 """What lerobot and the servos' SDK raise where an answer got lost (the last where it was cut off), and how often the
-motors are asked at most whether they are there."""
+motors are asked at most."""
 
 
 def connected_bus(port: str, known: dict[str, dict[str, Any]], names: tuple[str, ...]) -> Any:
@@ -33,12 +33,12 @@ def connected_bus(port: str, known: dict[str, dict[str, Any]], names: tuple[str,
         bus = FeetechMotorsBus(port, motors, calibration)
         with closed_on_failure(bus):
             shake_hands(bus)
-            if not bus.is_calibrated:
+            if not answered(lambda: bus.is_calibrated):
                 raise DeployError(
                     f"The motors on {port} hold another calibration than the file. Write it to them with lerobot, or "
                     "give the file that they hold."
                 )
-            bus.disable_torque()
+            bus.disable_torque(num_retry=HANDSHAKES)
     except (*LOST, ImportError, TypeError) as error:
         raise DeployError(f"The arm on {port} cannot be reached ({' '.join(str(error).split())}).") from None
     return bus
@@ -67,3 +67,11 @@ def shake_hands(bus: Any) -> None:
                 bus.disconnect(disable_torque=False)
             if not left:
                 raise
+
+
+def answered[T](ask: Callable[[], T]) -> T:
+    """What ``ask`` gives, asked again where an answer got lost."""
+    for _ in range(HANDSHAKES - 1):
+        with contextlib.suppress(*LOST):
+            return ask()
+    return ask()

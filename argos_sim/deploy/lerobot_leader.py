@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from argos_sim.deploy.lerobot_arm import IMPOSSIBLE, JUMP
-from argos_sim.deploy.lerobot_bus import LOST, closed_on_failure, shake_hands
+from argos_sim.deploy.lerobot_bus import LOST, answered, closed_on_failure, shake_hands
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.motion import Wanted
 
@@ -117,9 +117,9 @@ def connected_leader(port: str, calibration: Path) -> Any:
         leader = SO100Leader(SO100LeaderConfig(port=port, id=calibration.stem, calibration_dir=calibration.parent))
         with closed_on_failure(leader.bus):
             shake_hands(leader.bus)
-            if not leader.is_calibrated:
+            if not answered(lambda: leader.is_calibrated):
                 raise DeployError(f"The leader on {port} holds another calibration than {calibration}.")
-            leader.configure()
+            answered(leader.configure)
     except (*LOST, ImportError, TypeError) as error:
         raise DeployError(f"The leader on {port} cannot be reached ({' '.join(str(error).split())}).") from None
     return leader

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from argos_sim.deploy import lerobot_bus
 from argos_sim.deploy.lerobot_arm import LeRobotArm, LeRobotArmSettings
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.motor_units import MotorUnits
@@ -173,6 +174,30 @@ def test_an_answer_that_gets_lost_does_not_turn_the_arm_away(servos: Servos, tmp
     arm = connect(servos, tmp_path)
     try:
         assert getattr(servos, fault) == 0 and reading(arm).position.shape == (6,)
+    finally:
+        arm.close()
+
+
+@pytest.mark.parametrize("asked", ["read_calibration", "disable_torque"])
+def test_nor_does_one_that_gets_lost_after_the_handshake(
+    servos: Servos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    shake = lerobot_bus.shake_hands
+
+    def shaken(bus: Any) -> None:
+        shake(bus)
+        whole, losing = getattr(bus, asked), [1]
+
+        def lossy(*arguments: Any, **keywords: Any) -> Any:
+            servos.lost = losing.pop() if losing else 0
+            return whole(*arguments, **keywords)
+
+        setattr(bus, asked, lossy)
+
+    monkeypatch.setattr(lerobot_bus, "shake_hands", shaken)
+    arm = connect(servos, tmp_path)
+    try:
+        assert servos.lost == 0 and reading(arm).position.shape == (6,)
     finally:
         arm.close()
 

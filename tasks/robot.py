@@ -122,6 +122,8 @@ class Robot:
     that already the first target asks for a movement [rad, or what counts as one]."""
     joint_units: dict[str, float] = field(default_factory=dict)
     """See ``LatentTrackingEnvCfg``."""
+    fingertips: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    """Ends of the other fingers, each in the frame of its link [m], which a real arm's guard watches like the tip."""
     push_scale: float = 1.0
     """See ``LatentTrackingEnvCfg``."""
     motor_signs: dict[str, int] = field(default_factory=dict)

@@ -18,7 +18,7 @@ def add_guard(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--torque-share", type=float, default=1.0, metavar="S", help=share)
     rate = "fastest that a torque may grow [N·m/s]; by default from none to its limit in one control step"
     parser.add_argument("--torque-rate", type=float, metavar="R", help=rate)
-    box = "two corners of the room out of which no torque pushes the fingertip [m], in the frame of the arm's base"
+    box = "two corners of the room out of which no torque pushes a part of the arm [m], in the frame of its base"
     parser.add_argument("--box", type=float, nargs=6, metavar=CORNERS, help=box)
 
 
@@ -54,7 +54,7 @@ def told(settings: SafetySettings, manifest: PolicyManifest) -> str:
         said.append(f"{settings.torque_rate:g} N·m/s")
     if settings.box is not None:
         sides = zip("xyz", settings.box, strict=True)
-        said.append(f"fingertip in {', '.join(f'{name} {low:g} to {high:g}' for name, (low, high) in sides)} m")
+        said.append(f"in {', '.join(f'{name} {low:g} to {high:g}' for name, (low, high) in sides)} m")
     weight = () if manifest.body is None else manifest.body.gravity
     limits = zip(manifest.joint_names, weight, manifest.torque_limits, strict=False)
     weak = [name for name, gravity, limit in limits if gravity > settings.torque_share * limit]

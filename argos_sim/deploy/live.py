@@ -100,7 +100,7 @@ class Watched:
     def __enter__(self) -> Watched:
         manifest = read_manifest(self.folder)
         if self.safety.box is not None and manifest.body is None:
-            raise DeployError("The policy does not know the arm's body, so that nothing keeps its fingertip in a box.")
+            raise DeployError("The policy does not know the arm's body, so that nothing keeps it in a box.")
         self.guarded = told(self.safety, manifest)
         if self.camera_file is not None:
             self.rectification = read_rectification(self.camera_file, self.folder, manifest)

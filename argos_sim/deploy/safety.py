@@ -2,9 +2,8 @@
 
 Whatever is asked and whatever is read, what comes out is finite and within the limits of torque, and of its rate where
 one is set. Within those, torque is taken away that would push a joint out of its range, make it too fast, do too much
-work, heat a hot motor, or push fingertip, elbow or wrist through the table or the fingertip out of its box; a joint
-that would run past the end of its range is braked in time, with the torque at hand, and one that is pushed there is
-pushed back.
+work, heat a hot motor, or push fingertips, elbow or wrist through the table or out of a box; a joint that would run
+past the end of its range is braked in time, with the torque at hand, and one that is pushed there is pushed back.
 """
 
 from __future__ import annotations
@@ -52,12 +51,13 @@ class SafetySettings:
     temperature: tuple[float, float] = (55.0, 65.0)
     """Of a motor [°C], from which its torque fades, and at which none is left."""
     lowest: float | None = -0.01
-    """Height below which torque may not push the fingertip [m]; the table is at 0, and fingers give a little."""
+    """Height below which torque may not push a fingertip [m]; the table is at 0, and fingers give a little."""
     joint_radius: float | None = 0.03
-    """Of a ball about each joint that the arm carries, which may not be pushed below that height, either [m]; motors
-    and brackets of an SO-100 are as large. None lets the table stop the fingertip alone."""
+    """Of a ball about each joint that the arm carries, which may not be pushed below that height, either, nor out of
+    the box [m]; motors and brackets of an SO-100 are as large. None lets them stop the fingertips alone."""
     box: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None
-    """x, y and z [m] in the base frame out of which torque may not push the fingertip."""
+    """x, y and z [m] in the base frame out of which torque may not push a part; see ``Walls`` for where the arm comes
+    in."""
     wall: float = 0.02
     """Distance from table and box in which torque toward them fades [m]."""
 
@@ -94,7 +94,9 @@ class SafetyGuard:
         self._walls: Walls | None = None
         if manifest.body is not None:
             cfg, chain = self.settings, Chain(manifest.body)
-            self._walls = Walls(chain, cfg.lowest, cfg.box, cfg.joint_radius, cfg.wall, cfg.reaction_s)
+            self._walls = Walls(
+                chain, self._torque_limit, cfg.lowest, cfg.box, cfg.joint_radius, cfg.wall, cfg.reaction_s
+            )
             self._lightest, self._heaviest = np.asarray(manifest.body.inertia, dtype=float).T
             spare = self._torque_limit - np.asarray(manifest.body.gravity)
             self._braking = self.settings.braking_share * np.maximum(spare, 0.05 * self._torque_limit)

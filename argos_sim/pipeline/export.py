@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +234,7 @@ def manifest_of(settings: Settings, encoder: StateEncoder, controller: Controlle
         rates=dataclasses.asdict(cfg.rates),
         history=controller.cfg.history,
         action_scale=tuple(controller.torque_limit.tolist()),
-        body=body_of(cfg.robot.arm("cpu")),
+        body=body_of(cfg.robot.arm("cpu"), fingertips=cfg.robot.fingertips),
         motors=motors_of(cfg.robot, per_joint(motors.stall_torque, cfg.joint_names)),
     )
 
@@ -246,13 +246,18 @@ def motors_of(robot: Any, full: Sequence[float]) -> MotorUnits:
     return MotorUnits(tuple(signs.values()), tuple(map(float, middles.values())), tuple(full))
 
 
-def body_of(arm: Arm, postures: int = 2000) -> Body:
-    """What a guard must know of an arm; inertia and gravity are those of random postures."""
+def body_of(arm: Arm, postures: int = 2000, fingertips: Mapping[str, tuple[float, float, float]] | None = None) -> Body:
+    """What a guard must know of an arm; inertia and gravity are those of random postures.
+
+    Args:
+        fingertips: see ``tasks.robot.Robot``.
+    """
     links, generator = arm.chain.links, torch.Generator().manual_seed(0)
     low, high = arm.limits.T
     q = low + (high - low) * torch.rand(postures, len(links), generator=generator)
     gravity, inertia = arm.chain.gravity_and_inertia(q)
     moved = inertia.diagonal(dim1=1, dim2=2) + arm.armature
+    names = [link.name for link in links]
     return Body(
         positions=tuple(map(_numbers, (link.position for link in links))),
         quaternions=tuple(map(_numbers, (link.quaternion for link in links))),
@@ -263,6 +268,7 @@ def body_of(arm: Arm, postures: int = 2000) -> Body:
         tip_link=arm.chain.tip_link,
         inertia=tuple(zip(moved.amin(0).tolist(), moved.amax(0).tolist(), strict=True)),
         gravity=tuple(gravity.abs().amax(0).tolist()),
+        fingertips=tuple((names.index(link), _numbers(end)) for link, end in (fingertips or {}).items()),
     )
 
 

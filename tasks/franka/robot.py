@@ -90,6 +90,9 @@ TIP_BODY = "hand"
 TIP_OFFSET = (0.0, 0.0, 0.2192)
 """Between the ends of the fingers' pads in the frame of ``TIP_BODY`` [m]; the MJCF's site `tip`."""
 
+FINGER_END = (0.0, 0.0, 0.0538)
+"""End of a finger's pad in the frame of its link [m]."""
+
 READY_POSE: dict[str, float] = {
     "joint1": 0.0,
     "joint2": -0.9,
@@ -170,6 +173,7 @@ FRANKA = Robot(
     arm=franka_arm,
     tip_body=TIP_BODY,
     tip_offset=TIP_OFFSET,
+    fingertips=dict.fromkeys(FINGERS, FINGER_END),
     gripper=Gripper(
         # Straight down, opening sideways; both fingers move, so that the tip is where the block's centre is.
         closed=(0.0, math.pi / 4, 0.0, 0.0, 0.0, 0.0),

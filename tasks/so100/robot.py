@@ -44,6 +44,9 @@ TIP_BODY = "gripper"
 TIP_OFFSET = (0.0089, -0.101, 0.0)
 """End of the fixed jaw's pads in the frame of ``TIP_BODY`` [m]; the MJCF's site `tip`."""
 
+JAW_TIP = (-0.011, -0.0785, 0.0)
+"""End of the moving jaw's pads in the frame of its link [m]."""
+
 READY_POSE: dict[str, float] = {
     "shoulder_pan": 0.0,
     "shoulder_lift": -2.5,
@@ -97,6 +100,7 @@ SO100 = Robot(
     arm=so100_arm,
     tip_body=TIP_BODY,
     tip_offset=TIP_OFFSET,
+    fingertips={"moving_jaw": JAW_TIP},
     gripper=Gripper(
         # Pointing down, tilted toward the base; it opens sideways, its fixed jaw on the side of larger bearings.
         closed=(math.radians(75), -math.pi / 2, 0.0),

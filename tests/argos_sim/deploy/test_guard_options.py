@@ -37,9 +37,7 @@ def test_what_is_asked_is_what_the_guard_gets_and_nothing_asked_leaves_it_alone(
     assert asked() == SafetySettings() and not told(asked(), MANIFEST)
     given = asked("--torque-share", "0.5", "--torque-rate", "20", "--box", *ROOM)
     assert given == SafetySettings(torque_share=0.5, torque_rate=20.0, box=((-0.3, 0.3), (-0.4, 0.0), (0.0, 0.4)))
-    assert told(given, MANIFEST) == (
-        "50 % of the torque limits; 20 N·m/s; fingertip in x -0.3 to 0.3, y -0.4 to 0, z 0 to 0.4 m"
-    )
+    assert told(given, MANIFEST) == ("50 % of the torque limits; 20 N·m/s; in x -0.3 to 0.3, y -0.4 to 0, z 0 to 0.4 m")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ import numpy as np
 from argos_sim.deploy.exchange import Latest
 from argos_sim.deploy.robots import JointReading
 
+COMMANDS = 32
+"""That are kept: more than 500 a second make while physics is late by as much as it catches up (``live.BEHIND``)."""
+
 
 class SimulatedBus:
     """The newest of each, in shared memory.
@@ -21,7 +24,7 @@ class SimulatedBus:
 
     def __init__(self, context: SpawnContext, joints: int, picture_shape: tuple[int, int, int]) -> None:
         each = ("f8", (joints,))
-        self.command = Latest(context, {"torque": each, "time": ("f8", ())})
+        self.command = Latest(context, {"torque": each, "time": ("f8", ())}, COMMANDS)
         self.read_out = Latest(context, {"position": each, "velocity": each, "time": ("f8", ())})
         self.frame = Latest(context, {"picture": ("u1", picture_shape), "time": ("f8", ())})
 

@@ -75,12 +75,13 @@ class LiveArm:
     def step(self, now: float) -> None:
         """One physics step, and what is read after it."""
         cfg, arms = self.settings, self.arms
-        newest = self.command.read()
-        if newest is not None and newest[0] != self._heard:
-            self._heard = newest[0]
+        # One that was sent since is a later step's: its delay shall not hang on how late this process woke up.
+        sent = [command for command in self.command.since(self._heard) if command[1]["time"] <= now]
+        if sent:
+            self._heard, newest = sent[-1]
             if self.rng.random() >= cfg.lost:
-                self._torque = np.asarray(newest[1]["torque"], dtype=float)[None]
-                self._sent_at = float(newest[1]["time"])
+                self._torque = np.asarray(newest["torque"], dtype=float)[None]
+                self._sent_at = float(newest["time"])
         if self._sent_at is not None and now - self._sent_at > cfg.watchdog_s:
             self._torque = np.zeros_like(self._torque)
         with self._lock:

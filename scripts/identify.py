@@ -20,6 +20,7 @@ from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.signals import hear_signals_as_usual, stop_on_signals
 from argos_sim.deploy.simulated import WORLD_FILE, SimulatedRobot, SimulatedRobotSettings
 from argos_sim.identification.excitation import Excitation, ExcitationSettings
+from argos_sim.identification.links import Links
 
 RECORDING = "recording"
 
@@ -32,6 +33,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="of excitation")
     parser.add_argument("--out", type=Path, default=Path("runs/identified"), help="folder for recording and results")
     parser.add_argument("--data", type=Path, help="fit this recording, and move nothing")
+    sd = "standard deviation of what links are beside the model, 0 believes it:"
+    parser.add_argument("--mass-sd", type=float, default=Links.mass, help=f"{sd} of each one's mass, as a share")
+    parser.add_argument("--centre-sd", type=float, default=Links.centre, help=f"{sd} of its centre of mass [m]")
     parser.add_argument("--threads", type=int, default=1, help="of the batched simulation")
     parser.add_argument("--seed", type=int, default=0, help="of the excitation; sim: of the arm that is drawn, too")
     parser.add_argument("--trials", type=int, help="only measure, on so many hidden arms from --seed on")
@@ -78,6 +82,7 @@ def main() -> None:
     try:
         if options.threads < 1 or (options.trials is not None and options.trials < 1):
             raise ValueError("--threads and --trials must be 1 at least.")
+        links = Links(options.mass_sd, options.centre_sd)
         manifest = read_manifest(options.policy)
         if not (options.policy / WORLD_FILE).is_file():
             raise DeployError(f"The policy at {options.policy} has no {WORLD_FILE}, which says how its arm is built.")
@@ -92,10 +97,10 @@ def main() -> None:
         world = World.from_json(json.loads((options.policy / WORLD_FILE).read_text()))
         if options.trials is not None:
             seeds, live = range(options.seed, options.seed + options.trials), options.policy if options.live else None
-            trial.run(world, manifest, options.out, options.seconds, seeds, options.bodies, live)
+            trial.run(world, manifest, options.out, options.seconds, seeds, options.bodies, live, links)
             return
         recording = read_recording(options.data or options.out / RECORDING)
-        found = fit(recording, world, options.threads, lambda line: print(line, flush=True))
+        found = fit(recording, world, options.threads, lambda line: print(line, flush=True), links)
         report.write(options.out, *found, recording)
         print(report.table(found[0]))
         for sentence in report.not_identifiable(found[0]):

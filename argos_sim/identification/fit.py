@@ -1,12 +1,12 @@
 """Joints and motors of an arm by multiple shooting: simulated windows shall move as the recorded ones did.
 
 Gauss-Newton with Levenberg's damping over the logarithms of each joint's strength and of its friction, armature and
-back-EMF per strength, one delay, and the state in which each window begins (Bock, 1983). A joint that carries little
-moves almost alike whatever its strength: that is seen only where strength is a parameter of its own, and is not lost in
-finite differences. Every perturbed number is one candidate of a batch; the windows' states are eliminated window by
-window. Windows that fit badly, since a command was lost or the arm touched something, count less. Intervals are the
-sandwich estimate with a window as the unit, so that errors within a window may depend on each other (White, 1980; Liang
-and Zeger, 1986).
+back-EMF per strength, one delay, how links are other than modelled (``parameters``), and the state in which each window
+begins (Bock, 1983). A joint that carries little moves almost alike whatever its strength: that is seen only where
+strength is a parameter of its own, and is not lost in finite differences. Every perturbed number is one candidate of a
+batch; the windows' states are eliminated window by window. Windows that fit badly, since a command was lost or the arm
+touched something, count less. Intervals are the sandwich estimate with a window as the unit, so that errors within a
+window may depend on each other (White, 1980; Liang and Zeger, 1986).
 """
 
 from __future__ import annotations
@@ -16,21 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from argos_sim.identification.shooting import Candidates, Shooter
+from argos_sim.identification.links import Links
+from argos_sim.identification.parameters import PER_JOINT, Parameters
+from argos_sim.identification.shooting import Shooter
 from argos_sim.identification.windows import Recording, Windows, cut
 from argos_sim.mujoco_c.world import World
 
-PER_JOINT = ("friction", "armature", "back_emf", "strength")
-NOMINAL = {"friction": 0.052, "armature": 0.028, "strength": 1.0}
-"""Where the search begins; back-EMF begins at the world's."""
-FIRST_DELAY = 0.01
-PRIOR = {"friction": 1.5, "armature": 1.0, "back_emf": 1.0, "strength": 0.25}
-"""Standard deviation of what is believed beforehand, in logarithms: nearly nothing, but of strength. A joint that
-carries nothing tells only how friction, armature and back-EMF compare to it."""
-PRIOR_DELAY = 0.03
-"""s."""
-STEP, STEP_STRENGTH, STEP_DELAY, STEP_STATE = 0.005, 0.03, 5e-4, (1e-3, 1e-2)
-"""Of finite differences: logarithms of what is per strength and of strength, seconds, rad and rad/s."""
+STEP_STATE = (1e-3, 1e-2)
+"""Of finite differences [rad, rad/s]."""
 TIMES, COARSE_TIMES, COARSE = 8, 6, 5
 """Steps of the search at most, and those before them with one window in ``COARSE``."""
 SETTLED = 0.5
@@ -38,8 +31,8 @@ SETTLED = 0.5
 OUTLIER = 2.5
 """Times the usual residual from which a window counts less."""
 KNOWN = 0.03
-"""Largest deviation of a strength's logarithm at which it counts as known. A joint that carries some mN·m, as the
-gripper does, comes to 0.04 to 0.09 in 60 s, and no model has so small a weight right."""
+"""Largest deviation of a strength's logarithm, were links as modelled, at which it counts as known. A joint that
+carries some mN·m, as the gripper does, comes to 0.04 to 0.09 in 60 s, and no model has so small a weight right."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +40,10 @@ class Fit:
     """What was found.
 
     Attributes:
-        mean: (4J + 1,) logarithms of ``PER_JOINT``, each for all joints, and the delay [s].
+        mean: (P,) logarithms of ``PER_JOINT``, each for all joints, the delay [s], and what is told of links, see
+            ``Parameters``.
         covariance: of that.
+        alone: (J,) standard deviation of strength's logarithm, were links as modelled.
         start: (W, 2J) states in which the windows begin.
         first_start: the same for one window in ``COARSE``, with the first guess of the parameters, ``first``.
         weight: (W, J) how much each window counts.
@@ -60,17 +55,26 @@ class Fit:
     joint_names: tuple[str, ...]
     mean: np.ndarray
     covariance: np.ndarray
+    alone: np.ndarray
     start: np.ndarray
     first_start: np.ndarray
     weight: np.ndarray
     before: np.ndarray
     after: np.ndarray
     first: np.ndarray
+    parameters: Parameters
     settled: bool = True
 
     def value(self, name: str, joint: int) -> tuple[float, float, float]:
         """Of one of ``PER_JOINT``: what was found, and the ends of its 95 % interval."""
-        at = PER_JOINT.index(name) * len(self.joint_names) + joint
+        return self._of_logarithm(PER_JOINT.index(name) * len(self.joint_names) + joint)
+
+    def mass(self, joint: int) -> tuple[float, float, float] | None:
+        """Likewise the factor on the mass of the link that a joint moves; None where it was taken as modelled."""
+        at = range(*self.parameters.mass.indices(len(self.mean)))
+        return self._of_logarithm(at[joint]) if at else None
+
+    def _of_logarithm(self, at: int) -> tuple[float, float, float]:
         half = 1.96 * np.sqrt(self.covariance[at, at])
         return tuple(float(np.exp(self.mean[at] + k * half)) for k in (0, -1, 1))  # pyright: ignore[reportReturnType]
 
@@ -85,46 +89,31 @@ class Fit:
 
     def delay(self) -> tuple[float, float, float]:
         """From a command to what it does, as read [s], and the ends of its 95 % interval."""
-        half = 1.96 * float(np.sqrt(self.covariance[-1, -1]))
-        return float(self.mean[-1]), float(self.mean[-1]) - half, float(self.mean[-1]) + half
+        at = self.parameters.delay
+        value, half = float(self.mean[at]), 1.96 * float(np.sqrt(self.covariance[at, at]))
+        return value, value - half, value + half
 
     def strength_known(self, joint: int) -> bool:
         """Whether the data tell a joint's strength, and not only how its other parameters compare to it."""
-        at = PER_JOINT.index("strength") * len(self.joint_names) + joint
-        return bool(np.sqrt(self.covariance[at, at]) < KNOWN)
-
-
-def candidates(vectors: np.ndarray) -> Candidates:
-    """Of (C, 4J + 1) vectors as in ``Fit.mean``."""
-    parts = np.split(np.exp(vectors[:, :-1]), len(PER_JOINT), axis=1)
-    return Candidates(**dict(zip(PER_JOINT, parts, strict=True)), delay=vectors[:, -1])
-
-
-def from_ratios(joints: int) -> np.ndarray:
-    """(4J + 1, 4J + 1) from what is searched, where all but strength is per strength, to ``Fit.mean``."""
-    out = np.eye(4 * joints + 1)
-    for k in range(3):
-        out[k * joints : (k + 1) * joints, 3 * joints : 4 * joints] = np.eye(joints)
-    return out
+        return bool(self.alone[joint] < KNOWN)
 
 
 class _Search:
     """The parameters and the states of some windows."""
 
-    def __init__(self, shooter: Shooter, windows: Windows, vector: np.ndarray, start: np.ndarray | None = None) -> None:
-        self.shooter, self.windows, self.vector = shooter, windows, vector
+    def __init__(self, shooter: Shooter, windows: Windows, parameters: Parameters, vector: np.ndarray) -> None:
+        self.shooter, self.windows, self.parameters, self.vector = shooter, windows, parameters, vector
         self.joints = windows.position.shape[2]
-        self.start = windows.first_guess() if start is None else start
+        self.start = windows.first_guess()
         self.damping = 1e-6
-        self.prior = np.r_[np.repeat([PRIOR[name] for name in PER_JOINT], self.joints), PRIOR_DELAY]
-        self.believed = vector.copy()
-        self.steps = np.r_[np.full(3 * self.joints, STEP), np.full(self.joints, STEP_STRENGTH), STEP_DELAY]
+        self.prior, self.believed = parameters.deviation, parameters.first
         self.state_steps = np.repeat(STEP_STATE, self.joints)
         self.residual = self._residuals(vector[None], self.start[None])[0]
 
     def _residuals(self, vectors: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """(C, W, S, J) [rad], zero where nothing was read."""
-        found = self.shooter.simulate(candidates(vectors @ from_ratios(self.joints).T), self.windows, starts)
+        candidates = self.parameters.candidates(vectors @ self.parameters.physical.T)
+        found = self.shooter.simulate(candidates, self.windows, starts)
         return np.where(self.windows.known[..., None], found - self.windows.position, 0.0)
 
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
@@ -140,12 +129,14 @@ class _Search:
         states = 2 * self.joints
         vectors = np.repeat(self.vector[None], count + states, 0)
         starts = np.repeat(self.start[None], count + states, 0)
-        for i in range(count):
-            vectors[i, i] += self.steps[i]
+        steps = self.parameters.steps[:count]
+        vectors[range(count), range(count)] += steps
         for i in range(states):
             starts[count + i, :, i] += self.state_steps[i]
-        steps = np.r_[self.steps[:count], self.state_steps]
-        slope = (self._residuals(vectors, starts) - self.residual) / steps[:, None, None, None]
+        slope = self._residuals(vectors, starts) - self.residual
+        slope /= np.r_[steps, self.state_steps][:, None, None, None]
+        if of_parameters:
+            slope[:count] = self.parameters.consistent(slope[:count])
         weight, usual = self.weights()
         self.root = (np.sqrt(weight) / usual)[:, None]  # (W, 1, J)
         flat = (slope * self.root).reshape(count + states, len(self.windows), -1).transpose(1, 2, 0)
@@ -206,14 +197,16 @@ class _Search:
         self.vector, self.start, self.residual = vector, start, residual
         return True
 
-    def covariance(self) -> np.ndarray:
-        """Sandwich, a window being the unit; with the derivatives of the last step, after which little moved."""
-        inverse = np.linalg.inv(self.hessian())
+    def covariance(self, count: int | None = None) -> np.ndarray:
+        """Of the first ``count`` parameters, were the others known. Sandwich, a window being the unit; with the
+        derivatives of the last step, after which little moved."""
+        count = len(self.vector) if count is None else count
+        inverse = np.linalg.inv(self.hessian()[:count, :count])
         own = (self.residual * self.root).reshape(len(self.windows), -1, 1)
-        each = np.einsum("wnp,wn->wp", self.left, self._without_states(own)[..., 0])
+        each = np.einsum("wnp,wn->wp", self.left[..., :count], self._without_states(own)[..., 0])
         effective = max(2.0, float(self.weights()[0].mean() * len(self.windows)))
         correction = effective / max(1.0, effective - 1 - len(PER_JOINT))
-        return inverse @ (correction * each.T @ each + np.diag(self.prior**-2.0)) @ inverse
+        return inverse @ (correction * each.T @ each + np.diag(self.prior[:count] ** -2.0)) @ inverse
 
     def rms(self) -> np.ndarray:
         """Of each joint (J,) [rad], windows weighed as in the fit."""
@@ -222,9 +215,18 @@ class _Search:
 
 
 def fit(
-    recording: Recording, world: World, threads: int = 1, tell: Callable[[str], None] = lambda line: None
+    recording: Recording,
+    world: World,
+    threads: int = 1,
+    tell: Callable[[str], None] = lambda line: None,
+    links: Links | None = None,
 ) -> tuple[Fit, Windows, Shooter]:
     """Find an arm's joints and motors in a recording of it.
+
+    Args:
+        threads: of the batched simulation.
+        tell: is told of each step of the search.
+        links: how far they may be from the modelled ones.
 
     Raises:
         ValueError: the recording is of other joints than the world's.
@@ -235,36 +237,37 @@ def fit(
             f"{', '.join(world.joint_names)}."
         )
     shooter, windows = Shooter(world, recording, threads), cut(recording, world.rates.physics_dt)
-    values = NOMINAL | {"back_emf": world.back_emf}
     joints = len(world.joint_names)
-    first = np.r_[np.log(np.repeat([values[name] for name in PER_JOINT], joints)), FIRST_DELAY]
-    coarse = _Search(shooter, windows.some(COARSE), first)
+    parameters = Parameters(joints, world.back_emf, links or Links())
+    first = parameters.first
+    coarse = _Search(shooter, windows.some(COARSE), parameters, first)
     for number in range(COARSE_TIMES):
         moved = coarse.step()
         tell(f"some windows, step {number + 1}: moved by {moved:.2f} deviations")
         if moved < 2.0:
             break
-    nominal = _Search(shooter, windows.some(COARSE), first)
+    nominal = _Search(shooter, windows.some(COARSE), parameters, first)
     nominal.settle()
-    search = _Search(shooter, windows, coarse.vector)
-    search.believed = first
+    search = _Search(shooter, windows, parameters, coarse.vector)
     moved = np.inf
     for number in range(TIMES):
         moved = search.step()
         tell(f"all windows, step {number + 1}: moved by {moved:.3f} deviations, off by {search.rms().mean():.5f} rad")
         if moved < SETTLED:
             break
-    weight, whole = search.weights()[0], from_ratios(joints)
+    weight, whole = search.weights()[0], parameters.physical
     found = Fit(
         joint_names=world.joint_names,
         mean=whole @ search.vector,
         covariance=whole @ search.covariance() @ whole.T,
+        alone=np.sqrt(np.diag(search.covariance(parameters.delay))[-joints:]),
         start=search.start,
         first_start=nominal.start,
         weight=weight,
         before=nominal.rms(),
         after=search.rms(),
-        first=first,
+        first=whole @ first,
+        parameters=parameters,
         settled=moved < SETTLED,
     )
     return found, windows, shooter

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import math
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from argos_sim.identification.fit import COARSE, Fit, candidates
+from argos_sim.identification.fit import COARSE, Fit
 from argos_sim.identification.shooting import Shooter
 from argos_sim.identification.windows import WINDOW_S, Recording, Windows
 from argos_sim.mujoco_c.world import World
@@ -44,6 +45,8 @@ def described(found: Fit, recording: Recording, world: World) -> dict[str, Any]:
         joints[name]["residual"] = {
             "value": _round(found.after[j]), "before": _round(found.before[j]), "unit": "rad, root mean square"
         }  # fmt: skip
+        if (mass := found.mass(j)) is not None:
+            joints[name]["link_mass"] = _entry(mass, "1, of the modelled one")
         if not found.strength_known(j):
             joints[name]["per_strength"] = {
                 parameter: _entry(found.ratio(parameter, j), UNITS[parameter]) for parameter in list(UNITS)[:3]
@@ -52,7 +55,8 @@ def described(found: Fit, recording: Recording, world: World) -> dict[str, Any]:
         "robot": recording.robot,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "seconds": _round(recording.seconds),
-        "intervals": "95 %, of noise alone: a model that is wrong elsewhere, such as in its masses, is in none of them",
+        "intervals": "95 %, of noise and of links that are believed to be as modelled but for link_deviation",
+        "link_deviation": dataclasses.asdict(found.parameters.links),
         "settled": bool(found.settled),
         "windows": {"value": len(found.start), "of": int(recording.seconds / WINDOW_S)},
         "windows_that_count": _round(float(found.weight.mean())),
@@ -69,7 +73,8 @@ def not_identifiable(found: Fit) -> list[str]:
     out = [
         "Viscous damping and back-EMF are one slope of torque over speed; all of it is stated as back_emf.",
         "A delay of commands and a wrong time stamp of read-outs are one delay.",
-        "Masses are taken as modelled; where links are heavier by a share, so is everything of their joints.",
+        "Where all links are heavier by a share, so is everything of their joints: only relative masses are seen, the "
+        "rest is believed.",
     ]
     weak = [name for j, name in enumerate(found.joint_names) if not found.strength_known(j)]
     if not found.settled:
@@ -83,7 +88,8 @@ def not_identifiable(found: Fit) -> list[str]:
 
 
 def ranges(found: Fit, recording: Recording, world: World) -> dict[str, list[Any]]:
-    """Ranges for training, by their names in ``RandomizationRanges``: each joint's interval and ``MARGIN``."""
+    """Ranges for training, by their names in ``RandomizationRanges``: each joint's interval and ``MARGIN``;
+    masses, which are believed to be about the modelled ones already, without it."""
     ends: dict[str, list[tuple[float, float]]] = {name: [] for name in UNITS}
     for j in range(len(found.joint_names)):
         known = found.strength_known(j)
@@ -106,6 +112,8 @@ def ranges(found: Fit, recording: Recording, world: World) -> dict[str, list[Any
         name: [_round(x[of] / unit.get(of, 1.0)) for x in (low, high)] for name, of in named.items()
     }
     young, old = np.percentile(recording.age, (5, 95))
+    if masses := [mass for j in range(len(found.joint_names)) if (mass := found.mass(j))]:
+        out["mass_scale"] = [_round(min(mass[1] for mass in masses)), _round(max(mass[2] for mass in masses))]
     out["action_delay"] = _steps(*found.delay()[1:], dt)
     out["observation_delay"] = _steps(float(young), float(old), dt)
     return out
@@ -120,6 +128,7 @@ def draw(path: Path, found: Fit, windows: Windows, shooter: Shooter) -> None:
 
     few = windows.some(COARSE)
     own = found.start[COARSE // 2 :: COARSE]
+    candidates = found.parameters.candidates
     first = shooter.simulate(candidates(found.first[None]), few, found.first_start[None])[0]
     last = shooter.simulate(candidates(found.mean[None]), few, own[None])[0]
     joints = len(found.joint_names)

@@ -32,6 +32,10 @@ class Candidates:
     strength: np.ndarray
     delay: np.ndarray
     """(C,) from when a command is sent to when it acts, on the read-outs' clock [s]."""
+    mass: np.ndarray
+    """(C, J) factor on mass and inertia of the link that each joint moves."""
+    centre: np.ndarray
+    """(C, J, 3) of its centre of mass, beside the modelled one, along the link's axes [m]."""
 
 
 class Shooter:
@@ -50,6 +54,7 @@ class Shooter:
         self._positions = np.array([1 + int(joint.qposadr[0]) for joint in joints])  # after the time
         self._dofs = np.array([int(joint.dofadr[0]) for joint in joints])
         self._speeds = 1 + self._model.nq + self._dofs
+        self._links = np.array([int(self._model.jnt_bodyid[joint.id]) for joint in joints])
         self._data = [mujoco.MjData(self._model) for _ in range(threads)]
         times, torque = recording.sent_at, recording.torque
         # A held command's integral over time is straight between commands: its mean over any time is two look-ups.
@@ -98,10 +103,14 @@ class Shooter:
         return np.asarray(states)[:, -1]
 
     def _models(self, candidates: Candidates) -> list[Any]:
-        models = []
-        for friction, armature in zip(candidates.friction, candidates.armature, strict=True):
+        models, links = [], self._links
+        for c in range(len(candidates.friction)):
             model = copy.copy(self._model)
-            model.dof_frictionloss[self._dofs], model.dof_armature[self._dofs] = friction, armature
+            model.dof_frictionloss[self._dofs] = candidates.friction[c]
+            model.dof_armature[self._dofs] = candidates.armature[c]
+            model.body_mass[links] *= candidates.mass[c]
+            model.body_inertia[links] *= candidates.mass[c][:, None]
+            model.body_ipos[links] += candidates.centre[c]
             mujoco.mj_setConst(model, self._data[0])
             models.append(model)
         return models

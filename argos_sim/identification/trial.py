@@ -11,10 +11,13 @@ import numpy as np
 from argos_sim.deploy.manifest import PolicyManifest, read_manifest
 from argos_sim.deploy.simulated import JointDynamics, SimulatedRobot, SimulatedRobotSettings
 from argos_sim.identification.excitation import Excitation, ExcitationSettings
-from argos_sim.identification.fit import PER_JOINT, Fit, fit
+from argos_sim.identification.fit import Fit, fit
+from argos_sim.identification.links import Links
+from argos_sim.identification.parameters import PER_JOINT
 from argos_sim.identification.playing import play
 from argos_sim.identification.windows import read_recording
 from argos_sim.motion.model import RobotModel
+from argos_sim.mujoco_c.arms import Arms
 from argos_sim.mujoco_c.virtual import VirtualRobot
 from argos_sim.mujoco_c.world import World
 from argos_sim.randomization.ranges import get_ranges
@@ -38,6 +41,14 @@ def true_delay(dynamics: JointDynamics, dt: float, offset: float) -> float:
     return dynamics.delay * dt + (-offset) % dt - dt
 
 
+def hidden_masses(world: World, seed: int, bodies: str) -> np.ndarray:
+    """Factors (J,) on the masses of the links that the joints of arm ``seed`` move, as its first episode draws them."""
+    arms = Arms(world, 1)
+    arms.reset(get_ranges(bodies), np.random.default_rng((seed, 0)))
+    links = [int(arms.nominal.jnt_bodyid[arms.nominal.joint(name).id]) for name in world.joint_names]
+    return arms.models[0].body_mass[links] / arms.nominal.body_mass[links]
+
+
 def record(world: World, manifest: PolicyManifest, folder: Path, seconds: float, seed: int, bodies: str) -> float:
     """Excite hidden arm ``seed``, with links drawn from the preset ``bodies``; the ``offset`` of its control steps."""
     offset = float(np.random.default_rng((seed, 18)).uniform(0, world.rates.physics_dt))
@@ -49,17 +60,24 @@ def record(world: World, manifest: PolicyManifest, folder: Path, seconds: float,
     return offset
 
 
-def errors(found: Fit, dynamics: JointDynamics) -> list[tuple[str, str, float, tuple[float, float, float]]]:
-    """Parameter, joint, truth, and what was found with its interval; what needs a known strength is compared per
-    strength where that is not known."""
+Found = tuple[str, str, float, tuple[float, float, float]]
+"""Parameter, joint, truth, and what was found with its interval."""
+
+
+def errors(found: Fit, dynamics: JointDynamics, masses: np.ndarray) -> list[Found]:
+    """Of all that was found; per strength, where that is not known, and where it is known, too, as what no weight
+    misleads."""
     out = []
     for name in PER_JOINT:
         for j, joint in enumerate(found.joint_names):
             truth, strength = getattr(dynamics, name)[j], dynamics.strength[j]
             if found.strength_known(j):
                 out.append((name, joint, truth, found.value(name, j)))
-            elif name != "strength":
+            if name != "strength":
                 out.append((f"{name} per strength", joint, truth / strength, found.ratio(name, j)))
+    for j, joint in enumerate(found.joint_names):
+        if (mass := found.mass(j)) is not None:
+            out.append(("link mass", joint, float(masses[j]), mass))
     return out
 
 
@@ -87,10 +105,11 @@ def run(
     seeds: range,
     bodies: str = "nominal",
     live: Path | None = None,
+    links: Links | None = None,
     tell: Callable[[str], None] = print,
 ) -> None:
     """Tell of each hidden arm and parameter what was found, and of all how far off and how often in its interval; in
-    real time where ``live`` is the policy's folder."""
+    real time where ``live`` is the policy's folder; ``links`` as for ``fit``."""
     every: dict[str, list[tuple[float, bool]]] = {}
     for seed in seeds:
         dynamics, at = hidden(world, seed), folder / f"{bodies}-{seed}{'-live' if live else ''}"
@@ -100,9 +119,9 @@ def run(
             offset, lost = record_live(live, world, at, seconds, seed, bodies)
             tell(f"{seed} the machine was too busy for {lost:.2f} s")
         begin = time.process_time()
-        found, _, _ = fit(read_recording(at), world)
+        found, _, _ = fit(read_recording(at), world, links=links)
         tell(f"{seed} fitted in {time.process_time() - begin:.0f} s of one core")
-        rows = errors(found, dynamics)
+        rows = errors(found, dynamics, hidden_masses(world, seed, bodies))
         for name, joint, truth, (value, low, high) in rows:
             off = 100 * (value / truth - 1)
             every.setdefault(name, []).append((off, low <= truth <= high))

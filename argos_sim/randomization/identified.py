@@ -11,7 +11,7 @@ import yaml
 from argos_sim.randomization.ranges import RandomizationRanges, Range
 
 INTEGERS = ("action_delay", "observation_delay")
-IDENTIFIED = ("joint_friction", "joint_armature", "back_emf_scale", "motor_strength", *INTEGERS)
+IDENTIFIED = ("joint_friction", "joint_armature", "back_emf_scale", "motor_strength", "mass_scale", *INTEGERS)
 """What can be found."""
 
 

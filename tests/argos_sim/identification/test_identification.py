@@ -13,7 +13,9 @@ import yaml
 from argos_sim.deploy.manifest import DeployError
 from argos_sim.deploy.recorder import KIND, STEPS, read_steps
 from argos_sim.identification import report, trial
-from argos_sim.identification.fit import Fit, candidates, fit
+from argos_sim.identification.fit import Fit, fit
+from argos_sim.identification.links import Links
+from argos_sim.identification.parameters import Parameters
 from argos_sim.identification.shooting import Shooter
 from argos_sim.identification.windows import Recording, Windows, check, cut, read_recording
 from argos_sim.pipeline.settings import Settings
@@ -46,7 +48,7 @@ def test_hidden_joints_are_found_in_ten_noisy_seconds(arm: Arm, fitted: tuple[Fi
             assert value == pytest.approx(per_strength, rel=0.1), f"{name} of {joint}"
             assert low < value < high
     assert found.delay()[0] == pytest.approx(truth(arm)[-1], abs=1e-3)
-    inside = [low <= true <= high for _, _, true, (_, low, high) in trial.errors(found, hidden)]
+    inside = [low <= true <= high for _, _, true, (_, low, high) in trial.errors(found, hidden, np.ones(6))]
     assert np.mean(inside) > 0.75, "intervals of 95 % hold the truth more often than that"
     assert (found.after < found.before).all() and found.after.max() < 0.002
 
@@ -64,12 +66,16 @@ def test_what_is_written_is_what_was_found_and_training_takes_it(
     told = [joint for joint, entry in found["joints"].items() if "per_strength" not in entry]
     assert "shoulder_lift" in told and "elbow_flex" in told and "gripper" not in told
     assert any(x.startswith("strength of") and "gripper" in x for x in found["not_identifiable"])
+    low, high = found["joints"]["elbow_flex"]["link_mass"]["interval"]
+    assert low < 1 < high and high - low == pytest.approx(4 * Links().mass, rel=0.5)
     assert (tmp_path / report.PICTURE).stat().st_size > 10_000
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([report.FOUND, report.RANGES, report.PICTURE])
     settings = Settings(identified=str(tmp_path / report.RANGES))
     low, high = settings.ranges("train").joint_friction
     for j in (1, 2):
         assert low < fitted[0].value("friction", j)[1] and fitted[0].value("friction", j)[2] < high
+    masses = [mass for j in range(6) if (mass := fitted[0].mass(j))]
+    assert all(settings.ranges("train").mass_scale[0] < mass[1] * 1.001 for mass in masses) and len(masses) == 6
     assert settings.drawn_from() != Settings().drawn_from(), "a run with other ranges is another run"
 
 
@@ -82,6 +88,7 @@ def test_the_true_arm_moves_as_recorded_and_another_does_not(arm: Arm, recording
     late = true.copy()
     late[-1] += 0.01
     start = np.repeat(windows.first_guess()[None], 3, 0)
+    candidates = Parameters(6, arm.world.back_emf, Links(0, 0)).candidates
     moved = shooter.simulate(candidates(np.stack([heavier, true, late])), windows, start)
     alone = shooter.simulate(candidates(true[None]), windows, start[:1])
     assert np.allclose(moved[1], alone[0], atol=1e-9)

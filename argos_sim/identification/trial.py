@@ -15,7 +15,7 @@ from argos_sim.identification.fit import Fit, fit
 from argos_sim.identification.links import Links
 from argos_sim.identification.parameters import PER_JOINT
 from argos_sim.identification.playing import play
-from argos_sim.identification.windows import read_recording
+from argos_sim.identification.windows import Recording, read_recording
 from argos_sim.motion.model import RobotModel
 from argos_sim.mujoco_c.arms import Arms
 from argos_sim.mujoco_c.virtual import VirtualRobot
@@ -47,6 +47,12 @@ def hidden_masses(world: World, seed: int, bodies: str) -> np.ndarray:
     arms.reset(get_ranges(bodies), np.random.default_rng((seed, 0)))
     links = [int(arms.nominal.jnt_bodyid[arms.nominal.joint(name).id]) for name in world.joint_names]
     return arms.models[0].body_mass[links] / arms.nominal.body_mass[links]
+
+
+def sent_after(recording: Recording, dt: float) -> float:
+    """How long after a step of physics commands were sent, on a circle's average [s]: read-outs carry steps' times."""
+    turns = np.exp(2j * np.pi * (recording.sent_at - recording.read_at) / dt)
+    return float(np.angle(turns.mean()) / (2 * np.pi) * dt % dt)
 
 
 def record(world: World, manifest: PolicyManifest, folder: Path, seconds: float, seed: int, bodies: str) -> float:
@@ -81,10 +87,8 @@ def errors(found: Fit, dynamics: JointDynamics, masses: np.ndarray) -> list[Foun
     return out
 
 
-def record_live(
-    policy: Path, world: World, folder: Path, seconds: float, seed: int, bodies: str
-) -> tuple[float, float]:
-    """The same on ``SimulatedRobot`` in real time; the middle of what ``offset`` may be, and what physics lost [s]."""
+def record_live(policy: Path, world: World, folder: Path, seconds: float, seed: int, bodies: str) -> float:
+    """The same on ``SimulatedRobot`` in real time; what physics lost [s]."""
     manifest = read_manifest(policy)
     settings = SimulatedRobotSettings(image_size=16, seed=seed, ranges=bodies, dynamics=hidden(world, seed))
     robot = SimulatedRobot(policy, manifest, settings)
@@ -92,7 +96,7 @@ def record_live(
         excitation = Excitation(manifest, ExcitationSettings(seconds=seconds, seed=seed))
         model = RobotModel(world.mjcf, world.joint_names)
         play(robot, manifest, model, excitation, folder, f"hidden arm {seed}, live")
-        return 0.5 * world.rates.physics_dt, robot.lost_s()
+        return robot.lost_s()
     finally:
         robot.close()
 
@@ -114,12 +118,12 @@ def run(
     for seed in seeds:
         dynamics, at = hidden(world, seed), folder / f"{bodies}-{seed}{'-live' if live else ''}"
         if live is None:
-            offset = record(world, manifest, at, seconds, seed, bodies)
+            record(world, manifest, at, seconds, seed, bodies)
         else:
-            offset, lost = record_live(live, world, at, seconds, seed, bodies)
+            lost = record_live(live, world, at, seconds, seed, bodies)
             tell(f"{seed} the machine was too busy for {lost:.2f} s")
-        begin = time.process_time()
-        found, _, _ = fit(read_recording(at), world, links=links)
+        begin, recording = time.process_time(), read_recording(at)
+        found, _, _ = fit(recording, world, links=links)
         tell(f"{seed} fitted in {time.process_time() - begin:.0f} s of one core")
         rows = errors(found, dynamics, hidden_masses(world, seed, bodies))
         for name, joint, truth, (value, low, high) in rows:
@@ -127,7 +131,8 @@ def run(
             every.setdefault(name, []).append((off, low <= truth <= high))
             tell(f"{seed} {name} {joint}: true {truth:.4f}, found {value:.4f} [{low:.4f}, {high:.4f}], {off:+.1f} %")
         value, low, high = (1e3 * x for x in found.delay())
-        true = 1e3 * true_delay(dynamics, world.rates.physics_dt, offset)
+        dt = world.rates.physics_dt
+        true = 1e3 * true_delay(dynamics, dt, sent_after(recording, dt))
         tell(f"{seed} delay: true {true:.2f} ms, found {value:.2f} [{low:.2f}, {high:.2f}]")
     for name, of in every.items():
         off, inside = np.abs([x for x, _ in of]), np.sum([within for _, within in of])

@@ -74,8 +74,8 @@ def test_what_is_written_is_what_was_found_and_training_takes_it(
     low, high = settings.ranges("train").joint_friction
     for j in (1, 2):
         assert low < fitted[0].value("friction", j)[1] and fitted[0].value("friction", j)[2] < high
-    masses = [mass for j in range(6) if (mass := fitted[0].mass(j))]
-    assert all(settings.ranges("train").mass_scale[0] < mass[1] * 1.001 for mass in masses) and len(masses) == 6
+    low, high = zip(*(mass[1:] for j in range(6) if (mass := fitted[0].mass(j))), strict=True)
+    assert settings.ranges("train").mass_scale == pytest.approx((min(low), max(high)), rel=1e-3)
     assert settings.drawn_from() != Settings().drawn_from(), "a run with other ranges is another run"
 
 
@@ -94,6 +94,14 @@ def test_the_true_arm_moves_as_recorded_and_another_does_not(arm: Arm, recording
     assert np.allclose(moved[1], alone[0], atol=1e-9)
     off = np.median(np.abs(np.where(windows.known[..., None], moved - windows.position, 0)).max(2), axis=(1, 2))
     assert off[1] < 0.7 * off[0] and off[1] < 0.7 * off[2]
+
+
+def test_when_commands_were_sent_is_seen_in_a_recording(arm: Arm, recording: Recording) -> None:
+    dt = arm.world.rates.physics_dt
+    assert trial.sent_after(recording, dt) == pytest.approx(arm.offset, abs=1e-6)
+    jitter = 2e-4 * np.random.default_rng(0).standard_normal(len(recording.sent_at)) - arm.offset
+    about = trial.sent_after(dataclasses.replace(recording, sent_at=recording.sent_at + jitter), dt)
+    assert min(about, dt - about) < 3e-5, "about a step, now before it and now after it"
 
 
 def test_a_command_acts_in_proportion_to_its_share_of_a_physics_step(arm: Arm, recording: Recording) -> None:

@@ -68,6 +68,7 @@ class ThreeRooms:
     """Three environments in which all is done at once; in one physics breaks, so that its episode begins anew."""
 
     num_envs, max_episode_length, device = 3, 6, "cpu"
+    broken: int | slice = 1
 
     def __init__(self, breaks_at: int) -> None:
         self.breaks_at, self.steps = breaks_at, 0
@@ -79,7 +80,7 @@ class ThreeRooms:
         return {}, {}
 
     def step(self, action: torch.Tensor) -> tuple[dict]:
-        self.reset_buf[1] = self.steps == self.breaks_at
+        self.reset_buf[self.broken] = self.steps == self.breaks_at
         self.steps += 1
         self.target.records.append({"env": torch.arange(3), "reached": torch.ones(3)})
         return ({},)
@@ -92,6 +93,15 @@ def test_what_is_done_after_broken_physics_is_not_counted() -> None:
     assert records["success"].tolist() == [1, 0, 1]
     assert records["torque"].isnan().tolist() == [False, True, False]
     assert records["env"].long().bincount().tolist() == [5, 2, 5], "of the broken episode the targets of before remain"
+
+
+def test_physics_that_broke_everywhere_is_a_sentence() -> None:
+    """Before any target was judged: there is nothing to take figures of."""
+    policy: Any = SimpleNamespace(torque_limit=torch.ones(2), act=lambda obs: torch.full((3, 2), 0.5))
+    env: Any = ThreeRooms(breaks_at=0)
+    env.broken = slice(None)
+    with pytest.raises(ValueError, match="train: physics broke in every episode before a target was judged"):
+        run_episodes(env, policy, "train")
 
 
 def test_paired_gain_forgets_what_makes_episodes_hard() -> None:

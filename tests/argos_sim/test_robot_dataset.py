@@ -180,6 +180,21 @@ def test_pictures_are_those_of_trainings_camera_where_a_camera_file_was_given(
         episode_of(broken, recording.segments()[0], SIZE)
 
 
+def test_sessions_of_different_training_cameras_are_not_mixed(recording: Recording, tmp_path: Path) -> None:
+    """Each turned into what another policy's camera saw."""
+    trained = Pinhole(np.array([0.0, -0.6, 0.5]), np.diag([1.0, -1.0, -1.0]), 40.0, 32, 48)
+
+    def session(of: Pinhole) -> Recording:
+        header = {"file": "camera.yaml", "sha256": "ab", "found": plain(trained), "trained": plain(of)}
+        return dataclasses.replace(recording, about=recording.about | {"camera_file": header})
+
+    lower = dataclasses.replace(trained, position=np.array([0.0, -0.6, 0.4]))
+    with pytest.raises(DatasetError, match="turned into different training cameras: they cannot be in one dataset"):
+        write_dataset([session(trained), session(lower)], tmp_path / "two", SIZE)
+    assert not list(tmp_path.iterdir())
+    write_dataset([session(trained), session(trained)], tmp_path / "one", SIZE)
+
+
 def test_frames_lie_where_pictures_were_taken(recording: Recording) -> None:
     """The camera's clock may begin anywhere: 70 ms later, pictures go with the steps of 70 ms later."""
     segment = recording.segments()[0]

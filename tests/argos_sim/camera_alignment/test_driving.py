@@ -17,6 +17,7 @@ from argos_sim.camera_alignment.route import Leg, route
 from argos_sim.camera_alignment.sessions import SIMULATED, moved_session
 from argos_sim.camera_alignment.silhouette import ArmModel
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
+from argos_sim.deploy.robots import Frame
 from argos_sim.deploy.rotations import turn_of, turned
 from argos_sim.motion.driving import Driver
 from argos_sim.motion.model import RobotModel
@@ -94,6 +95,50 @@ def test_a_camera_without_pictures_ends_it_braked(bare: PolicyManifest) -> None:
     with pytest.raises(DeployError, match="The camera gives no new pictures. Nothing was written"):
         driven(robot, driver, legs_through(bare, np.full(6, 0.2)), lambda text: None, clock)
     assert notes[-1] and not notes[-150] and not robot.torque.any()
+
+
+def test_what_was_taken_is_kept_where_the_way_back_is_stopped(bare: PolicyManifest) -> None:
+    clock, said = Waiting(), list[str]()
+    robot = Stopping(bare, clock)
+    there, back = legs_through(bare, np.full(6, 0.2), np.zeros(6))
+    driver = Driver(robot, bare, weightless, robot.stops, clock)
+
+    def show(text: str) -> None:
+        said.append(text)
+        robot.stops.append("a key was pressed")
+
+    recording = driven(robot, driver, [there, back], show, clock)
+    assert said[0] == "posture 1 of 1" and said[1].endswith("a key was pressed. All pictures had been taken.")
+    np.testing.assert_allclose(recording.joints, np.full((1, 6), 0.2), atol=0.03)
+    assert driver.braking and not robot.torque.any(), "it is stopped all the same"
+
+
+class Buffered(HeavyArm):
+    """Its driver hands out a picture that it took 0.29 s ago as if it were new."""
+
+    stamps: list[float]
+
+    def frame(self) -> Frame | None:
+        self.stamps = [*getattr(self, "stamps", []), self.clock.now()]
+        number = len(self.stamps) - 1
+        return Frame((np.array([[[number // 256, number % 256, 0]]], np.uint8),), self.stamps[-1])
+
+
+def test_no_picture_is_believed_that_may_be_older_than_the_arms_rest(bare: PolicyManifest) -> None:
+    clock, rests = Waiting(), list[float]()
+    robot = Buffered(bare.joint_names, clock)
+    driver = Driver(robot, bare, weightless, (), clock)
+    follow = driver.follow
+
+    def followed(way: Way) -> None:
+        follow(way)
+        rests.append(clock.now())
+
+    driver.follow = followed
+    pictures = driven(robot, driver, legs_through(bare, np.full(6, 0.3)), lambda text: None, clock).pictures
+    number = int(pictures[0, 0, 0, :2] @ [256, 1])
+    assert robot.stamps[number] - 0.29 > rests[0]
+    assert robot.stamps[number] - 0.35 < rests[0], "nor is more waited for"
 
 
 def test_an_arm_moves_by_itself_once_it_is_allowed_and_returns(manifest: PolicyManifest, world: World) -> None:

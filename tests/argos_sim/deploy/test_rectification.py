@@ -17,7 +17,7 @@ import yaml
 from argos_sim.deploy.camera_file import INTERVALS, TRAINED, plain, read_camera_file
 from argos_sim.deploy.follower import Follower
 from argos_sim.deploy.live import Watched
-from argos_sim.deploy.manifest import DeployError, read_manifest
+from argos_sim.deploy.manifest import MANIFEST_FILE, DeployError, read_manifest
 from argos_sim.deploy.pictures import read_frames
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.rectification import Rectification, read_rectification, recorded_rectification
@@ -133,6 +133,15 @@ def test_nothing_is_believed_of_a_policy_without_a_place_or_with_two_cameras(
         read_rectification(path, policy, read_manifest(policy))
     with pytest.raises(DeployError, match="of one camera, and the policy has front, wrist"):
         read_rectification(path, two_cameras, read_manifest(two_cameras))
+
+
+def test_nothing_is_turned_for_a_policy_that_states_no_picture_size(placed: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "camera.yaml", trained(), trained())
+    data = yaml.safe_load((placed / MANIFEST_FILE).read_text())
+    assert data.pop("image_size") == SIZE
+    (placed / MANIFEST_FILE).write_text(yaml.safe_dump(data))
+    with pytest.raises(DeployError, match="was exported without its vision. Export the whole policy"):
+        read_rectification(path, placed, read_manifest(placed))
 
 
 def test_a_recording_names_the_camera_file_and_keeps_pictures_as_they_came(placed: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -87,6 +88,54 @@ def test_it_does_what_the_runtime_does(program: Path, exported: Path, tmp_path: 
         assert row[0] == 1
         np.testing.assert_allclose(row[1:], wanted, atol=1e-6)
         before = row[1:]
+
+
+@pytest.fixture(scope="module")
+def ros_controller() -> str:
+    """The ros2_control controller of the docs."""
+    blocks = (ROOT / "docs/onnx_contract.md").read_text().split("```cpp\n")[1:]
+    assert len(blocks) == 1
+    return blocks[0].split("```")[0]
+
+
+def compiled(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "controller.cpp").write_text(source)
+    options = ["-std=c++17", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-isystem", HEADERS[0]]
+    places = [f"-I{ROOT / 'assets/cpp'}", f"-I{Path(__file__).with_name('ros2_control')}"]
+    command = ["g++", *options, *places, str(folder / "controller.cpp")]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_docs_controller_of_ros_compiles(ros_controller: str, tmp_path: Path) -> None:
+    whole = "static_assert(!std::is_abstract_v<ArgosController>);\n"
+    built = compiled(ros_controller + whole, tmp_path)
+    assert built.returncode == 0, built.stderr
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "message"),
+    [
+        (
+            "state_interfaces_[2 * j].get_optional()",
+            "std::optional(state_interfaces_[2 * j].get_value())",
+            "deprecated",
+        ),
+        ("static_cast<double>(torque_[j])", "torque_[j]", "an effort is a double"),
+        ("controller_->reset();  // what takes", "controller_->restart();  // what takes", "has no member"),
+        ("target.vision, target.proprio,\n", "target.vision,\n", "no matching function|cannot convert"),
+        (
+            "(const rclcpp::Time& time, const rclcpp::Duration&) override",
+            "(const rclcpp::Time& time) override",
+            "override",
+        ),
+    ],
+)
+def test_what_the_headers_do_not_have_does_not_compile(
+    ros_controller: str, tmp_path: Path, now: str, then: str, message: str
+) -> None:
+    assert ros_controller.count(now) == 1
+    built = compiled(ros_controller.replace(now, then), tmp_path)
+    assert built.returncode != 0 and re.search(message, built.stderr), built.stderr
 
 
 def test_an_export_that_states_nothing_is_refused(program: Path) -> None:

@@ -22,7 +22,7 @@ from argos_sim.camera_alignment.capture import by_hand
 from argos_sim.camera_alignment.checks import POSTURES
 from argos_sim.camera_alignment.recording import Recording, keep_recording, read_recording
 from argos_sim.camera_alignment.sessions import moved_session, simulated_session
-from argos_sim.camera_alignment.trials import WEBCAM, TrialSettings, summary
+from argos_sim.camera_alignment.trials import WEBCAM, WIDE, TrialSettings, summary
 from argos_sim.deploy import opening
 from argos_sim.deploy.lerobot_cameras import opened_camera
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
@@ -56,6 +56,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--joint-bias", type=float, default=0.0, help="trials: largest error of a joint [degrees]")
     parser.add_argument("--board-lens", action="store_true", help="trials: the arm's way knows the lens from a board")
     parser.add_argument("--webcam", action="store_true", help="trials: lenses off centre and bent as a webcam's")
+    parser.add_argument("--wide", action="store_true", help="trials: such lenses, wide and bent much")
     parser.add_argument("--seed", type=int, default=0, help="sim: of background and noise")
     sims = tuple(name for name in CAMERAS if name != TRAINED)
     parser.add_argument("--sim-camera", choices=sims, default=sims[0], help="sim: how its camera is off")
@@ -87,7 +88,7 @@ def record(options: argparse.Namespace, manifest: PolicyManifest, world: World) 
 
 def measure(options: argparse.Namespace, manifest: PolicyManifest, world: World) -> None:
     """Print how well hidden cameras are found."""
-    lens = WEBCAM if options.webcam else {}
+    lens = WIDE if options.wide else WEBCAM if options.webcam else {}
     bias = math.radians(options.joint_bias)
     cfg = TrialSettings(joint_bias=bias, lens_from_board=options.board_lens, **lens)
     found = summary(world, manifest, options.way, cfg, options.trials, lambda line: print(line, flush=True))

@@ -92,15 +92,15 @@ def _at(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
 
 
 def derivatives(camera: Pinhole, rim: Rim) -> np.ndarray:
-    """(M, 2, 10 + J) how the rim's pixels move with the camera's turn, shift, log focal length, k₁ and principal point,
-    and with the joints."""
+    """(M, 2, 11 + J) how the rim's pixels move with the camera's turn, shift, log focal length, k₁, k₂ and principal
+    point, and with the joints."""
     step, there = 1e-5, camera.project(rim.points)
     by_point = np.stack([(camera.project(rim.points + step * axis) - there) / step for axis in np.eye(3)], -1)
     arm = rim.points - camera.position
     by_turn = np.stack([-np.cross(axis, arm) for axis in np.eye(3)], -1)
     by_focal = (replace(camera, focal=camera.focal * (1 + step)).project(rim.points) - there) / step
-    bent = replace(camera, distortion=camera.distortion + 1e-3)
-    by_bend = (bent.project(rim.points) - there) / 1e-3
+    more = ({"distortion": camera.distortion + 1e-3}, {"distortion_2": camera.distortion_2 + 1e-3})
+    by_bend = np.stack([(replace(camera, **bent).project(rim.points) - there) / 1e-3 for bent in more], -1)
     by_middle = np.broadcast_to(np.eye(2), (len(there), 2, 2))
-    by_lens = (by_focal[..., None], by_bend[..., None], by_middle)
+    by_lens = (by_focal[..., None], by_bend, by_middle)
     return np.concatenate((by_point @ by_turn, -by_point, *by_lens, by_point @ rim.by_joint), -1)

@@ -35,6 +35,8 @@ class FoundCamera:
     """How well it fits what was seen."""
     used: dict[str, Any]
     """What it was found from."""
+    bounded: tuple[str, ...] = ()
+    """What would have gone on beyond where it may be, and whose interval is not to be believed."""
 
     @property
     def lens(self) -> KnownLens:

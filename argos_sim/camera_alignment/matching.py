@@ -4,8 +4,8 @@ The arm's outline is drawn, how far it is from the one in the picture is brought
 and it is drawn anew (Drummond & Cipolla 2002). It begins coarse and from many cameras about the trained one, with
 distances to what differs in the pictures (chamfer matching, Barrow 1977), and ends with edges measured to fractions of
 a pixel, those of the foot among them, which no joint moves. Unknown beside the camera's pose are its focal length, its
-principal point, k₁ and constant errors of the joints' read-outs; about these it is known beforehand how large they may
-be, or of a lens that was found before how well. What the pictures cannot tell apart, the interval says.
+principal point, k₁, k₂ and constant errors of the joints' read-outs; about these it is known beforehand how large they
+may be, or of a lens that was found before how well. What the pictures cannot tell apart, the interval says.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from scipy import ndimage
 from argos_sim.camera_alignment.checks import check_joints, check_masks, check_stillness
 from argos_sim.camera_alignment.edges import Edges, Field, derivatives
 from argos_sim.camera_alignment.foreground import foreground
-from argos_sim.camera_alignment.found import FoundCamera, KnownLens
+from argos_sim.camera_alignment.found import SURE, FoundCamera, KnownLens
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.silhouette import MOVING, STILL, ArmModel, Rim
+from argos_sim.camera_alignment.unknowns import DISTORTION, FOCAL, JOINTS, MIDDLE, State
 from argos_sim.deploy.pinhole import Pinhole
-from argos_sim.deploy.rotations import turned
-from argos_sim.randomization.ranges import BOUNDS
 
 COVERED = 0.4
 """Where the arm is in more of the postures than this, the median of the pictures is no background."""
@@ -36,9 +35,6 @@ LAST_REACH = 2.0
 ROUGH_DAMPING, FINE_DAMPING = 1e-3, 1e-6
 """Of a step (Marquardt's), as a share of each unknown's own precision. With more of it the last rounds leave on its way
 what is told but weakly: focal length against distance."""
-FOCAL, DISTORTION, MIDDLE, JOINTS = 6, 7, 8, 10
-"""Unknowns: turn about each axis [rad], shift along each [m], log of the focal length, k₁, the principal point's offset
-[pixels], joints' errors [rad]."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,8 @@ class MatchingSettings:
 
     focal_prior: float = 0.3
     """Standard deviation of the log of the focal length about the trained one."""
-    distortion_prior: float = 0.05
+    distortion_prior: tuple[float, float] = (0.1, 0.02)
+    """Of k₁ and of k₂."""
     middle_prior: float = 0.04
     """Of the principal point along each axis, in halves of the central square: 10 pixels of 640 × 480."""
     joint_prior: float = 0.005
@@ -62,31 +59,6 @@ class MatchingSettings:
     coarse: int = 60
     """Rows, at least, of the coarse search's pictures."""
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class State:
-    """The unknowns at one time."""
-
-    camera: Pinhole
-    bias: np.ndarray
-    """(J,) to be added to the read-outs [rad]."""
-
-    def moved(self, step: np.ndarray) -> State:
-        """With ``step`` (10 + J,) added."""
-        old = self.camera
-        least, most = BOUNDS["distortion"]
-        # A lens that was found before may be bent more: with a k₂, which is not an unknown here, it shows all the same.
-        bent = np.clip(old.distortion + step[DISTORTION], min(least, old.distortion), max(most, old.distortion))
-        camera = replace(
-            old,
-            rotation=turned(step[0:3]) @ old.rotation,
-            position=old.position + step[3:6],
-            focal=old.focal * float(np.exp(np.clip(step[FOCAL], -0.3, 0.3))),
-            distortion=float(bent),
-            offset=(old.offset[0] + float(step[MIDDLE]), old.offset[1] + float(step[MIDDLE + 1])),
-        )
-        return State(camera, self.bias + step[JOINTS:])
 
 
 @dataclass(frozen=True)
@@ -119,7 +91,7 @@ class Matching:
         self.arm, self.seen, self.edges, self.joints, self.trained, self.cfg = arm, seen, edges, joints, trained, cfg
         self.fields = [Field(mask) for mask in seen]
         self.unknowns = JOINTS + joints.shape[1]
-        sigmas = [np.inf] * 6 + [cfg.focal_prior, cfg.distortion_prior] + [cfg.middle_prior * trained.half] * 2
+        sigmas = [np.inf] * 6 + [cfg.focal_prior, *cfg.distortion_prior] + [cfg.middle_prior * trained.half] * 2
         self._prior = 1 / np.square(sigmas + [cfg.joint_prior] * joints.shape[1])
 
     def drawn(self, state: State) -> list[np.ndarray]:
@@ -160,11 +132,12 @@ class Matching:
         return Normal((jacobian.T * weight) @ jacobian, -(jacobian.T * weight) @ residual, error)
 
     def prior(self, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """Precisions (10 + J,) of what is known beforehand, and how far the state is from that (10 + J,)."""
+        """Precisions (11 + J,) of what is known beforehand, and how far the state is from that (11 + J,)."""
         away = np.zeros(self.unknowns)
         camera, known = state.camera, self.trained
         away[FOCAL] = np.log(camera.focal / known.focal)
         away[DISTORTION] = camera.distortion - known.distortion
+        away[DISTORTION + 1] = camera.distortion_2 - known.distortion_2
         away[MIDDLE:JOINTS], away[JOINTS:] = np.subtract(camera.offset, known.offset), state.bias
         return self._prior, away
 
@@ -184,7 +157,7 @@ class Matching:
         return state
 
     def covariance(self, state: State, parts: list[Normal]) -> np.ndarray:
-        """Of the unknowns (10 + J, 10 + J)."""
+        """Of the unknowns (11 + J, 11 + J)."""
         matrices, vectors = (np.stack([getattr(part, name) for part in parts]) for name in ("matrix", "vector"))
         return jackknife(matrices, vectors, np.diag(self.prior(state)[0]))
 
@@ -223,7 +196,8 @@ def match(
     if lens is not None:
         trained = lens.of(trained)
         half = trained.half
-        cfg = replace(cfg, focal_prior=lens.focal, distortion_prior=lens.distortion, middle_prior=lens.middle / half)
+        bent = (lens.distortion, SURE)
+        cfg = replace(cfg, focal_prior=lens.focal, distortion_prior=bent, middle_prior=lens.middle / half)
     check_joints(recording)
     seen = foreground(recording.pictures)
     check_masks(recording, seen)
@@ -249,7 +223,8 @@ def match(
         turn_interval=half_width[0:3],
         focal_interval=float(half_width[FOCAL]),
         middle_interval=half_width[MIDDLE:JOINTS],
-        distortion_interval=(float(half_width[DISTORTION]), 0.0),
+        distortion_interval=(float(half_width[DISTORTION]), float(half_width[DISTORTION + 1])),
+        bounded=("distortion",) if state.bounded else (),
         error={"outline_px": float(np.nanmedian(errors)), "overlap": overlap},
         used={
             "way": "arm",

@@ -90,6 +90,17 @@ def training_ranges(training: dict[str, Any]) -> RandomizationRanges:
     return get_ranges(str(training.get("randomization", "nominal")))
 
 
+def doubt(found: FoundCamera) -> str:
+    """What is not to be believed, in a sentence; empty where there is nothing."""
+    if not found.bounded:
+        return ""
+    what = ", ".join(name.replace("_", " ") for name in found.bounded)
+    return (
+        f"Its {what} ended on the bound at which a lens folds within the picture: its interval is not to be "
+        "believed; larger pictures or a board (--lens) tell more."
+    )
+
+
 def said(found: FoundCamera, comparison: Comparison) -> str:
     """A few lines for the terminal."""
     camera = found.camera
@@ -105,7 +116,7 @@ def said(found: FoundCamera, comparison: Comparison) -> str:
         f"{unsure:.2f} degrees from the trained one, its focal length "
         f"{comparison.focal_scale:.3f} ± {found.focal_interval:.3f} of it ({fits}).\n"
         f"That is {where} of what training drew. {comparison.instruction}"
-        f"{middle if aside >= ASIDE * camera.half else ''}"
+        f"{middle if aside >= ASIDE * camera.half else ''}" + (f"\n{doubt(found)}" if found.bounded else "")
     )
 
 
@@ -120,6 +131,7 @@ def write_camera(path: Path, found: FoundCamera, trained: Pinhole, comparison: C
             "principal_point_px": _plain(found.middle_interval),
             "distortion": _plain(found.distortion_interval),
         },
+        **({"doubt": doubt(found)} if found.bounded else {}),
         "error": {name: float(value) for name, value in found.error.items()},
         "used": found.used,
         "from_training": {

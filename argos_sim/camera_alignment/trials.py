@@ -42,8 +42,10 @@ class TrialSettings:
     """Half-width along each axis [m]."""
     turn: float = 0.0873
     """Half-width about each axis [rad]: 5 degrees."""
+    focal_scale: float = 1.0
+    """Middle of the hidden focal lengths in the trained one's, and their ..."""
     focal: float = 0.05
-    """Half-width, relative."""
+    """... half-width, relative."""
     principal_point: float = 0.0
     """Half-width along each axis of how far it is from the picture's middle [pixels]."""
     distortion: tuple[float, float] = (0.0, 0.0)
@@ -67,6 +69,8 @@ class TrialSettings:
 
 WEBCAM: dict[str, Any] = {"principal_point": 15.0, "distortion": (-0.2, 0.1), "distortion_2": (-0.05, 0.05)}
 """What the lens of a usual webcam may be wrong by, of 640 × 480 pixels."""
+WIDE: dict[str, Any] = WEBCAM | {"focal_scale": 0.55, "distortion": (-0.35, -0.25), "distortion_2": (0.08, 0.14)}
+"""What a wide one's may: about 100 degrees from corner to corner, and bent nearly as a fisheye."""
 
 
 def hidden_camera(trained: Pinhole, cfg: TrialSettings, rng: np.random.Generator) -> Pinhole:
@@ -75,7 +79,7 @@ def hidden_camera(trained: Pinhole, cfg: TrialSettings, rng: np.random.Generator
         trained,
         position=trained.position + rng.uniform(-cfg.shift, cfg.shift, 3),
         rotation=turned(rng.uniform(-cfg.turn, cfg.turn, 3)) @ trained.rotation,
-        focal=trained.focal * (1 + rng.uniform(-cfg.focal, cfg.focal)),
+        focal=trained.focal * cfg.focal_scale * (1 + rng.uniform(-cfg.focal, cfg.focal)),
     )
     bent = straight.with_opencv_distortion(rng.uniform(*cfg.distortion), rng.uniform(*cfg.distortion_2))
     right, down = rng.uniform(-cfg.principal_point, cfg.principal_point, 2)
@@ -246,7 +250,7 @@ def summary(
         inside.append(np.abs(found.camera.position - hidden.position) <= found.position_interval)
         focal = 100 * (found.camera.focal / hidden.focal - 1)
         where = f"{1e3 * far:.1f} mm, {math.degrees(angle):.2f} degrees, its middle {aim:.2f}"
-        show(f"{way} {seed}: {where}, focal length {focal:+.2f} %")
+        show(f"{way} {seed}: {where}, focal length {focal:+.2f} %{', on a bound' if found.bounded else ''}")
     table = np.array(errors)
     return {
         "trials": count,

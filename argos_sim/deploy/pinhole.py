@@ -12,9 +12,9 @@ import numpy as np
 
 from argos_sim.deploy.rotations import turned
 
-INVERSE_STEPS, CONVERGED, LEAST = 24, 1e-7, 0.5
-"""How the lens is inverted: steps, at most; a change in one at which it is; and a barrel lens folds where it would show
-radii in less than 2/3, and no ray leads there."""
+INVERSE_STEPS, CONVERGED, FLAT, MOST = 24, 1e-7, 0.05, 3.0
+"""How the lens is inverted: steps, at most; a change in one at which it is; the least slope of R over r, below which a
+lens folds; and the most of r / R, for pixels beyond that, to which no ray leads."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,34 @@ class Pinhole:
         scale = (self.half / self.focal) ** 2
         return replace(self, distortion=k1 * scale, distortion_2=k2 * scale**2)
 
+    @property
+    def folds(self) -> bool:
+        """Whether R does not rise with r up to the picture's corners: things are seen twice there, or never."""
+        slope = np.roots([5 * self.distortion_2, 3 * self.distortion, 1 - FLAT])  # over r²
+        flat = slope.real[(np.abs(slope.imag) < 1e-9) & (slope.real > 0)]
+        radius = np.sqrt(flat.min(initial=np.inf))
+        if not np.isfinite(radius):
+            return False
+        return bool(
+            self.half * radius * self._bent(np.array([radius, 0.0]))[0] < 0.5 * np.hypot(self.width, self.height)
+        )
+
     def _bent(self, ideal: np.ndarray) -> np.ndarray:
         """R / r (…, 1) of ideal points (…, 2)."""
         square = ideal[..., :1] ** 2 + ideal[..., 1:] ** 2
         return 1 + square * (self.distortion + square * self.distortion_2)
+
+    def _straight(self, seen: np.ndarray) -> np.ndarray:
+        """r / R (…, 1) of seen radii R (…, 1), by Newton's steps: a fixed point's leave where a lens bends much."""
+        ideal = seen
+        for _ in range(INVERSE_STEPS):
+            square = ideal**2
+            slope = 1 + square * (3 * self.distortion + 5 * square * self.distortion_2)
+            excess = ideal * (1 + square * (self.distortion + square * self.distortion_2)) - seen
+            before, ideal = ideal, np.clip(ideal - excess / np.maximum(slope, FLAT), 0.0, MOST * seen)
+            if np.abs(ideal - before).max(initial=0.0) < CONVERGED:
+                break
+        return np.divide(ideal, seen, out=np.ones_like(seen), where=seen > 0)
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Pixels (…, 2), column and row, of points (…, 3) [m] in the base's frame."""
@@ -90,14 +114,10 @@ class Pinhole:
         return np.stack([column.ravel(), row.ravel()], -1).astype(float)
 
     def directions(self, pixels: np.ndarray) -> np.ndarray:
-        """Unit directions (…, 3) in the camera's frame of pixels (…, 2): the inverse of ``project`` by fixed-point
-        steps."""
+        """Unit directions (…, 3) in the camera's frame of pixels (…, 2): the inverse of ``project``."""
         seen = (pixels - self.middle) / self.half
-        ideal = seen
-        for _ in range(INVERSE_STEPS if self.distortion or self.distortion_2 else 0):
-            before, ideal = ideal, seen / np.maximum(self._bent(ideal), LEAST)
-            if np.abs(ideal - before).max(initial=0.0) < CONVERGED:
-                break
-        flat = ideal * (self.half / self.focal)
+        if self.distortion or self.distortion_2:
+            seen = seen * self._straight(np.sqrt((seen**2).sum(-1, keepdims=True)))
+        flat = seen * (self.half / self.focal)
         length = np.sqrt(1 + flat[..., :1] ** 2 + flat[..., 1:] ** 2)
         return np.concatenate([flat / length, 1 / length], -1)

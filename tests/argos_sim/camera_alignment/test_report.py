@@ -96,6 +96,17 @@ def test_the_file_holds_the_camera(world: World, tmp_path: Path) -> None:
     ]
 
 
+def test_what_ended_on_a_bound_is_told_on_the_terminal_and_in_the_file(world: World, tmp_path: Path) -> None:
+    trained, path = trained_camera(world, 240, 320), tmp_path / "camera.yaml"
+    for bounded in ((), ("distortion",)):
+        result = replace(found(trained), bounded=bounded)
+        told = compared(result, trained, get_ranges("train"))
+        write_camera(path, result, trained, told)
+        doubt = yaml.safe_load(path.read_text()).get("doubt", "")
+        assert ("Its distortion ended on the bound" in said(result, told)) == bool(bounded)
+        assert ("its interval is not to be believed" in doubt) == bool(bounded)
+
+
 def recording() -> Recording:
     pictures = np.random.default_rng(0).integers(0, 256, (2, 6, 8, 3), dtype=np.uint8)
     joints = np.array([[0.1, 0.2], [np.nan, np.nan]])

@@ -17,7 +17,7 @@ def camera(distortion: float, distortion_2: float) -> Pinhole:
     return Pinhole(np.array([0.1, -0.6, 0.5]), rotation, 90.0, 48, 64, distortion, (2.0, -1.0), distortion_2)
 
 
-@pytest.mark.parametrize("bent", [(0.0, 0.0), (0.1, 0.0), (-0.03, 0.0), (-0.02, 0.01)])
+@pytest.mark.parametrize("bent", [(0.0, 0.0), (0.1, 0.0), (-0.03, 0.0), (-0.02, 0.01), (-0.2, 0.042), (0.5, 0.0)])
 def test_a_ray_leads_to_the_pixel_that_it_is_of(bent: tuple[float, float]) -> None:
     pinhole = camera(*bent)
     points = pinhole.position + 0.7 * pinhole.rays()
@@ -34,3 +34,14 @@ def test_it_bends_as_opencvs() -> None:
         points, cv2.Rodrigues(turn)[0], -turn @ pinhole.position, lens, np.array([-0.2, 0.05, 0.0, 0.0])
     )
     np.testing.assert_allclose(pinhole.project(points), seen[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("distortion", "folds"), [((-0.04, 0.0), False), ((-0.06, 0.0), True), ((-0.06, 0.01), False)])
+def test_a_lens_folds_where_radii_are_seen_twice(distortion: tuple[float, float], folds: bool) -> None:
+    """Up to the corners of a picture of 4 : 3."""
+    pinhole = replace(camera(*distortion), offset=(0.0, 0.0))
+    along = np.linspace(0.0, 2.5, 5001)  # ideal radii, toward a corner
+    points = np.stack([0.8 * along, 0.6 * along, np.full_like(along, pinhole.focal / pinhole.half)], -1)
+    seen = np.linalg.norm(pinhole.project(pinhole.position + points @ pinhole.rotation.T) - pinhole.middle, axis=-1)
+    outside = int(np.argmax(seen > 0.5 * np.hypot(pinhole.width, pinhole.height)))
+    assert (outside == 0 or bool((np.diff(seen[: outside + 1]) <= 0).any())) == folds == pinhole.folds

@@ -57,7 +57,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--board-lens", action="store_true", help="trials: the arm's way knows the lens from a board")
     parser.add_argument("--webcam", action="store_true", help="trials: lenses off centre and bent as a webcam's")
     parser.add_argument("--wide", action="store_true", help="trials: such lenses, wide and bent much")
-    parser.add_argument("--seed", type=int, default=0, help="sim: of background and noise")
+    parser.add_argument("--seed", type=opening.seed, default=0, help="sim: of background and noise")
     sims = tuple(name for name in CAMERAS if name != TRAINED)
     parser.add_argument("--sim-camera", choices=sims, default=sims[0], help="sim: how its camera is off")
     opening.add_so100(parser)

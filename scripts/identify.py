@@ -37,7 +37,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mass-sd", type=float, default=Links.mass, help=f"{sd} of each one's mass, as a share")
     parser.add_argument("--centre-sd", type=float, default=Links.centre, help=f"{sd} of its centre of mass [m]")
     parser.add_argument("--threads", type=int, default=1, help="of the batched simulation")
-    parser.add_argument("--seed", type=int, default=0, help="of the excitation; sim: of the arm that is drawn, too")
+    parser.add_argument(
+        "--seed", type=opening.seed, default=0, help="of the excitation; sim: of the arm that is drawn, too"
+    )
     parser.add_argument("--trials", type=int, help="only measure, on so many hidden arms from --seed on")
     parser.add_argument("--live", action="store_true", help="trials: in real time, each in a process of its own")
     parser.add_argument("--bodies", default="nominal", help="trials: preset that links are drawn from")

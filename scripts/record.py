@@ -6,6 +6,7 @@ finished is there, and the same command goes on from it. While the arm moves any
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from argos_sim.deploy.manifest import PolicyManifest, read_manifest
 from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.signals import stop_on_signals
 from argos_sim.deploy.simulated_cameras import CAMERAS, TRAINED, simulated_robot
-from argos_sim.robot_demos import record_dataset
 
 
 def parse() -> argparse.Namespace:
@@ -30,7 +30,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--text", nargs="*", default=[], help="what is done, in turn; sim: by default its own texts")
     parser.add_argument("--seconds", type=float, help="of an episode; sim: by default as long as in training")
     parser.add_argument("--keep-all", action="store_true", help="sim: keep episodes in which it was not done, too")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=opening.seed, default=0)
     parser.add_argument("--stop-file", type=Path, help="the arm stops as soon as this file exists")
     parser.add_argument("--leader-port", default="/dev/ttyACM1", help="leader: of its servos' bus")
     parser.add_argument("--leader-calibration", type=Path, help="leader: lerobot's file of it")
@@ -41,7 +41,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sim-camera", choices=tuple(CAMERAS), default=TRAINED, help=sim_camera)
     seen = "camera.yaml of align_camera.py: policy and dataset see as training's camera"
     parser.add_argument("--camera-file", type=Path, help=seen)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.episodes < 1 or (options.seconds is not None and not 0 < options.seconds < math.inf):
+        parser.error("--episodes and --seconds are above zero.")
+    return options
 
 
 def main() -> None:
@@ -56,6 +59,8 @@ def main() -> None:
     try:
         manifest = read_manifest(options.policy)
         source = Source(options.source, options.leader_port, options.leader_calibration, options.leader_inverted)
+
+        from argos_sim.robot_demos import record_dataset  # only now: it takes seconds
 
         def watched(log: Path) -> Watched:
             make_pilot = source.pilot(manifest, options.stop_file)

@@ -36,7 +36,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--log", type=Path, help="folder for a recording of every control step")
     parser.add_argument("--no-pictures", action="store_true", help="keep no pictures in that recording")
     parser.add_argument("--stop-file", type=Path, help="the arm stops as soon as this file exists")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=opening.seed, default=0)
     opening.add_so100(parser)
     opening.add_cameras(parser)
     sim_camera = "sim: training's camera, or one that align_camera.py finds"

@@ -31,6 +31,10 @@ class Source:
     leader_calibration: Path | None = None
     leader_inverted: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        if self.what not in (POLICY, LEADER) and not Path(self.what).is_file():
+            raise DeployError(f"--source is policy, leader or a trajectory's file, and there is no file {self.what}.")
+
     def pilot(
         self, manifest: PolicyManifest, stop_file: Path | None = None
     ) -> Callable[[PolicyManifest, Robot, Recorder | None], Pilot | Follower] | None:

@@ -1,4 +1,4 @@
-"""A real arm as the options of a script name it."""
+"""Options that several scripts have, and a real arm as they name it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from typing import Any
 from argos_sim.deploy.cameras import disconnect_all, require_delay
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import Robot
+
+
+def seed(text: str) -> int:
+    """What ``--seed`` says; argparse makes a sentence of its errors, before anything begins."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 on, and no {number}")
+    return number
 
 
 def add_so100(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +49,8 @@ def so100(
 
     if options.calibration is None:
         raise DeployError("Say with --calibration where lerobot's file of this arm is; lerobot-calibrate makes one.")
+    if not options.calibration.is_file():  # before the cameras, which take seconds
+        raise DeployError(f"There is no file {options.calibration}, which --calibration names.")
     unknown = set(options.inverted) - set(manifest.joint_names)
     if unknown:
         raise DeployError(

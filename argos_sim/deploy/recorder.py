@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import threading
 import time
@@ -117,9 +118,12 @@ def _event(name: str, **what: Any) -> dict[str, Any]:
 
 
 def require_new(folder: Path) -> None:
-    """Raise ``ValueError`` where a recording is there: it is not written over."""
+    """Raise ``ValueError`` where a recording is there, which is not written over, or none can be."""
     if (folder / KIND).exists():
         raise ValueError(f"There is a recording in {folder} already. Choose another folder.")
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(f"{folder} cannot be made: {there} is no folder that may be written to. Choose another.")
 
 
 def step_kind(joints: int) -> np.dtype:

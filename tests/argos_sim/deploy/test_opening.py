@@ -40,15 +40,13 @@ def options(port: str, folder: Path, known: dict[str, Any]) -> argparse.Namespac
     return argparse.Namespace(port=port, calibration=folder / "arm.json", inverted=[], camera=["0"], camera_delay=0.0)
 
 
-@pytest.mark.parametrize("fails", ["no port", "another calibration", "silent motors", "no file"])
+@pytest.mark.parametrize("fails", ["no port", "another calibration", "silent motors"])
 def test_cameras_are_closed_where_the_arm_cannot_be_opened(servos: Servos, tmp_path: Path, fails: str) -> None:
     eye, known, port = StandInCamera(), calibration(), "/dev/nowhere" if fails == "no port" else servos.port
     servos.silent = fails == "silent motors"
     if fails == "another calibration":
         known["gripper"]["range_max"] = 2999
     asked = options(port, tmp_path, known)
-    if fails == "no file":
-        asked.calibration.unlink()
     with pytest.raises(DeployError):
         opening.so100(asked, MANIFEST, lambda: {"front": eye})
     assert eye.disconnected
@@ -106,3 +104,20 @@ def test_ctrl_c_while_a_limp_arm_is_moved_by_hand_is_a_sentence(
         runpy.run_path("scripts/align_camera.py", run_name="__main__")
     assert end.value.code == 2 and robot.closed and not (tmp_path / "o").exists()
     assert capsys.readouterr().err == "error: Stopped by hand; nothing was written.\n"
+
+
+def test_a_calibration_that_is_not_there_is_told_before_a_camera_is_opened(tmp_path: Path) -> None:
+    asked = options("/dev/nowhere", tmp_path, {})
+    asked.calibration.unlink()
+    with pytest.raises(DeployError, match=r"There is no file .*arm.json, which --calibration names"):
+        opening.so100(asked, MANIFEST, lambda: pytest.fail("a camera was opened"))
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "many"])
+def test_a_seed_that_is_none_is_refused_as_the_options_are_read(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=opening.seed)
+    assert parser.parse_args(["--seed", "7"]).seed == 7
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(["--seed", text])
+    assert end.value.code == 2 and "--seed" in capsys.readouterr().err

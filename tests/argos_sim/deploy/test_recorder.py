@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from argos_sim.deploy.recorder import BLOCK, STEPS, Recorder, read_steps
+from argos_sim.deploy.recorder import BLOCK, STEPS, Recorder, read_steps, require_new
 
 
 def filled(folder: Path, count: int) -> Recorder:
@@ -58,6 +58,15 @@ def test_a_recording_is_not_written_over(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="There is a recording in .* already"):
         Recorder(tmp_path, 3, {})
     assert len(read_steps(tmp_path)) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_a_robot_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below" / "it"):
+        with pytest.raises(ValueError, match="file is no folder that may be written to"):
+            require_new(folder)
+    require_new(tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()
 
 
 def test_no_recording_is_one_sentence(tmp_path: Path) -> None:

@@ -26,11 +26,14 @@ from argos_sim.camera_alignment.trials import WEBCAM, WIDE, TrialSettings, summa
 from argos_sim.deploy import opening
 from argos_sim.deploy.lerobot_cameras import opened_camera
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
+from argos_sim.deploy.recorder import require_place
 from argos_sim.deploy.signals import stop_on_signals
 from argos_sim.deploy.simulated import SimulatedRobotSettings
 from argos_sim.deploy.simulated_cameras import CAMERAS, TRAINED
 from argos_sim.mujoco_c.world import World
 
+MOST_BIAS = 10.0
+"""Of joints in a trial [degrees]."""
 stopped: list[str] = []
 """Why nothing shall move any more."""
 
@@ -63,6 +66,19 @@ def parse() -> argparse.Namespace:
     opening.add_so100(parser)
     parser.add_argument("--camera", default="0", help="so100: number or path of the camera, as OpenCV has it")
     return parser.parse_args()
+
+
+def require_sense(options: argparse.Namespace) -> None:
+    """Raise ``ValueError`` where a number is absurd."""
+    least = POSTURES if options.way == "arm" and options.data is None else 1
+    if options.pictures < least or (options.trials is not None and options.trials < 1):
+        raise ValueError(f"--pictures must be {least} at least, and --trials 1.")
+    if not 0 <= options.joint_bias <= MOST_BIAS:
+        raise ValueError(f"--joint-bias must be from 0 to {MOST_BIAS:g} degrees.")
+    if options.focal_px is not None and not 0 < options.focal_px < math.inf:
+        raise ValueError(f"--focal-px {options.focal_px:g} should be a number of pixels above zero.")
+    if options.board_at is not None and not all(map(math.isfinite, options.board_at)):
+        raise ValueError("--board-at should be three numbers: millimetres, millimetres, degrees.")
 
 
 def record(options: argparse.Namespace, manifest: PolicyManifest, world: World) -> Recording:
@@ -104,9 +120,8 @@ def main() -> None:
             Board().write(options.print)
             print(f"{options.print}: print it at 100 %, and check its line of 100 mm with a ruler.")
             return
-        least = POSTURES if options.way == "arm" and options.data is None else 1
-        if options.pictures < least or (options.trials is not None and options.trials < 1):
-            raise ValueError(f"--pictures must be {least} at least, and --trials 1.")
+        require_sense(options)
+        require_place(options.out)  # nothing moves for pictures that cannot be kept
         manifest, world = read_manifest(options.policy), policy_world(options.policy)
         if options.trials is not None:
             measure(options, manifest, world)

@@ -118,9 +118,14 @@ def _event(name: str, **what: Any) -> dict[str, Any]:
 
 
 def require_new(folder: Path) -> None:
-    """Raise ``ValueError`` where a recording is there, which is not written over, or none can be."""
+    """Raise ``ValueError`` where a recording is there, which is not written over, or none can be made."""
     if (folder / KIND).exists():
         raise ValueError(f"There is a recording in {folder} already. Choose another folder.")
+    require_place(folder)
+
+
+def require_place(folder: Path) -> None:
+    """Raise ``ValueError`` where a folder neither is nor can be made; nothing is made."""
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise ValueError(f"{folder} cannot be made: {there} is no folder that may be written to. Choose another.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -161,6 +162,29 @@ def test_the_script_prints_a_board_and_says_what_is_missing(tmp_path: Path) -> N
     assert done.returncode == 0 and (tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
     done = subprocess.run([*script, "--policy", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.startswith("error: There is no exported policy at")
-    for few in (["--pictures", "4"], ["--trials", "0"]):
-        done = subprocess.run([*script, *few], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (2, "error: --pictures must be 5 at least, and --trials 1.\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--pictures", "4"], "--pictures must be 5 at least, and --trials 1."),
+        (["--trials", "0"], "--pictures must be 5 at least, and --trials 1."),
+        (["--trials", "1", "--joint-bias", "nan"], "--joint-bias must be from 0 to 10 degrees."),
+        (["--way", "board", "--focal-px", "-1"], "--focal-px -1 should be a number of pixels above zero."),
+        (["--way", "board", "--board-at", "nan", "0", "0"], "--board-at should be three numbers"),
+        (["--out", "{here}/file/camera"], "{here}/file/camera cannot be made: {here}/file is no folder"),
+    ],
+)
+def test_absurd_numbers_and_places_are_refused_before_a_policy_is_read(
+    tmp_path: Path,
+    options: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").touch()
+    given = [text.format(here=tmp_path) for text in options]
+    monkeypatch.setattr(sys, "argv", ["align_camera.py", "--policy", str(tmp_path), *given])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path("scripts/align_camera.py", run_name="__main__")
+    assert end.value.code == 2 and capsys.readouterr().err.startswith(f"error: {message.format(here=tmp_path)}")

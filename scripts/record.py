@@ -81,6 +81,9 @@ def main() -> None:
     except (ValueError, OSError, EOFError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:  # before or after an arm moves, which hears of it otherwise
+        print("error: Stopped by hand; sessions that were finished are kept.", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

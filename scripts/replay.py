@@ -51,6 +51,9 @@ def main() -> None:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("error: Stopped by hand.", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

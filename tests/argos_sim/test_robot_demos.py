@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -219,6 +220,36 @@ def test_a_source_that_is_not_there_is_told_before_any_robot_is_reached(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.startswith("error: There is no exported policy at")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [["--episodes", "0"], ["--seconds", "nan"], ["--seconds", "-1"], ["--seed", "-1"]])
+def test_absurd_numbers_are_refused_as_the_options_are_read(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["record.py", "none", "--source", "policy", "--policy", "none", *options])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path("scripts/record.py", run_name="__main__")
+    assert end.value.code == 2 and options[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_ctrl_c_before_an_arm_moves_is_a_sentence(
+    policy: tuple[Path, PolicyManifest],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def ended(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("argos_sim.robot_demos.record_dataset", ended)
+    monkeypatch.setattr("argos_sim.replay.replay.replay", ended)
+    record_options = [str(tmp_path / "d"), "--source", "policy", "--policy", str(policy[0])]
+    for script, options in (("record", record_options), ("replay", [str(tmp_path)])):
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *options])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(f"scripts/{script}.py", run_name="__main__")
+        assert end.value.code == 2 and capsys.readouterr().err.startswith("error: Stopped by hand")
+    assert not (tmp_path / "d").exists()
 
 
 def test_sessions_with_and_without_a_camera_file_are_not_mixed_and_no_arm_is_reached(

@@ -54,14 +54,26 @@ class KnownLens:
     """Relative."""
     middle: float
     """[pixels]."""
-    distortion: float
-    """Of k₁."""
+    distortion: tuple[float, float]
+    """Of k₁ and k₂."""
 
     @staticmethod
     def within(camera: Pinhole, focal: float, middle: Any, distortion: Any) -> KnownLens:
         """Of half-widths of 95 % intervals, as ``FoundCamera`` has them."""
-        each = (max(float(np.max(interval)) / 1.96, SURE) for interval in (focal, middle, distortion))
-        return KnownLens(camera, *each)
+        relative, pixels = (max(float(np.max(interval)) / 1.96, SURE) for interval in (focal, middle))
+        k1, k2 = (max(float(width) / 1.96, SURE) for width in np.broadcast_to(distortion, 2))
+        return KnownLens(camera, relative, pixels, (k1, k2))
+
+    def beside(self, trained: Pinhole, sigmas: tuple[float, float]) -> KnownLens:
+        """With what is known of any lens, too: k₁ and k₂ to ``sigmas`` about ``trained``'s. A board that was seen in
+        the middle alone tells of k₂ next to nothing, and a wild number."""
+        own, other = (np.array([lens.distortion, lens.distortion_2]) for lens in (self.camera, trained))
+        known, before = np.square(self.distortion), np.square(sigmas)
+        share = before / (before + known)
+        k1, k2 = (other + share * (own - other)).tolist()
+        sure, sure_2 = np.sqrt(share * known).tolist()
+        camera = replace(self.camera, distortion=k1, distortion_2=k2)
+        return replace(self, camera=camera, distortion=(sure, sure_2))
 
     def of(self, trained: Pinhole) -> Pinhole:
         """``trained`` with this lens.

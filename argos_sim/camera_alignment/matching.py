@@ -18,7 +18,7 @@ from scipy import ndimage
 from argos_sim.camera_alignment.checks import check_joints, check_masks, check_stillness
 from argos_sim.camera_alignment.edges import Edges, Field, derivatives
 from argos_sim.camera_alignment.foreground import foreground
-from argos_sim.camera_alignment.found import SURE, FoundCamera, KnownLens
+from argos_sim.camera_alignment.found import FoundCamera, KnownLens
 from argos_sim.camera_alignment.recording import Recording
 from argos_sim.camera_alignment.silhouette import MOVING, STILL, ArmModel, Rim
 from argos_sim.camera_alignment.unknowns import DISTORTION, FOCAL, JOINTS, MIDDLE, State
@@ -194,10 +194,10 @@ def match(
     """
     cfg = cfg or MatchingSettings()
     if lens is not None:
+        lens = lens.beside(trained, cfg.distortion_prior)
         trained = lens.of(trained)
         half = trained.half
-        bent = (lens.distortion, SURE)
-        cfg = replace(cfg, focal_prior=lens.focal, distortion_prior=bent, middle_prior=lens.middle / half)
+        cfg = replace(cfg, focal_prior=lens.focal, distortion_prior=lens.distortion, middle_prior=lens.middle / half)
     check_joints(recording)
     seen = foreground(recording.pictures)
     check_masks(recording, seen)

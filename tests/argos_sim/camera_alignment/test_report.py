@@ -32,7 +32,7 @@ def found(camera: Pinhole) -> FoundCamera:
         np.full(3, 1e-4),
         1e-3,
         np.full(2, 0.5),
-        (1e-3, 0.0),
+        (1e-3, 2e-3),
         {"outline_px": 0.2},
         {"way": "arm"},
     )
@@ -92,6 +92,7 @@ def test_the_file_holds_the_camera(world: World, tmp_path: Path) -> None:
     for name in ("position", "rotation", "focal", "offset", "distortion", "distortion_2"):
         np.testing.assert_allclose(getattr(lens.camera, name), getattr(camera, name), atol=1e-4)
     assert lens.focal == pytest.approx(1e-3 / 1.96) and lens.middle == pytest.approx(0.5 / 1.96)
+    assert lens.distortion == pytest.approx((1e-3 / 1.96, 2e-3 / 1.96)), "k₂ is known apart from k₁"
     assert data["from_training"]["position_mm"] == [10.0, 10.0, 10.0] and list(tmp_path.iterdir()) == [
         tmp_path / "camera.yaml"
     ]

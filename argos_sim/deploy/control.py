@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import os
 import sys
 import threading
@@ -83,6 +84,7 @@ class ControlLoop(ABC):
         self.late, self.took = Times(COUNTED), Times(COUNTED)
         self.counts = {"steps": 0, "missed": 0, "frames": 0, "refused": 0}
         self.refused_because = ""
+        self._sent_at = -math.inf
         self._recent: deque[JointReading] = deque(maxlen=round(RECENT_S / self.control_dt) + 1)
 
     # -- what an operator does ----------------------------------------------------------------------------------------
@@ -235,12 +237,16 @@ class ControlLoop(ABC):
         Args:
             led: whether it is no fallback's.
         """
+        if now - self._sent_at > self._settings.fallback.loop.hold:  # watchdog or driver let the motors go since
+            self.guard.reset()
         sent = self._guarded(wanted, reading)
         if self._ended.is_set():
             return None
         if time.monotonic() - now > self._settings.fallback.joints.hold:  # it hung, and this is of joints of long ago
+            self.guard.reset()
             sent = np.zeros(self._joints)
         self.robot.send(sent)
+        self._sent_at = time.monotonic()
         if led:
             self.fallback.moved(sent)
         return sent
@@ -252,8 +258,9 @@ class ControlLoop(ABC):
             self.guard.reset()
             return np.zeros(self._joints)
         if reading is None:
-            return self.guard.unseen(wanted)
-        allowed = self.guard.apply(wanted, reading.position, reading.velocity, reading.temperature)
+            allowed = self.guard.unseen(wanted)
+        else:
+            allowed = self.guard.apply(wanted, reading.position, reading.velocity, reading.temperature)
         if self.guard.refused:
             self._refuse(self.guard.refused)
         return allowed

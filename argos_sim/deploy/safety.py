@@ -78,7 +78,7 @@ class SafetyGuard:
     """Holds torques within the limits of a manifest.
 
     Attributes:
-        refused: what could not be trusted in the last ``apply``, so that it gave no torque; empty where all could.
+        refused: what could not be trusted in the last step, so that it gave no torque; empty where all could.
         acted: (rules, J) bool, which of ``RULES`` changed which joint's torque in the last ``apply``.
     """
 
@@ -111,8 +111,11 @@ class SafetyGuard:
 
     def unseen(self, torque: np.ndarray) -> np.ndarray:
         """What may be sent (J,) [N·m] of a torque where the joints are not known: within limits and rate, all that can
-        be held then."""
-        within = np.clip(np.nan_to_num(torque), -self._torque_limit, self._torque_limit)
+        be held then; zero where it is no J finite numbers, see ``refused``."""
+        values = self._trusted(torque=torque)
+        if values is None:
+            return self._last.copy()
+        within = np.clip(values["torque"], -self._torque_limit, self._torque_limit)
         self._last = self._grown(within, self._last)
         self.acted = np.zeros_like(self.acted)
         return self._last.copy()
@@ -132,17 +135,10 @@ class SafetyGuard:
             joint_vel: (J,) [rad/s].
             temperature: (J,) of the motors [°C], or None where it is not known.
         """
-        given = {"torque": torque, "joint_pos": joint_pos, "joint_vel": joint_vel, "temperature": temperature}
-        values, self.refused = {}, ""
-        for name, value in given.items():
-            if value is None and name == "temperature":
-                continue
-            array = _numbers(value)
-            if array is None or array.shape != self._torque_limit.shape or not np.isfinite(array).all():
-                self.refused = f"{name} {value} should be {len(self._torque_limit)} finite numbers"
-                self.reset()
-                return self._last.copy()
-            values[name] = array
+        known = {} if temperature is None else {"temperature": temperature}
+        values = self._trusted(torque=torque, joint_pos=joint_pos, joint_vel=joint_vel, **known)
+        if values is None:
+            return self._last.copy()
         steps = [values["torque"]]
         with np.errstate(over="ignore", invalid="ignore"):
             hot = values.get("temperature")
@@ -150,6 +146,18 @@ class SafetyGuard:
             self._last = self.limited(values["torque"], pos, vel, self._last, hot, steps)
             self.acted = ~(np.abs(np.diff(steps, axis=0)) <= CHANGED * self._torque_limit)
         return self._last.copy()
+
+    def _trusted(self, **given: object) -> dict[str, np.ndarray] | None:
+        """What is given as arrays; None where one is no J finite numbers: it is told, and the motors are at rest."""
+        values, self.refused = {}, ""
+        for name, value in given.items():
+            array = _numbers(value)
+            if array is None or array.shape != self._torque_limit.shape or not np.isfinite(array).all():
+                self.refused = f"{name} {value} should be {len(self._torque_limit)} finite numbers"
+                self.reset()
+                return None
+            values[name] = array
+        return values
 
     def limited(
         self,

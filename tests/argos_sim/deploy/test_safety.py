@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argos_sim.deploy.body import Chain
-from argos_sim.deploy.fuzz import fuzz
+from argos_sim.deploy.fuzz import fuzz, fuzz_steps
 from argos_sim.deploy.manifest import SPEC_FIELDS, DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.safety import RULES, SafetyGuard, SafetySettings
 from argos_sim.experts import Arm
@@ -164,6 +164,9 @@ def test_where_the_joints_are_not_known_limits_and_rate_are_held_all_the_same() 
         assert (sent <= np.maximum(before, 0) + growth + 1e-9).all()
         assert (sent >= np.minimum(before, 0) - growth - 1e-9).all()
     assert not sent.any(), "what is no number is no torque"
+    for bad in (np.array([np.nan, 1.0]), np.array([np.inf, 1.0]), np.ones(3), "torque", None):
+        guard.unseen(np.ones(2))
+        assert not guard.unseen(bad).any() and guard.refused.startswith("torque")  # pyright: ignore[reportArgumentType]
 
 
 # -- with a body -----------------------------------------------------------------------------------------------------
@@ -347,3 +350,19 @@ def test_the_fuzzer_finds_nothing_outside_and_would_find_what_is(
     whole = SafetyGuard.limited
     monkeypatch.setattr(SafetyGuard, "limited", lambda *inputs: 1.001 * whole(*inputs))
     assert fuzz(so100, SafetySettings(torque_rate=rate, torque_share=share), 20_000)["outside"] > 100
+
+
+@pytest.mark.parametrize("rate", [None, 30.0])
+def test_a_guard_that_is_asked_step_after_step_stays_within_and_the_fuzzer_would_see_it_not(
+    so100: PolicyManifest, rate: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = SafetySettings(torque_rate=rate, torque_share=0.5, box=((-0.2, 0.2), (-0.4, 0.0), (0.0, 0.4)))
+    found = fuzz_steps(so100, cfg, 4000)
+    assert found == {"tried": 4000, "outside": 0, "largest": 1.0}
+    with monkeypatch.context() as patch:
+        patch.setattr(SafetyGuard, "unseen", lambda _, torque: np.nan_to_num(np.resize(torque, 6)))
+        assert fuzz_steps(so100, cfg, 1000)["outside"] > 20
+    whole = SafetyGuard._trusted
+    patched = lambda self, **given: whole(self, **given) or {name: np.ones(6) for name in given}  # noqa: E731
+    monkeypatch.setattr(SafetyGuard, "_trusted", patched)
+    assert fuzz_steps(so100, cfg, 1000)["outside"] > 20

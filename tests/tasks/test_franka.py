@@ -21,10 +21,12 @@ from isaaclab.utils import configclass
 import tasks  # noqa: F401
 from argos_sim.configs import ExpertCfg
 from argos_sim.demos import expert_rollout, failures
+from argos_sim.deploy.body import Chain
 from argos_sim.envs.latent_tracking_env import LatentTrackingEnv
 from argos_sim.mdp.sectors import from_polar
 from argos_sim.paths import PRETRAINED
 from argos_sim.pipeline.environment import environment_cfg, make_environment, make_expert, require_fitting_encoder
+from argos_sim.pipeline.export import body_of
 from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.platform import launch
 from argos_sim.randomization.ranges import get_ranges
@@ -175,3 +177,12 @@ def test_what_is_stated_in_radians_is_small_for_fingers_and_motors_vary_in_propo
     low, high = unseen.joint_friction
     assert low - 1e-5 <= friction.min() < 0.03 and 0.1 < friction.max() <= high + 1e-5
     env.set_ranges(get_ranges("nominal"))
+
+
+def test_the_fingers_ends_meet_at_the_tip_where_the_hand_is_closed() -> None:
+    chain = Chain(body_of(FRANKA.arm("cpu"), 10, FRANKA.fingertips))
+    assert chain.tips == 3
+    for out in (0.0, 0.03):
+        left, right, tip = chain.points_and_jacobian(np.array([0.3, -0.9, 0.1, -2.5, 0.2, 1.6, 0.8, out, out]))[0][-3:]
+        np.testing.assert_allclose(0.5 * (left + right), tip, atol=1e-6)
+        assert abs(np.linalg.norm(left - right) - 2 * out) < 1e-6

@@ -41,6 +41,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sim-camera", choices=tuple(CAMERAS), default=TRAINED, help=sim_camera)
     seen = "camera.yaml of align_camera.py: policy and dataset see as training's camera"
     parser.add_argument("--camera-file", type=Path, help=seen)
+    opening.add_sight(parser)
     options = parser.parse_args()
     if options.episodes < 1 or (options.seconds is not None and not 0 < options.seconds < math.inf):
         parser.error("--episodes and --seconds are above zero.")
@@ -65,6 +66,7 @@ def main() -> None:
         def watched(log: Path) -> Watched:
             make_pilot = source.pilot(manifest, options.stop_file)
             more = {"make_pilot": make_pilot, "camera_file": options.camera_file}
+            more["senses"] = opening.sense_settings(options)
             made = Watched(options.policy, robot_of, options.seed, log, options.stop_file, **more)
             stop_on_signals(made.stop)
             return made

@@ -6,7 +6,6 @@ arm: no torque. On a real arm begin with --limp, and move each joint by hand (do
 
 import argparse
 import contextlib
-import math
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,6 @@ from argos_sim.deploy.keys import stop_on_key
 from argos_sim.deploy.live import Watched, run_episodes, run_text, show_joints
 from argos_sim.deploy.manifest import DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.robots import Robot
-from argos_sim.deploy.senses import SenseSettings
 from argos_sim.deploy.signals import stop_on_signals
 from argos_sim.deploy.simulated_cameras import CAMERAS, TRAINED, simulated_robot
 from argos_sim.deploy.view.access import PORT, TOKEN_VARIABLE, ViewSettings, read_token
@@ -42,10 +40,7 @@ def parse() -> argparse.Namespace:
     sim_camera = "sim: training's camera, or one that align_camera.py finds"
     parser.add_argument("--sim-camera", choices=tuple(CAMERAS), default=TRAINED, help=sim_camera)
     parser.add_argument("--camera-file", type=Path, help="camera.yaml of align_camera.py, to see as training's camera")
-    limit = (
-        "pictures that show the arm further from where its joints are read are not believed; 1 is a guess's distance"
-    )
-    parser.add_argument("--sight-limit", type=float, default=1.0, metavar="L", help=f"{limit}, inf believes all")
+    opening.add_sight(parser)
     parser.add_argument("--view", type=int, nargs="?", const=PORT, metavar="PORT", help="show a browser what happens")
     parser.add_argument("--view-host", default="127.0.0.1", help="others than this machine need a token to look")
     parser.add_argument("--view-token-file", type=Path, help=f"holds the token; or else {TOKEN_VARIABLE} does")
@@ -54,8 +49,6 @@ def parse() -> argparse.Namespace:
     options = parser.parse_args()
     if not options.seconds > 0 or (options.episodes is not None and options.episodes < 1):
         parser.error("--seconds and --episodes are above zero.")
-    if not options.sight_limit > 0:
-        parser.error("--sight-limit is above zero.")
     return options
 
 
@@ -81,8 +74,8 @@ def main() -> None:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    senses = SenseSettings(sight=None if math.isinf(options.sight_limit) else options.sight_limit)
-    more = {"view": view, "camera_file": options.camera_file, "safety": safety, "senses": senses}
+    more = {"view": view, "camera_file": options.camera_file, "safety": safety}
+    more["senses"] = opening.sense_settings(options)
     watched = Watched(options.policy, robot_of, options.seed, options.log, options.stop_file, pictures, **more)
     stop_on_signals(watched.stop)
     begin = time.monotonic()

@@ -129,7 +129,7 @@ class Watched:
         except BaseException:
             self.robot.close()
             if recorder is not None:
-                recorder.close()
+                recorder.discard()
             raise
         if self._view_settings is not None and isinstance(self.pilot, Pilot):
             telemetry, targets = Telemetry(manifest, pictures=True), self.pilot.planning.targets

@@ -157,8 +157,11 @@ class PolicyManifest:
     def to_yaml(self) -> str:
         """What is stored."""
         plain = _lists(asdict(self))
-        if not self.homography:
-            del plain["homography"]
+        for name in ("homography", "sight"):  # what an earlier ARGOS does not know is left out where there is none
+            if not plain[name]:
+                del plain[name]
+        if self.body is not None and not self.body.fingertips:
+            del plain["body"]["fingertips"]
         # Lists of numbers on one line each.
         return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from argos_sim.deploy.cameras import disconnect_all, require_delay
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import Robot
+from argos_sim.deploy.senses import SenseSettings
 
 
 def seed(text: str) -> int:
@@ -34,6 +36,24 @@ def add_cameras(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera", nargs="+", default=["0"], help=cameras)
     delay = "so100: age of a picture when it comes [s], 0.03 to 0.1 for a usual webcam"
     parser.add_argument("--camera-delay", type=float, default=0.0, metavar="S", help=delay)
+
+
+def add_sight(parser: argparse.ArgumentParser) -> None:
+    """How far a policy's pictures are doubted, see ``sight``."""
+    limit = "pictures that show the arm further from where its joints are read are not believed; 1 is a guess"
+    parser.add_argument("--sight-limit", type=_above_zero, default=1.0, metavar="L", help=f"{limit}, inf believes all")
+
+
+def sense_settings(options: argparse.Namespace) -> SenseSettings:
+    """What ``add_sight``'s option asks for."""
+    return SenseSettings(sight=None if math.isinf(options.sight_limit) else options.sight_limit)
+
+
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"it is above zero, and not {number:g}")
+    return number
 
 
 def so100(

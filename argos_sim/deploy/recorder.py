@@ -39,7 +39,7 @@ class Recorder:
         """Begin a file in ``folder``; ``about`` is kept beside it, and what cameras see unless ``pictures`` is off."""
         require_new(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.kind = step_kind(joints)
+        self.kind, self._folder = step_kind(joints), folder
         header = {"kind": [[name, *map(_plain, rest)] for name, *rest in self.kind.descr]} | about
         (folder / KIND).write_text(json.dumps(header, indent=2) + "\n")
         self._file, self._frames, self._events = (
@@ -87,6 +87,14 @@ class Recorder:
             self._thread.join(5.0)
         for file in (self._file, self._frames, self._events):
             file.close()
+
+    def discard(self) -> None:
+        """Close, and leave nothing behind: nobody moved."""
+        self.close()
+        for name in (STEPS, KIND, FRAMES, EVENTS):
+            (self._folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # others' files lie there, too
+            self._folder.rmdir()
 
     def _hand_over(self) -> None:
         if self._filled:

@@ -21,8 +21,8 @@ PICTURES = 10
 MOST = 9.0
 """A squared distance counts as at most so much, so that one picture does not decide."""
 ELSEWHERE = 3.0
-"""A posture in which a joint is further from its mean than so many standard deviations is not judged: no angles like
-these were learned."""
+"""A posture in which a joint is further from its mean than so many standard deviations adds nothing: no angles like
+these were learned, and what was seen before goes on to count."""
 
 
 class SightCheck:

@@ -44,8 +44,13 @@ def time_start(folder: Path | str) -> dict[str, float]:
     took [MiB], in a process of its own."""
     done = subprocess.run([sys.executable, "-c", START, str(folder)], capture_output=True, text=True)
     if done.returncode:
-        raise DeployError(f"The runtime cannot load {folder}: {done.stderr.strip().splitlines()[-1]}")
+        raise DeployError(f"The runtime cannot load {folder}: {last_words(done)}")
     return dict(zip(("import_s", "load_s", "memory_mib"), map(float, done.stdout.split()), strict=True))
+
+
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """Why a process failed, as its last line says; one that was killed says nothing."""
+    return (done.stderr.strip() or f"its process ended with {done.returncode}").splitlines()[-1]
 
 
 def time_inference(folder: Path | str, n: int = 1000) -> tuple[float, float]:

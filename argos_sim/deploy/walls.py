@@ -21,7 +21,8 @@ class Walls:
     """Planes and the parts of an arm that they stop.
 
     A box is open, to all but the fingertips, on sides that the arm comes in through: those that its base is beyond, or
-    nearer to than a ball and the zone.
+    nearer to than a ball and the zone; and at its top, where elbow and wrist are while the hand works below, and a
+    wall would take what holds them up.
 
     Args:
         chain: of the arm.
@@ -50,8 +51,8 @@ class Walls:
         planes = [] if lowest is None else [(2, 1.0, lowest, parts)]
         for axis, ends in enumerate(box or ()):
             for sign, end in zip((1.0, -1.0), ends, strict=True):
-                stands_within = -sign * end >= size + zone
-                planes.append((axis, sign, sign * end, parts if stands_within else parts[balls:]))
+                is_open = -sign * end < size + zone or (axis, sign) == (2, -1.0)
+                planes.append((axis, sign, sign * end, parts[balls:] if is_open else parts))
         walls = [(part, axis, sign, end + size * (part < first)) for axis, sign, end, held in planes for part in held]
         walls.sort()  # fingertips last, so that they are what holds best where not all can
         self._parts, self._axes = (np.array([wall[n] for wall in walls], dtype=int) for n in (0, 1))

@@ -23,7 +23,7 @@ from argos_sim.controller.network import Controller, ControllerConfig
 from argos_sim.deploy.export import export_policy
 from argos_sim.deploy.manifest import WORLD_FILE, DeployError, PolicyManifest, read_manifest
 from argos_sim.deploy.text import HASHED
-from argos_sim.deploy.timing import time_inference, time_start
+from argos_sim.deploy.timing import last_words, time_inference, time_start
 from argos_sim.pipeline.settings import Settings, SettingsError
 from argos_sim.traced import traced_controller, traced_encoder, traced_planner
 from argos_wm.checkpoint import load_json, save_json
@@ -84,7 +84,7 @@ def measured(folder: Path, seconds: float) -> dict[str, float]:
     command = [sys.executable, "-m", "argos_sim.deploy.timing", str(folder), str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise DeployError(done.stderr.strip().splitlines()[-1])
+        raise DeployError(last_words(done))
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -27,7 +27,9 @@ from argos_wm.planner import Planner
 SQUEEZED = 16
 """Channels of a patch, at most, that the posture is told from: a ViT-L's 1,024 would make it larger than the rest."""
 STEPS, FRAMES = 1500, 8192
-"""Of fitting, and frames of the demonstrations that are drawn for it."""
+"""Of fitting, and pictures that it is fitted to, at most; ..."""
+MOST_NUMBERS = 2**29
+"""... fewer where their latents would be more numbers than this."""
 KEPT_SHARE, COMPARED = 1 / 3, 256
 """Of the episodes, those that judge; and latents on which its export is compared with torch."""
 ARMS = 96
@@ -67,7 +69,8 @@ def sight_of(settings: Settings, weights: Weights, own: bool, manifest: PolicyMa
 def _from_demonstrations(settings: Settings) -> tuple[Tensor, Tensor, Tensor]:
     """Latents, angles, and which episode they are of, counted in random order."""
     cache = load_cache(settings)
-    frames = torch.randperm(len(cache.time))[:FRAMES].sort().values
+    count = min(FRAMES, MOST_NUMBERS // (cache.spec.patches * cache.spec.channels))
+    frames = torch.randperm(len(cache.time))[:count].sort().values
     return cache.vision[frames], cache.positions[frames], torch.randperm(len(cache))[cache.episode_of[frames]]
 
 
@@ -78,6 +81,9 @@ def _from_mujoco(settings: Settings, weights: Weights, manifest: PolicyManifest)
     controller = load_controller(weights.controller, encoder.spec, f"the encoder {weights.encoder}")
     policy, moving = in_torch(manifest, encoder, planner, controller)
     world, episodes = World.of(environment_cfg(settings, 1)), settings.export.sight_episodes
+    # Of larger latents fewer episodes: every picture of theirs is kept.
+    pictures = world.plans * world.rates.frames_per_plan + 1
+    episodes = min(episodes, max(2, MOST_NUMBERS // (encoder.spec.patches * encoder.spec.channels * pictures)))
     loop = Loop(world, settings.ranges("train"), policy, min(ARMS, episodes), seed=settings.seed)
     seen, read, joints, look = list[np.ndarray](), list[np.ndarray](), len(world.joint_names), loop.senses.look
 

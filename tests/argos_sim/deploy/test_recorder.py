@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from argos_sim.deploy.live import Watched
+from argos_sim.deploy.manifest import DeployError
 from argos_sim.deploy.recorder import BLOCK, STEPS, Recorder, read_steps, require_new
+from tests.argos_sim.deploy.pilots import StandIn
 
 
 def filled(folder: Path, count: int) -> Recorder:
@@ -72,3 +75,23 @@ def test_a_folder_that_cannot_be_made_is_refused_before_a_robot_is_opened(tmp_pa
 def test_no_recording_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="There is no recording in"):
         read_steps(tmp_path)
+
+
+def test_a_recording_that_nobody_moved_for_leaves_nothing_but_what_is_others(tmp_path: Path) -> None:
+    Recorder(tmp_path / "new", 3, {}).discard()
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "mine.txt").write_text("mine")
+    Recorder(tmp_path / "old", 3, {}).discard()
+    assert [path.name for path in (tmp_path / "old").iterdir()] == ["mine.txt"]
+
+
+def test_a_session_whose_pilot_cannot_be_made_leaves_no_recording(policy: Path, tmp_path: Path) -> None:
+    def refuse(*_: object) -> None:
+        raise DeployError("The leader cannot be reached.")
+
+    robot = StandIn()
+    watched = Watched(policy, lambda _: robot, log=tmp_path / "log", make_pilot=refuse)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(DeployError, match="The leader cannot be reached"):
+        watched.__enter__()
+    assert robot.closed and not (tmp_path / "log").exists()

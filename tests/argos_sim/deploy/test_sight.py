@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from argos_sim.deploy import opening
 from argos_sim.deploy.fallback import Mode
 from argos_sim.deploy.manifest import DeployError, read_manifest
 from argos_sim.deploy.senses import SenseSettings
@@ -112,3 +116,19 @@ def test_cameras_that_were_swapped_stop_the_arm(tmp_path: Path) -> None:
         robot.cameras["front"].bent, robot.cameras["wrist"].bent = robot.cameras["wrist"].bent, lambda picture: picture
         until(lambda: pilot.fallback.mode == Mode.STOP, "a stop")
         assert "no camera" in pilot.fallback.reason and pilot.refused_because == WRONG
+
+
+@pytest.mark.parametrize("script", ["run_robot.py", "record.py"])
+@pytest.mark.parametrize("limit", ["0", "-1", "nan", "much"])
+def test_a_limit_that_is_none_is_refused(script: str, limit: str) -> None:
+    more = [] if script == "run_robot.py" else ["made", "--source", "policy"]
+    command = [sys.executable, f"scripts/{script}", *more, f"--sight-limit={limit}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "--sight-limit" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_scripts_limit_is_what_a_pilot_doubts_by() -> None:
+    parser = argparse.ArgumentParser()
+    opening.add_sight(parser)
+    for given, meant in (([], 1.0), (["--sight-limit", "2.5"], 2.5), (["--sight-limit", "inf"], None)):
+        assert opening.sense_settings(parser.parse_args(given)) == SenseSettings(sight=meant)

@@ -77,11 +77,11 @@ def test_no_part_is_pushed_in_further_however_many_are_near(
 
 def sides(points: np.ndarray) -> list[tuple[int, float, np.ndarray]]:
     """Of ``BOX``: axis, the direction that leads inward along it, and how far each of points (…, P, 3) is within, in
-    front of which it is stopped; infinite where it is not. The base is beyond y = -0.1, and on z = 0."""
+    front of which it is stopped; infinite where it is not. The base is beyond y = -0.1 and on z = 0; tops are open."""
     found = []
     for axis, (low, high) in enumerate(BOX):
         for sign, end in ((1.0, low), (-1.0, -high)):
-            is_open = (axis, sign) in ((1, -1.0), (2, 1.0))
+            is_open = (axis, sign) in ((1, -1.0), (2, 1.0), (2, -1.0))
             room = sign * points[..., axis] - end - 0.03 * BALLS
             found.append((axis, sign, np.where(BALLS & is_open, np.inf, room)))
     return found

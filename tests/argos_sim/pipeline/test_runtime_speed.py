@@ -11,6 +11,7 @@ import pytest
 
 import tasks  # noqa: F401
 from argos_sim.deploy.manifest import MANIFEST_FILE, WORLD_FILE, DeployError, PolicyManifest, read_manifest
+from argos_sim.deploy.timing import time_start
 from argos_sim.mujoco_c.world import World
 from argos_sim.pipeline import runtime_speed
 from argos_sim.pipeline.environment import environment_cfg
@@ -18,7 +19,7 @@ from argos_sim.pipeline.settings import EvaluationSettings, RuntimeSettings, Set
 from tests.argos_sim.deploy.tiny import make_encoder, make_model, write
 
 SETTINGS = Settings(
-    evaluation=EvaluationSettings(inference_calls=20), runtime=RuntimeSettings(seconds=5, loads=("idle",))
+    evaluation=EvaluationSettings(inference_calls=20), runtime=RuntimeSettings(seconds=10, loads=("idle",))
 )
 
 
@@ -87,3 +88,12 @@ def test_processes_compute_beside_until_the_end(monkeypatch: pytest.MonkeyPatch)
         assert len(began) == 2 and all(process.poll() is None for process in began)
         raise KeyError
     assert all(process.poll() is not None for process in began)
+
+
+def test_a_process_that_was_killed_is_a_sentence(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: killed)
+    with pytest.raises(DeployError, match="its process ended with -9"):
+        runtime_speed.measured(run / "export", 1)
+    with pytest.raises(DeployError, match="cannot load .* ended with -9"):
+        time_start(run / "export")

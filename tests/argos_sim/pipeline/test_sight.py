@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,3 +64,26 @@ def test_the_error_is_that_of_episodes_that_were_not_learned_from(monkeypatch: p
     assert np.allclose(found.error, 2.0, atol=0.4), "kept were the first ten, whose angles are the opposite"
     told = traced.module(vision[300:])
     assert float((told - angles[300:]).square().mean().sqrt()) < 0.4, "the rest was learned"
+
+
+def test_no_more_latents_are_taken_than_memory_is_meant_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = SimpleNamespace(patches=4, channels=3)
+    frames = SimpleNamespace(
+        time=torch.zeros(90), vision=torch.randn(90, 4, 3), positions=torch.randn(90, 2), spec=spec
+    )
+    frames.episode_of = torch.arange(90) // 10
+    monkeypatch.setattr(sight, "load_cache", lambda _: SizedCache(frames))
+    for most, count in ((12 * 40, 40), (10**9, 90)):
+        monkeypatch.setattr(sight, "MOST_NUMBERS", most)
+        vision, angles, episode = sight._from_demonstrations(SETTINGS)
+        assert len(vision) == len(angles) == len(episode) == count
+
+
+class SizedCache:
+    """Nine episodes."""
+
+    def __init__(self, frames: SimpleNamespace) -> None:
+        self.__dict__.update(frames.__dict__)
+
+    def __len__(self) -> int:
+        return 9

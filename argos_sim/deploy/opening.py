@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from argos_sim.deploy.cameras import disconnect_all, require_delay
+from argos_sim.deploy.cameras import camera_places, disconnect_all, require_delay
 from argos_sim.deploy.manifest import DeployError, PolicyManifest
 from argos_sim.deploy.robots import Robot
 from argos_sim.deploy.senses import SenseSettings
@@ -69,8 +69,6 @@ def so100(
 
     if options.calibration is None:
         raise DeployError("Say with --calibration where lerobot's file of this arm is; lerobot-calibrate makes one.")
-    if not options.calibration.is_file():  # before the cameras, which take seconds
-        raise DeployError(f"There is no file {options.calibration}, which --calibration names.")
     unknown = set(options.inverted) - set(manifest.joint_names)
     if unknown:
         raise DeployError(
@@ -78,6 +76,10 @@ def so100(
         )
     delay = getattr(options, "camera_delay", 0.0)  # no option where ``add_cameras`` was not asked
     require_delay(delay)
+    if cameras is None:
+        camera_places(options.camera, tuple(manifest.spec.get("cameras", ("front",))))
+    if not options.calibration.is_file():  # before the cameras, which take seconds
+        raise DeployError(f"There is no file {options.calibration}, which --calibration names.")
     seen = opened_cameras(options.camera, manifest) if cameras is None else cameras()
     signs, settings = dict.fromkeys(options.inverted, -1), LeRobotArmSettings(camera_delay_s=delay)
     try:

@@ -184,7 +184,9 @@ def test_no_time_is_a_mistake_that_is_said(policy: Path, arguments: list[str]) -
             ["--calibration", "arm.json", "--inverted", "tail"],
             "There is no joint 'tail'; the policy has pan, lift, grip",
         ),
-        (["--calibration", "arm.json", "--camera", "/dev/nowhere"], "The camera /dev/nowhere cannot be opened"),
+        (["--calibration", "none.json"], "There is no file none.json, which --calibration names"),
+        # Cameras come before what the calibration says.
+        (["--calibration", "README.md", "--camera", "/dev/nowhere"], "The camera /dev/nowhere cannot be opened"),
     ],
 )
 def test_a_real_arm_that_is_not_there_is_one_sentence(policy: Path, arguments: list[str], message: str) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 
 from argos_sim.deploy.rotations import turned
 
-INVERSE_STEPS, CONVERGED, FLAT, MOST = 24, 1e-7, 0.05, 3.0
-"""How the lens is inverted: steps, at most; a change in one at which it is; the least slope of R over r, below which a
-lens folds; and the most of r / R, for pixels beyond that, to which no ray leads."""
+INVERSE_STEPS, HALVINGS, CONVERGED, FLAT, MOST = 12, 48, 1e-7, 0.05, 3.0
+"""How the lens is inverted: Newton's steps, at most; halvings of what these do not find; a change in a step at which it
+is; the least slope of R over r, below which a lens folds; and the most of r / R. Pixels beyond what a lens shows, to
+which no ray leads, look where its last ray does."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,17 @@ class Pinhole:
     @property
     def folds(self) -> bool:
         """Whether R does not rise with r up to the picture's corners: things are seen twice there, or never."""
-        slope = np.roots([5 * self.distortion_2, 3 * self.distortion, 1 - FLAT])  # over r²
-        flat = slope.real[(np.abs(slope.imag) < 1e-9) & (slope.real > 0)]
-        radius = np.sqrt(flat.min(initial=np.inf))
+        radius = self._rising(FLAT)
         if not np.isfinite(radius):
             return False
-        return bool(
-            self.half * radius * self._bent(np.array([radius, 0.0]))[0] < 0.5 * np.hypot(self.width, self.height)
-        )
+        right, down = np.abs(self.offset)
+        corner = np.hypot(0.5 * self.width + right, 0.5 * self.height + down)  # the farthest from the principal point
+        return bool(self.half * radius * self._bent(np.array([radius, 0.0]))[0] < corner)
+
+    def _rising(self, least: float) -> float:
+        """The ideal radius up to which the slope of R over r is above ``least``; infinite where it always is."""
+        ends = np.roots([5 * self.distortion_2, 3 * self.distortion, 1 - least])  # r²
+        return float(np.sqrt(ends.real[(np.abs(ends.imag) < 1e-9) & (ends.real > 0)].min(initial=np.inf)))
 
     def _bent(self, ideal: np.ndarray) -> np.ndarray:
         """R / r (…, 1) of ideal points (…, 2)."""
@@ -87,16 +91,30 @@ class Pinhole:
         return 1 + square * (self.distortion + square * self.distortion_2)
 
     def _straight(self, seen: np.ndarray) -> np.ndarray:
-        """r / R (…, 1) of seen radii R (…, 1), by Newton's steps: a fixed point's leave where a lens bends much."""
-        ideal = seen
+        """r / R (…, 1) of seen radii R (…, 1), by Newton's steps: a fixed point's leave where a lens bends much. Where
+        these go round in circles, by halving what r lies within."""
+        ideal, most = seen, np.minimum(MOST * seen, self._rising(0.0))
         for _ in range(INVERSE_STEPS):
             square = ideal**2
             slope = 1 + square * (3 * self.distortion + 5 * square * self.distortion_2)
             excess = ideal * (1 + square * (self.distortion + square * self.distortion_2)) - seen
-            before, ideal = ideal, np.clip(ideal - excess / np.maximum(slope, FLAT), 0.0, MOST * seen)
-            if np.abs(ideal - before).max(initial=0.0) < CONVERGED:
+            before, ideal = ideal, np.clip(ideal - excess / np.maximum(slope, FLAT), 0.0, most)
+            astray = np.abs(ideal - before) >= CONVERGED
+            if not astray.any():
                 break
+        else:
+            ideal[astray] = self._halved(seen[astray], most[astray])
         return np.divide(ideal, seen, out=np.ones_like(seen), where=seen > 0)
+
+    def _halved(self, seen: np.ndarray, most: np.ndarray) -> np.ndarray:
+        """r (M,) of R (M,), which rises with it from 0 to ``most`` (M,)."""
+        low, high = np.zeros_like(seen), most
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            square = middle**2
+            beyond = middle * (1 + square * (self.distortion + square * self.distortion_2)) > seen
+            low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+        return 0.5 * (low + high)
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Pixels (…, 2), column and row, of points (…, 3) [m] in the base's frame."""

@@ -45,3 +45,23 @@ def test_a_lens_folds_where_radii_are_seen_twice(distortion: tuple[float, float]
     seen = np.linalg.norm(pinhole.project(pinhole.position + points @ pinhole.rotation.T) - pinhole.middle, axis=-1)
     outside = int(np.argmax(seen > 0.5 * np.hypot(pinhole.width, pinhole.height)))
     assert (outside == 0 or bool((np.diff(seen[: outside + 1]) <= 0).any())) == folds == pinhole.folds
+
+
+def test_a_picture_is_folded_where_its_farthest_corner_is() -> None:
+    """Of a principal point that is aside, which has one corner nearer and the opposite one farther away."""
+    centred = replace(camera(-0.04, 0.0), offset=(0.0, 0.0))
+    assert not centred.folds
+    for offset in ((12.0, 0.0), (-12.0, 0.0), (0.0, 12.0), (0.0, -12.0)):
+        assert replace(centred, offset=offset).folds, offset
+
+
+def test_any_lens_that_does_not_fold_is_inverted() -> None:
+    """Newton's steps alone go round in circles for one of ten, most with k₁ above and k₂ below zero."""
+    rng, found = np.random.default_rng(0), 0
+    corners = np.array([[x, y] for x in np.linspace(0, 63, 9) for y in np.linspace(0, 47, 7)])
+    while found < 3000:
+        bent, offset = rng.uniform((-0.5, -0.3), (0.8, 0.4)), rng.uniform(-8, 8, 2)
+        pinhole = Pinhole(np.zeros(3), np.eye(3), rng.uniform(20, 120), 48, 64, bent[0], tuple(offset), bent[1])
+        if not pinhole.folds:
+            found += 1
+            np.testing.assert_allclose(pinhole.project(pinhole.directions(corners)), corners, atol=1e-6)

@@ -121,7 +121,8 @@ def main() -> None:
             print(f"{options.print}: print it at 100 %, and check its line of 100 mm with a ruler.")
             return
         require_sense(options)
-        require_place(options.out)  # nothing moves for pictures that cannot be kept
+        if options.trials is None:
+            require_place(options.out)  # nothing moves for pictures that cannot be kept
         manifest, world = read_manifest(options.policy), policy_world(options.policy)
         if options.trials is not None:
             measure(options, manifest, world)

@@ -42,9 +42,11 @@ def known_lens(path: Path) -> KnownLens:
     """The lens of an earlier ``camera.yaml``.
 
     Raises:
-        DeployError: it is no such file.
+        DeployError: it is no such file, or its lens is in doubt.
     """
     file = read_camera_file(path)
+    if file.doubt:
+        raise DeployError(f"{path} has a lens that is in doubt: {file.doubt}")
     try:
         known = (file.intervals[name] for name in ("focal_length", "principal_point_px", "distortion"))
         return KnownLens.within(file.found, *known)

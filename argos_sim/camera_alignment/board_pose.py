@@ -134,7 +134,7 @@ def board_camera(
 
 def _known(known: KnownLens, trained: Pinhole) -> tuple[Pinhole, np.ndarray]:
     lens = known.of(trained)
-    sigmas = [known.focal * lens.focal, known.middle, known.middle, known.distortion[0], 0.0]  # k₂ goes with k₁
+    sigmas = [known.focal * lens.focal, known.middle, known.middle, *known.distortion]
     return lens, np.diag(np.square(sigmas))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from argos_sim.camera_alignment.found import FoundCamera
-from argos_sim.deploy.camera_file import INTERVALS, TRAINED, plain
+from argos_sim.deploy.camera_file import DOUBT, INTERVALS, TRAINED, plain
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.rotations import turn_of
 from argos_sim.randomization.ranges import RandomizationRanges, get_ranges
@@ -97,7 +97,7 @@ def doubt(found: FoundCamera) -> str:
     what = ", ".join(name.replace("_", " ") for name in found.bounded)
     return (
         f"Its {what} ended on the bound at which a lens folds within the picture: its interval is not to be "
-        "believed; larger pictures or a board (--lens) tell more."
+        "believed, and the edges of rectified pictures are off, too; larger pictures or a board (--lens) tell more."
     )
 
 
@@ -131,7 +131,7 @@ def write_camera(path: Path, found: FoundCamera, trained: Pinhole, comparison: C
             "principal_point_px": _plain(found.middle_interval),
             "distortion": _plain(found.distortion_interval),
         },
-        **({"doubt": doubt(found)} if found.bounded else {}),
+        **({DOUBT: doubt(found)} if found.bounded else {}),
         "error": {name: float(value) for name, value in found.error.items()},
         "used": found.used,
         "from_training": {

@@ -1,7 +1,7 @@
 """What matching the arm looks for: the camera's pose and lens, and the joints' errors; and what a step in them does.
 
 A lens that folds within the picture is none: from there outward things would be seen twice, or never. So k₁ has no
-bound of its own, and k₂ is at least what keeps the lens from folding.
+bound of its own, and k₂ is at least what keeps the lens from folding, unless it is known beforehand that it does.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ class State:
             distortion=old.distortion + float(step[DISTORTION]),
             distortion_2=old.distortion_2 + float(step[DISTORTION + 1]),
         )
-        return State(_unfolded(camera), self.bias + step[JOINTS:], camera.folds)
+        bounded = camera.folds and not old.folds  # a lens that is known to fold, in a corner that nobody saw, may
+        return State(_unfolded(camera) if bounded else camera, self.bias + step[JOINTS:], bounded)
 
 
 def _unfolded(camera: Pinhole) -> Pinhole:
-    """With as much k₂ as keeps it from folding."""
+    """A camera that folds, with as much k₂ as keeps it from that."""
     folded, least = camera.distortion_2, max(0.0, 0.5 * camera.distortion**2)  # which never folds
-    for _ in range(HALVINGS if camera.folds else 0):
+    for _ in range(HALVINGS):
         middle = 0.5 * (folded + least)
         folded, least = (middle, least) if replace(camera, distortion_2=middle).folds else (folded, middle)
-    return replace(camera, distortion_2=least) if camera.folds else camera
+    return replace(camera, distortion_2=least)

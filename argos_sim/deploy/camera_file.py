@@ -16,7 +16,7 @@ from argos_sim.deploy.manifest import DeployError
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.simulated import WORLD_FILE
 
-TRAINED, INTERVALS = "trained", "interval_95"
+TRAINED, INTERVALS, DOUBT = "trained", "interval_95", "doubt"
 SAME = 1e-4
 """Two cameras are the same that differ by so little."""
 
@@ -29,6 +29,8 @@ class CameraFile:
     trained: Pinhole
     intervals: dict[str, Any]
     """Half-widths of 95 % intervals, by the names of ``plain``'s values."""
+    doubt: str = ""
+    """What of the lens is not to be believed, in a sentence."""
 
 
 def plain(camera: Pinhole) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def read_camera_file(path: Path) -> CameraFile:
         found, trained = camera_of(data), camera_of(data[TRAINED])
         if (found.height, found.width) != (trained.height, trained.width):
             raise ValueError("its two pictures are not of one size")
-        return CameraFile(found, trained, dict(data[INTERVALS]))
+        return CameraFile(found, trained, dict(data[INTERVALS]), str(data.get(DOUBT, "")))
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise DeployError(f"{path} is no camera.yaml of align_camera.py ({why}).") from None

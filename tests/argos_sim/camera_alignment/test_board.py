@@ -71,6 +71,9 @@ def test_one_picture_does_where_the_focal_length_is_known(
     trained = KnownLens.within(hidden, 0.0, 0.0, 0.0).of(trained_camera(world, 480, 640))
     far, angle = apart(board_camera(one, placing, Board(), trained, hidden.focal).camera, hidden)
     assert far < 0.005 and np.degrees(angle) < 0.5
+    known = KnownLens.within(hidden, 1e-3, 0.2, (2e-3, 8e-3))
+    again = board_camera(one, placing, Board(), trained_camera(world, 480, 640), known=known)
+    np.testing.assert_allclose(again.distortion_interval, (2e-3, 8e-3), err_msg="k₂ is known no better than before")
     guessed = board_camera(one, placing, Board(), trained)
     assert guessed.position_interval.max() > 0.01, "a focal length that nobody knows makes the place uncertain"
 

@@ -116,6 +116,20 @@ def test_a_lens_is_bent_but_not_folded_within_the_picture(step: tuple[float, flo
     assert (k1, moved.bounded, moved.camera.folds) == (step[0], bounded, False)
     assert (k2 > step[1]) == bounded
     assert not bounded or replace(moved.camera, distortion_2=k2 - 1e-6).folds, "and by no more than it must"
+    steps[DISTORTION], steps[DISTORTION + 1] = 0.0, -0.1
+    for _ in range(3):
+        moved = moved.moved(steps)
+        assert moved.bounded and not moved.camera.folds, "whatever is asked next"
+
+
+def test_a_lens_that_is_known_to_fold_in_a_corner_is_kept() -> None:
+    lens = Pinhole(np.zeros(3), np.eye(3), 300.0, 240, 320, -0.06)
+    assert lens.folds
+    steps = np.zeros(JOINTS)
+    still = State(lens, np.zeros(0)).moved(steps)
+    assert (still.camera.distortion_2, still.bounded) == (0.0, False)
+    steps[DISTORTION + 1] = -0.001
+    assert State(lens, np.zeros(0)).moved(steps).camera.distortion_2 == -0.001
 
 
 def test_outlines_move_with_every_unknown_as_is_computed(arm: ArmModel, world: World) -> None:

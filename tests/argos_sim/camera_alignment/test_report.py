@@ -17,6 +17,8 @@ from argos_sim.camera_alignment.align import known_lens
 from argos_sim.camera_alignment.found import FoundCamera, trained_camera
 from argos_sim.camera_alignment.recording import FILE, Recording, keep_recording, read_recording, write_recording
 from argos_sim.camera_alignment.report import compared, said, write_camera
+from argos_sim.deploy.camera_file import read_camera_file
+from argos_sim.deploy.manifest import DeployError
 from argos_sim.deploy.pinhole import Pinhole
 from argos_sim.deploy.rotations import turned
 from argos_sim.mujoco_c.world import World
@@ -107,6 +109,10 @@ def test_what_ended_on_a_bound_is_told_on_the_terminal_and_in_the_file(world: Wo
         doubt = yaml.safe_load(path.read_text()).get("doubt", "")
         assert ("Its distortion ended on the bound" in said(result, told)) == bool(bounded)
         assert ("its interval is not to be believed" in doubt) == bool(bounded)
+        assert ("edges of rectified pictures are off, too" in doubt) == bool(bounded)
+        assert read_camera_file(path).doubt == doubt
+    with pytest.raises(DeployError, match=r"camera\.yaml has a lens that is in doubt: Its distortion ended"):
+        known_lens(path)
 
 
 def recording() -> Recording:
@@ -163,6 +169,17 @@ def test_the_script_prints_a_board_and_says_what_is_missing(tmp_path: Path) -> N
     assert done.returncode == 0 and (tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
     done = subprocess.run([*script, "--policy", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.startswith("error: There is no exported policy at")
+
+
+def test_trials_write_nothing_and_need_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    options = ["--policy", str(tmp_path), "--out", str(tmp_path / "file" / "camera"), "--trials", "1"]
+    monkeypatch.setattr(sys, "argv", ["align_camera.py", *options])
+    with pytest.raises(SystemExit):
+        runpy.run_path("scripts/align_camera.py", run_name="__main__")
+    assert capsys.readouterr().err.startswith("error: There is no exported policy at")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ it sinks, braked, for 2 s at most; a second one lets it go at once.
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def move(options: argparse.Namespace, manifest: PolicyManifest) -> None:
     finally:
         robot.close()
     hear_signals_as_usual()  # nothing moves any more
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # main's sentence
 
 
 def main() -> None:
@@ -113,6 +115,9 @@ def main() -> None:
         sys.exit(2)
     except (DeployError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("error: Stopped by hand; what was recorded is kept, and nothing else was written.", file=sys.stderr)
         sys.exit(2)
 
 

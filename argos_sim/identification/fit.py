@@ -260,7 +260,7 @@ def fit(
         joint_names=world.joint_names,
         mean=whole @ search.vector,
         covariance=whole @ search.covariance() @ whole.T,
-        alone=np.sqrt(np.diag(search.covariance(parameters.delay))[-joints:]),
+        alone=np.sqrt(np.diag(search.covariance(parameters.delay + 1))[3 * joints : 4 * joints]),
         start=search.start,
         first_start=nominal.start,
         weight=weight,

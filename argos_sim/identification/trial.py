@@ -71,16 +71,18 @@ Found = tuple[str, str, float, tuple[float, float, float]]
 
 
 def errors(found: Fit, dynamics: JointDynamics, masses: np.ndarray) -> list[Found]:
-    """Of all that was found; per strength, where that is not known, and where it is known, too, as what no weight
-    misleads."""
+    """Of all that was found; per strength, where that is not known, and, by another name, where it is known, too, as
+    what no weight misleads."""
     out = []
     for name in PER_JOINT:
         for j, joint in enumerate(found.joint_names):
             truth, strength = getattr(dynamics, name)[j], dynamics.strength[j]
-            if found.strength_known(j):
+            known = found.strength_known(j)
+            if known:
                 out.append((name, joint, truth, found.value(name, j)))
             if name != "strength":
-                out.append((f"{name} per strength", joint, truth / strength, found.ratio(name, j)))
+                label = f"{name} per strength{', which is known' if known else ''}"
+                out.append((label, joint, truth / strength, found.ratio(name, j)))
     for j, joint in enumerate(found.joint_names):
         if (mass := found.mass(j)) is not None:
             out.append(("link mass", joint, float(masses[j]), mass))

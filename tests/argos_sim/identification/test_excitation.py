@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from argos_sim.deploy import manifest
 from argos_sim.deploy.manifest import DeployError
 from argos_sim.deploy.recorder import STEPS, read_steps
 from argos_sim.deploy.robots import Frame, JointReading
@@ -149,3 +151,16 @@ def test_the_script_says_in_a_sentence_what_is_missing(tmp_path: Path) -> None:
     command = [sys.executable, "scripts/identify.py", "--policy", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.startswith("error: There is no exported policy at")
+
+
+def test_who_stops_the_script_by_hand_gets_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped_by_hand(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(manifest, "read_manifest", stopped_by_hand)
+    monkeypatch.setattr(sys, "argv", ["identify.py", "--data", "anywhere"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path("scripts/identify.py", run_name="__main__")
+    assert end.value.code == 2 and capsys.readouterr().err.startswith("error: Stopped by hand")

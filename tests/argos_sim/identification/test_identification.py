@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import yaml
 
 from argos_sim.deploy.manifest import DeployError
 from argos_sim.deploy.recorder import KIND, STEPS, read_steps
+from argos_sim.deploy.recording import FORMAT
 from argos_sim.identification import report, trial
 from argos_sim.identification.fit import Fit, fit
 from argos_sim.identification.links import Links
@@ -148,6 +151,27 @@ def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes(arm: Arm, record
     (tmp_path / KIND).unlink()
     with pytest.raises(DeployError, match="holds no recording of an excitation"):
         read_recording(tmp_path)
+
+
+def test_a_policys_recording_is_refused_as_what_it_is(arm: Arm, tmp_path: Path) -> None:
+    shutil.copytree(arm.folder, tmp_path, dirs_exist_ok=True)
+    about = json.loads((tmp_path / KIND).read_text())
+    (tmp_path / KIND).write_text(json.dumps(about | {"format": FORMAT, "policy": "runs/shipped/export"}))
+    with pytest.raises(DeployError, match=r"recording of a policy or a person, by run_robot\.py or record\.py"):
+        read_recording(tmp_path)
+
+
+def test_what_is_per_strength_is_told_apart_by_whether_that_is_known(arm: Arm) -> None:
+    joints, parameters = 6, Parameters(6, 0.6, Links(0, 0))
+    size, alone = len(parameters.first), np.array([0.01] * 4 + [0.1] * 2)
+    some, none = np.zeros((1, 2 * joints)), np.zeros(joints)
+    found = Fit(
+        arm.world.joint_names, parameters.first, 1e-4 * np.eye(size), alone, some, some, some, none, none,
+        parameters.first, parameters,
+    )  # fmt: skip
+    labels = Counter(row[0] for row in trial.errors(found, trial.hidden(arm.world, SEED), np.ones(6)))
+    assert labels["friction"] == labels["friction per strength, which is known"] == 4
+    assert labels["friction per strength"] == 2 and labels["strength"] == 4
 
 
 def test_read_outs_that_were_missed_are_no_news(arm: Arm, recording: Recording) -> None:

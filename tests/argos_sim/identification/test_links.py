@@ -78,6 +78,8 @@ def test_intervals_hold_the_truth_of_an_arm_whose_links_are_not_as_modelled(
     assert held(arm, fitted) > 0.85 and all(fitted.mass(j) for j in range(6))
     believed = fit(other, arm.world, links=Links(0, 0))[0]
     assert held(arm, believed) < 0.5 and believed.mass(0) is None
+    strength = np.diag(believed.covariance)[18:24]
+    np.testing.assert_allclose(believed.alone, np.sqrt(strength), err_msg="of which the delay is an unknown, too")
 
 
 def held(arm: Arm, found: Fit) -> float:

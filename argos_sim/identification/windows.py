@@ -69,8 +69,8 @@ def read_recording(folder: Path) -> Recording:
         raise DeployError(f"{folder} holds no recording of an excitation ({error}).") from None
     if "policy" in about:  # which an excitation has none of
         raise DeployError(
-            f"{folder} holds a recording of a policy or a person, by run_robot.py or record.py, and no joint is excited "
-            "by itself in it: take one of identify.py's own."
+            f"{folder} holds a recording of a policy or a person, by run_robot.py or record.py, and no joint is "
+            "excited by itself in it: take one of identify.py's own."
         )
     recording = Recording(
         joint_names=names,

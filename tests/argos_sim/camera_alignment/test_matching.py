@@ -116,7 +116,7 @@ def test_a_lens_is_bent_but_not_folded_within_the_picture(step: tuple[float, flo
     assert (k1, moved.bounded, moved.camera.folds) == (step[0], bounded, False)
     assert (k2 > step[1]) == bounded
     assert not bounded or replace(moved.camera, distortion_2=k2 - 1e-6).folds, "and by no more than it must"
-    steps[DISTORTION], steps[DISTORTION + 1] = 0.0, -0.1
+    steps[DISTORTION], steps[DISTORTION + 1] = 0.0, -0.2
     for _ in range(3):
         moved = moved.moved(steps)
         assert moved.bounded and not moved.camera.folds, "whatever is asked next"

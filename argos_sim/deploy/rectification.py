@@ -33,8 +33,9 @@ class Rectification:
         lost_at: at which of its sides.
     """
 
-    def __init__(self, found: Pinhole, trained: Pinhole, size: int) -> None:
-        """``size`` is the side of what the policy sees [pixels]."""
+    def __init__(self, found: Pinhole, trained: Pinhole, size: int, doubt: str = "") -> None:
+        """``size`` is the side of what the policy sees [pixels]; ``doubt`` is told with what is not seen."""
+        self._doubt = doubt
         self.shape = (found.height, found.width, 3)
         side = min(trained.height, trained.width)
         self._every = max(1, side // (FINER * size))
@@ -83,13 +84,12 @@ class Rectification:
             )
 
     def told(self) -> str:
-        """What of training's picture is not seen, in a sentence."""
-        if not self.lost_at:
-            return "Pictures are turned into those of training's camera; all of its view is seen."
-        return (
-            f"Pictures are turned into those of training's camera; {100 * self.lost:.1f} % of its view is not seen "
-            f"({', '.join(self.lost_at)}), and the edge is repeated there."
-        )
+        """What of training's picture is not seen, and what of the camera is in doubt, in a sentence or two."""
+        seen = "all of its view is seen."
+        if self.lost_at:
+            where = ", ".join(self.lost_at)
+            seen = f"{100 * self.lost:.1f} % of its view is not seen ({where}), and the edge is repeated there."
+        return f"Pictures are turned into those of training's camera; {seen} {self._doubt}".rstrip()
 
 
 def read_rectification(path: Path, folder: Path, manifest: PolicyManifest) -> Rectification:
@@ -106,7 +106,7 @@ def read_rectification(path: Path, folder: Path, manifest: PolicyManifest) -> Re
     require_same_training(file, path, folder)
     if not manifest.image_size:
         raise DeployError(f"The policy at {folder} was exported without its vision. Export the whole policy.")
-    return Rectification(file.found, file.trained, manifest.image_size)
+    return Rectification(file.found, file.trained, manifest.image_size, file.doubt)
 
 
 def recorded_rectification(header: dict[str, Any], size: int) -> Rectification:

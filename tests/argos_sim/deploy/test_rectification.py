@@ -70,6 +70,9 @@ def test_what_the_pictures_do_not_show_is_told() -> None:
     assert rectify.lost == pytest.approx(1.5 * np.tan(0.1), abs=0.03), "of the width, at a focal length of 1.5"
     assert f"{100 * rectify.lost:.1f} % of its view is not seen (left" in rectify.told()
     assert Rectification(of, of, 64).lost == 0
+    assert (
+        Rectification(of, of, 64, "Its lens ended on a bound.").told().endswith("is seen. Its lens ended on a bound.")
+    )
 
 
 def test_a_straight_camera_changes_nothing() -> None:
@@ -133,6 +136,14 @@ def test_nothing_is_believed_of_a_policy_without_a_place_or_with_two_cameras(
         read_rectification(path, policy, read_manifest(policy))
     with pytest.raises(DeployError, match="of one camera, and the policy has front, wrist"):
         read_rectification(path, two_cameras, read_manifest(two_cameras))
+
+
+def test_a_file_in_doubt_is_told_so(placed: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "camera.yaml", trained(), found(trained()))
+    data = yaml.safe_load(path.read_text())
+    assert read_rectification(path, placed, read_manifest(placed)).told().endswith("seen.")
+    path.write_text(yaml.safe_dump(data | {"doubt": "Its k2 ended on a bound."}))
+    assert read_rectification(path, placed, read_manifest(placed)).told().endswith("seen. Its k2 ended on a bound.")
 
 
 def test_nothing_is_turned_for_a_policy_that_states_no_picture_size(placed: Path, tmp_path: Path) -> None:
